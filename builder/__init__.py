@@ -1,0 +1,1 @@
+"""Makes the dataset: raw sources in, curated and verified shards out. Knows nothing of torch."""

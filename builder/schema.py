@@ -1,0 +1,182 @@
+"""One row = one image: the columns of every table between two stages, checked on write and on read.
+
+A text that is not known is the empty string, never null: the shards' readers guess a column's type from its first
+rows and stumble over a null later.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import SchemaError
+from .storage import atomic_writer, filesystem
+
+VERSION = "1.0.0"  # of the columns below; part of every digest
+
+LABEL_COLUMNS = ("organism", "cell_type", "cell_visible", "phenotype", "compound", "gene", "sirna")
+"""The columns a weak label can come from, searched in this order (preprint, 2.1)."""
+
+SPLITS = ("train", "validation")
+CATEGORIES = LABEL_COLUMNS
+
+REASONS = (
+    "unreadable",
+    "missing_channel",
+    "too_large",
+    "empty",
+    "constant",
+    "binary_mask",
+    "dim",
+    "saturated",
+    "not_finite",
+    "brightfield_not_used",
+    "not_selected",
+    "class_full",
+    "class_too_small",
+    "duplicate",
+    "in_evaluation_set",
+    # the import of a published archive counts these as well
+    "absent",
+    "extra",
+    "renamed",
+)
+STAGES = ("catalog", "label", "curate", "import")
+
+_text, _int, _real = pa.string(), pa.int64(), pa.float64()
+
+
+def _fields(names: str, kind: pa.DataType) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=False) for name in names.split()]
+
+
+CATALOG = pa.schema(
+    [
+        *_fields("idx database name dir_name path filename", _text),
+        *_fields("organism cell_type cell_visible phenotype compound sirna gene", _text),
+        *_fields("microscopy channels stains licence", _text),
+    ]
+)
+"""A source image. `path` is its folder below RAW, `filename` its first channel's file; `channels` are all its files,
+relative to RAW and joined by `|` in merging order (a box ends in `#xywh=x,y,width,height`), `stains` is parallel."""
+
+SELECTION = pa.schema([*_fields("label category", _text), *CATALOG])
+"""A source image that was given a class."""
+
+ROW = pa.schema(
+    [
+        *_fields("label category database name dir_name path filename idx", _text),
+        *_fields("organism cell_type cell_visible phenotype compound sirna gene microscopy", _text),
+        *_fields("crop", pa.bool_()),
+        *_fields("scaling", _real),
+        *_fields("x_min x_max y_min y_max", _int),
+        *_fields("split", _text),
+        *_fields("width height", _int),
+        *_fields("channels stains sha256 licence", _text),
+    ]
+)
+"""An image of the dataset: a crop, or a whole source image. The box is in pixels of the source image, half-open;
+`width` and `height` are those of the PNG; `sha256` is of its shape and pixels."""
+
+CURATED = pa.schema([*ROW, *_fields("store", _text), *_fields("store_offset store_size", _int)])
+"""A row and where its PNG bytes lie in the curated folder: file, first byte, number of bytes."""
+
+METADATA = pa.schema([*_fields("key", _text), *ROW, *_fields("shard", _text), *_fields("offset size", _int)])
+"""A row and where its PNG bytes lie in the dataset folder. `shard` is relative to it (`data/train-...tar`)."""
+
+REJECTED = pa.schema(_fields("idx file dir_name label stage reason detail", _text))
+"""What was left out, and why. `label` is empty where no class had been given yet."""
+
+CLASSES = pa.schema(
+    [
+        *_fields("index", _int),
+        *_fields("label category", _text),
+        *_fields("train validation", _int),
+    ]
+)
+"""The classes in index order (by label)."""
+
+
+def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Table:
+    """Return `frame` as an Arrow table of exactly `schema`, or say which column is wrong.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Must have every column of the schema; further columns are an error, order is not.
+    schema : pyarrow.Schema
+        One of this module's.
+    where : str
+        Named in the error.
+
+    Raises
+    ------
+    SchemaError
+        If a column is absent, unknown, of another type, or holds a null.
+    """
+    absent = [name for name in schema.names if name not in frame.columns]
+    unknown = [name for name in frame.columns if name not in schema.names]
+    if absent or unknown:
+        said = [f"absent: {', '.join(absent)}"] * bool(absent) + [f"unknown: {', '.join(map(str, unknown))}"] * bool(
+            unknown
+        )
+        raise SchemaError(f"Wrong columns ({'; '.join(said)})", where=where)
+    columns = []
+    for field in schema:
+        try:
+            column = pa.chunked_array(pa.Array.from_pandas(frame[field.name], type=field.type))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise SchemaError(f"Column {field.name!r} is not {field.type}: {error}", where=where) from error
+        if column.null_count:
+            raise SchemaError(
+                f"Column {field.name!r} has {column.null_count} nulls; use '' for unknown text", where=where
+            )
+        columns.append(column)
+    return pa.table(columns, schema=schema)
+
+
+def write(frame: pd.DataFrame, path: str | PathLike[str], schema: pa.Schema) -> None:
+    """Write a checked table as Parquet, whole or not at all. Equal tables give equal bytes."""
+    table = check(frame, schema, str(path))
+    with atomic_writer(path) as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+
+
+def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file that must have `schema`.
+
+    Parameters
+    ----------
+    path : str or path
+        Local or any fsspec URL.
+    schema : pyarrow.Schema
+        One of this module's.
+    columns : list of str, optional
+        Read only these.
+
+    Raises
+    ------
+    SchemaError
+        If the file is no Parquet file or has other columns.
+    """
+    fs, inner = filesystem(path)
+    try:
+        with fs.open(inner, "rb") as file:
+            parquet = pq.ParquetFile(file, page_checksum_verification=True)
+            found = parquet.schema_arrow
+            wrong = [
+                f.name
+                for f in schema
+                if f.name not in found.names or found.field(f.name).type not in (f.type, pa.large_string())
+            ]
+            if wrong:
+                raise SchemaError(f"Columns absent or of another type: {', '.join(wrong)}", where=str(path))
+            table = parquet.read(columns=columns or schema.names)
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise SchemaError(f"Not a readable Parquet file: {error}", where=str(path)) from error
+    return table.to_pandas()

@@ -1,0 +1,1 @@
+"""Scores features on three transfer tasks the training never saw."""

@@ -1,0 +1,1 @@
+"""The three evaluation sets and how each is read."""

@@ -1,0 +1,1 @@
+"""Reads the dataset: shards in, batches out."""

@@ -1,0 +1,59 @@
+"""Writes are whole or absent, on every kind of storage, and dangerous paths are refused."""
+
+import pickle
+
+import fsspec
+import pytest
+from cytoimagenet.builder.errors import UnreadableImageError, UsageError
+from cytoimagenet.builder.storage import (
+    TEMPORARY,
+    atomic_writer,
+    exists,
+    filesystem,
+    join,
+    read_bytes,
+    remove_temporaries,
+    write_atomic,
+)
+
+
+@pytest.mark.parametrize(
+    "path", ["pipe:cat /etc/passwd", "zip://a.csv::file:///etc/x.zip", "ftp://host/x", "simplecache::s3://a/b"]
+)
+def test_dangerous_paths_are_refused(path):
+    with pytest.raises(UsageError):
+        filesystem(path)
+
+
+@pytest.mark.parametrize("root", ["local", "memory://atomic-test"])
+def test_a_failed_write_leaves_nothing(root, tmp_path):
+    root = tmp_path if root == "local" else root
+    path = join(root, "sub", "x.bin")
+    with pytest.raises(RuntimeError), atomic_writer(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert not exists(path)
+    write_atomic(path, b"0123456789")
+    assert read_bytes(path) == b"0123456789"
+    assert read_bytes(path, 3, 4) == b"3456"
+    with pytest.raises(RuntimeError), atomic_writer(path) as file:
+        file.write(b"other")
+        raise RuntimeError
+    assert read_bytes(path) == b"0123456789"
+    fs, inner = filesystem(join(root, "sub"))
+    assert [str(p).rsplit("/", 1)[-1] for p in fs.ls(inner, detail=False)] == ["x.bin"]
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / f"{TEMPORARY}x-1-2").write_bytes(b"half")
+    (tmp_path / "sub" / "whole").write_bytes(b"whole")
+    assert remove_temporaries(tmp_path) == 1
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == ["whole"]
+
+
+def test_errors_survive_a_process_border():
+    error = pickle.loads(pickle.dumps(UnreadableImageError("a.tif", "truncated")))
+    assert (error.path, error.reason, error.where) == ("a.tif", "truncated", "a.tif")
+    assert "truncated" in str(error)

@@ -1,0 +1,97 @@
+"""What every test stands on: no network, caches in a temporary folder, fixed seeds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+CACHES = Path(tempfile.mkdtemp(prefix="cytoimagenet-tests-"))
+# before anything imports datasets, huggingface_hub or matplotlib: they read these once
+os.environ.update(
+    HF_HOME=str(CACHES / "hf"),
+    HF_DATASETS_CACHE=str(CACHES / "hf" / "datasets"),
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_DATASETS_DISABLE_PROGRESS_BARS="1",
+    XDG_CACHE_HOME=str(CACHES / "xdg"),
+    XDG_CONFIG_HOME=str(CACHES / "config"),
+    MPLCONFIGDIR=str(CACHES / "matplotlib"),
+    MPLBACKEND="Agg",
+    NUMBA_CACHE_DIR=str(CACHES / "numba"),
+    KERAS_BACKEND="torch",
+    KERAS_HOME=str(CACHES / "keras"),
+    AWS_ACCESS_KEY_ID="testing",
+    AWS_SECRET_ACCESS_KEY="testing",
+    AWS_DEFAULT_REGION="us-east-1",
+    TOKENIZERS_PARALLELISM="false",
+    NO_COLOR="1",
+    COLUMNS="160",
+)
+for name in ("CYTOIMAGENET_HOME", "CYTOIMAGENET_EVALDATA", "HF_TOKEN"):
+    os.environ.pop(name, None)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+settings.register_profile(
+    "cytoimagenet",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("cytoimagenet")
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SHARED = CHECKOUT.parent / "shared"
+_connect = socket.socket.connect
+
+
+def _loopback_only(self: socket.socket, address, *rest):
+    host = address[0] if isinstance(address, tuple) else ""
+    if self.family in (socket.AF_INET, socket.AF_INET6) and host not in ("127.0.0.1", "::1", "localhost", "0.0.0.0"):
+        raise OSError(f"tests may not reach the network: {address!r}")
+    return _connect(self, address, *rest)
+
+
+socket.socket.connect = _loopback_only  # type: ignore[method-assign]
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(CACHES, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("real") and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason="the real input (../shared) is not beside this checkout"))
+        if item.get_closest_marker("browser") and not (shutil.which("chromium") and shutil.which("chromedriver")):
+            item.add_marker(pytest.mark.skip(reason="needs Debian's chromium and chromium-driver"))
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of this checkout."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real input; mark the test `real`."""
+    return SHARED
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def _at_home(tmp_path, monkeypatch):
+    """Run every test in an empty folder: a dataset in the checkout's parent must not be picked up."""
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,1 @@
+"""Trains an image classifier on the dataset."""
