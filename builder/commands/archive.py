@@ -1,0 +1,9 @@
+"""The command that turns the published archive into shards: import-kaggle."""
+
+from __future__ import annotations
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the application."""

@@ -1,0 +1,9 @@
+"""Commands that read sources: sources, catalog."""
+
+from __future__ import annotations
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the application."""

@@ -1,9 +1,0 @@
-"""The commands of the eval room. Heavy imports stay inside the commands, so that `--help` is quick."""
-
-from __future__ import annotations
-
-import typer
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this room's commands to the application."""

@@ -1,0 +1,15 @@
+"""The commands of the eval room, one module a theme. Heavy imports stay inside the commands: `--help` is quick."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+THEMES = ("run", "features", "explore", "demo")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this room's commands to the application."""
+    for theme in THEMES:
+        import_module(f"{__name__}.{theme}").add_to(app)

@@ -1,0 +1,9 @@
+"""Commands that draw the figures around the scores: explore."""
+
+from __future__ import annotations
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the application."""
