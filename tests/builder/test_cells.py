@@ -1,4 +1,4 @@
-"""Drawn cells: what is drawn depends on the style and the seed alone, and classes differ in shape, not in brightness."""
+"""Drawn cells depend on the style and the seed alone; classes differ in shape, not in brightness."""
 
 import doctest
 

@@ -1,0 +1,46 @@
+# make demo   environment, then everything once on simulated plates; writes demo/report.html
+# make test   environment, then the whole test suite
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: demo test lint types benchmarks clean
+
+demo: $(VENV)/.demo
+	$(BIN)/cytoimagenet demo --out demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# the built wheel has the layout that type checkers know, the checkout has not
+types: $(VENV)/.test
+	rm -rf build/types && mkdir -p build/types
+	$(BIN)/python -m build --wheel --no-isolation --outdir build/types . > build/types/log
+	$(BIN)/python -m zipfile -e build/types/*.whl build/types
+	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p cytoimagenet
+
+benchmarks: $(VENV)/.test
+	for one in benchmarks/[a-z]*.py; do $(BIN)/python $$one || exit 1; done
+
+clean:
+	rm -rf $(VENV) build demo
+
+# torch goes first: a plain "torch" would take the CUDA build of several GB where a CPU build lies at hand
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.python pyproject.toml constraints.txt
+	$(INSTALL) -e '.[imagenet,fast]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(INSTALL) -e '.[all,dev]'
+	@touch $@
