@@ -95,3 +95,21 @@ def rng() -> np.random.Generator:
 def _at_home(tmp_path, monkeypatch):
     """Run every test in an empty folder: a dataset in the checkout's parent must not be picked up."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def small_curated(tmp_path_factory) -> Path:
+    """A curated folder: 5 classes x 60 drawn images of 32 to 96 px."""
+    from cytoimagenet.builder.synthetic import write_curated
+
+    return Path(write_curated(tmp_path_factory.mktemp("curated") / "curated"))
+
+
+@pytest.fixture(scope="session")
+def small_dataset(small_curated, tmp_path_factory) -> Path:
+    """A dataset folder called `cytoimagenet` of those images, tar shards of both splits and the sample. Do not alter."""
+    from cytoimagenet.builder.shards import write_dataset
+
+    out = tmp_path_factory.mktemp("dataset") / "cytoimagenet"
+    write_dataset(small_curated, out)
+    return out

@@ -1,0 +1,131 @@
+"""The dataset card: the YAML by which plain `datasets` reads the folder, and a text made from the manifest.
+
+`write_card(out, manifest)` is the seam: the sharder calls it before the manifest is written for good.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from os import PathLike
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from . import schema
+from .manifest import Manifest
+from .storage import join, write_atomic
+
+README = "README.md"
+LICENCE = "other"  # each source has its own; the rows name it
+
+
+class _Plain(yaml.SafeDumper):
+    """YAML without anchors, which not every reader of cards resolves."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def write_card(out: str | PathLike[str], manifest: Manifest) -> None:
+    """Write `README.md` of a dataset folder.
+
+    Parameters
+    ----------
+    out : str or path
+        The dataset folder, local or a URL.
+    manifest : Manifest
+        What the card is about; every number comes from it.
+    """
+    header = yaml.dump(metadata(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+    write_atomic(join(out, README), f"---\n{header}---\n\n{body(manifest)}".encode())
+
+
+def metadata(manifest: Manifest) -> dict[str, Any]:
+    """Return the YAML of the card. The columns png, cls, json are what `datasets` calls them: renaming empties them."""
+    configs = {"default": {split: split for split in schema.SPLITS if manifest.rows(split)}}
+    if manifest.rows("sample"):
+        configs["sample"] = {"train": "sample"}
+    suffix = "parquet" if manifest.shard_format == "parquet" else "tar"
+    features = card_features(manifest)
+    return {
+        "pretty_name": "CytoImageNet",
+        "license": LICENCE,
+        "task_categories": ["image-classification"],
+        "tags": ["biology", "microscopy", "bioimage", "cells"],
+        "size_categories": [size_category(sum(manifest.rows(split) for split in schema.SPLITS))],
+        "configs": [
+            {
+                "config_name": name,
+                **({"default": True} if name == "default" else {}),
+                "data_files": [{"split": split, "path": f"data/{files}-*.{suffix}"} for split, files in splits.items()],
+            }
+            for name, splits in configs.items()
+        ],
+        "dataset_info": [
+            {
+                "config_name": name,
+                "features": features,
+                "splits": [
+                    {
+                        "name": split,
+                        "num_bytes": manifest.splits[files]["bytes"],
+                        "num_examples": manifest.rows(files),
+                    }
+                    for split, files in splits.items()
+                ],
+                "download_size": sum(manifest.splits[files]["bytes"] for files in splits.values()),
+                "dataset_size": sum(manifest.splits[files]["bytes"] for files in splits.values()),
+            }
+            for name, splits in configs.items()
+        ],
+    }
+
+
+def body(manifest: Manifest) -> str:
+    """Return the text below the YAML."""
+    rows = "\n".join(
+        f"| {split} | {entry['rows']:,} | {entry['shards']} | {entry['bytes']:,} |"
+        for split, entry in manifest.splits.items()
+    )
+    return (
+        "# CytoImageNet\n\n"
+        f"Microscopy images of {len(manifest.classes):,} classes, given by weak labels.\n\n"
+        f"| split | images | shards | bytes |\n|---|---|---|---|\n{rows}\n\n"
+        f"Digest: `{manifest.digest}`\n"
+    )
+
+
+def card_features(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return the columns as plain `datasets` reads them, in the card's YAML form."""
+    names = {str(i): label for i, label in enumerate(manifest.class_names)}
+    label = {"class_label": {"names": names}}
+    columns = [{"name": "key", "dtype": "string"}, *({"name": f.name, "dtype": dtype(f.type)} for f in schema.ROW)]
+    if manifest.shard_format == "parquet":
+        rest = [column for column in columns if column["name"] != "label"]
+        return [{"name": "image", "dtype": "image"}, {"name": "label", "dtype": label}, *rest]
+    return [{"name": "png", "dtype": "image"}, {"name": "cls", "dtype": label}, {"name": "json", "struct": columns}]
+
+
+def parquet_features(class_names: list[str]) -> dict[str, Any]:
+    """Return the columns of the Parquet twin in the form `datasets` keeps inside Parquet files."""
+    columns: dict[str, Any] = {
+        "image": {"_type": "Image"},
+        "label": {"names": class_names, "_type": "ClassLabel"},
+        "key": {"dtype": "string", "_type": "Value"},
+    }
+    for field in schema.ROW:
+        columns.setdefault(field.name, {"dtype": dtype(field.type), "_type": "Value"})
+    return columns
+
+
+def dtype(kind: pa.DataType) -> str:
+    """Return how `datasets` names an Arrow type of our schema."""
+    return {"double": "float64"}.get(str(kind), str(kind))
+
+
+def size_category(images: int) -> str:
+    """Return the Hub's size category of a number of images."""
+    bounds = {"1K": 1e3, "10K": 1e4, "100K": 1e5, "1M": 1e6, "10M": 1e7, "100M": 1e8, "1B": 1e9}
+    passed = ["n<1K", *(f"{low}<n<{high}" for low, high in pairwise(bounds))]
+    return passed[sum(images >= bound for bound in list(bounds.values())[:-1])]

@@ -1,0 +1,159 @@
+"""The two forms of a shard, tar and Parquet. Both hold the PNG bytes as they are, and both tell where they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from . import schema
+
+Row = dict[str, Any]
+FORMATS = {"webdataset": "tar", "parquet": "parquet"}
+COLUMNS = ["key", *schema.ROW.names]
+"""The columns of `<key>.json`."""
+ROW_GROUP = 100  # images: what a reader of the Parquet twin must take at once
+
+
+class Tally:
+    """Counts and hashes what is written through it, and finds given byte strings in it on the way."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._sha256 = file, hashlib.sha256()
+        self.bytes = 0
+        self.awaited: list[bytes] = []
+        self.found: list[int] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        """Write, count, hash and look for what is awaited, in its order."""
+        data = memoryview(data).cast("B") if not isinstance(data, bytes) else data
+        if len(self.found) < len(self.awaited):
+            text, start = bytes(data), 0
+            while len(self.found) < len(self.awaited):
+                wanted = self.awaited[len(self.found)]
+                at = text.find(wanted, start)
+                if at < 0:
+                    break
+                self.found.append(self.bytes + at)
+                start = at + len(wanted)
+        self._file.write(data)
+        self._sha256.update(data)
+        self.bytes += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self.bytes
+
+    def flush(self) -> None:
+        """Do nothing: the file below is flushed and synced by who opened it."""
+
+    def writable(self) -> bool:
+        """Say that this can be written to."""
+        return True
+
+    def readable(self) -> bool:
+        """Say that this can't be read."""
+        return False
+
+    def seekable(self) -> bool:
+        """Say that this can't seek."""
+        return False
+
+    @property
+    def sha256(self) -> str:
+        """The hash of all that was written."""
+        return self._sha256.hexdigest()
+
+
+def write_tar(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[str, int]) -> list[int]:
+    """Write `<key>.png`, `<key>.json`, `<key>.cls` for each item; return where each PNG begins.
+
+    The bytes depend on the items alone: no clock, user, or order of a folder goes in.
+    """
+    offsets = []
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=tarfile.BLOCKSIZE) as tar:
+        for row, png in items:
+            members = (
+                ("png", png),
+                ("json", as_json(row)),
+                ("cls", str(index[row["label"]]).encode()),
+            )
+            for extension, content in members:
+                header = tarfile.TarInfo(f"{row['key']}.{extension}")
+                header.size, header.mode = len(content), 0o644
+                if extension == "png":
+                    offsets.append(tar.offset + tarfile.BLOCKSIZE)
+                tar.addfile(header, io.BytesIO(content))
+            tar.members = []  # else it keeps every header it ever wrote
+    return offsets
+
+
+def as_json(row: Row) -> bytes:
+    """Return what `<key>.json` holds: every column, in the order of the schema."""
+    columns = {name: row[name] for name in COLUMNS}
+    return json.dumps(columns, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[str, int]) -> list[int]:
+    """Write the items as Parquet with embedded images; return where each PNG begins.
+
+    The image bytes are neither compressed (PNG is) nor encoded, so a PNG can be read by its offset here too.
+    """
+    kind = parquet_schema(list(index))
+    rest = [name for name in COLUMNS if name != "label"]
+    with pq.ParquetWriter(
+        file,
+        kind,
+        compression=dict.fromkeys(["label", *rest], "zstd") | {"image.bytes": "none", "image.path": "zstd"},
+        use_dictionary=rest,
+        write_statistics=["label", *rest],
+        write_page_checksum=True,
+    ) as writer:
+        for batch in batched(items, ROW_GROUP):
+            file.awaited.extend(png for _, png in batch)
+            images = [{"bytes": png, "path": f"{row['key']}.png"} for row, png in batch]
+            columns = [
+                pa.array(images, kind.field("image").type),
+                pa.array([index[row["label"]] for row, _ in batch], pa.int64()),
+                *(pa.array([row[name] for row, _ in batch], kind.field(name).type) for name in rest),
+            ]
+            writer.write_table(pa.table(columns, schema=kind))
+    if len(file.found) != len(file.awaited):
+        raise AssertionError("Parquet did not write the image bytes as they are")
+    return file.found
+
+
+def parquet_schema(class_names: list[str]) -> pa.Schema:
+    """Return the columns of the Parquet twin, with the names of the classes for `datasets`."""
+    from .card import parquet_features
+
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rest = [schema.METADATA.field(name).with_nullable(True) for name in COLUMNS if name != "label"]
+    features = json.dumps({"info": {"features": parquet_features(class_names)}})
+    return pa.schema([pa.field("image", image), pa.field("label", pa.int64()), *rest], {"huggingface": features})
+
+
+WRITERS: dict[str, Callable[[Tally, Iterable[tuple[Row, bytes]], dict[str, int]], list[int]]] = {
+    "webdataset": write_tar,
+    "parquet": write_parquet,
+}
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of `size` items; the last may be shorter."""
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
