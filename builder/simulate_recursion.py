@@ -1,0 +1,7 @@
+"""Layouts of one database."""
+
+from __future__ import annotations
+
+from .simulate import Layout
+
+LAYOUTS: tuple[Layout, ...] = ()

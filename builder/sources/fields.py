@@ -1,0 +1,252 @@
+"""From a source's files to its standard rows: match names, gather the channels of a field, add labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .. import schema
+from ..errors import MetadataError
+from ..vocabulary import Vocabulary
+from .folder import Folder
+from .record import BRIGHTFIELD, Source
+
+SEPARATOR = "\x1f"  # between the parts of a key; no file name or table cell holds it
+IMAGE = r"(?i)\.(tiff?|png|bmp|dib|jpe?g|flex|dv)$"
+NO_IMAGE: tuple[tuple[str, str], ...] = (
+    (r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db)(/|$)", "hidden file"),
+    (r"\||#(xywh|page)=", "name that can't be written into a list of channels"),
+    (r"(?i)_thumb[^/]*$", "thumbnail"),
+    (r"(?i)(^|/)[^/]*(masks?|ground_?truth)/", "mask"),
+)
+"""Files that are no images of any source, and the reason they are counted under."""
+
+
+def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = None) -> pa.Table:
+    """Read one source's folder.
+
+    Parameters
+    ----------
+    source : Source
+        Its record.
+    folder : Folder
+        Where it lies. `folder.counts` is filled.
+    vocabulary : Vocabulary, optional
+        Collects what each rule changed.
+
+    Returns
+    -------
+    pyarrow.Table of schema.CATALOG
+        Ordered by path; `idx` counts from 0.
+    """
+    rows = gather(source, folder)
+    if source.labels is not None:
+        rows = source.labels(rows, folder).reset_index(drop=True)
+    table = _finish(source, rows, vocabulary or Vocabulary())
+    folder.counts.rows = table.num_rows
+    return table
+
+
+def gather(source: Source, folder: Folder) -> pd.DataFrame:
+    """Return one row for each field of a source, ordered by path, without labels.
+
+    Returns
+    -------
+    DataFrame of str
+        The named groups of the pattern (without `channel`), `file`, `channels`, `stains`, and `channel`, which is
+        the channel of a row that stands apart and empty otherwise.
+    """
+    counts = folder.counts
+    files = _images(source, folder)
+    stems = pc.replace_substring_regex(files, IMAGE, "")
+    groups = pc.extract_regex(stems, f"(?is){source.pattern}")
+    known = groups.is_valid()
+    counts.skipped["name is not of this source"] += len(files) - pc.sum(known).as_py() if len(files) else 0
+    files, groups = files.filter(known), groups.filter(known)
+    parts = {f.name: groups.field(i) for i, f in enumerate(groups.type)}
+
+    channel = (
+        pc.utf8_lower(parts.pop("channel")) if "channel" in parts else pa.array([""] * len(files), pa.large_string())
+    )
+    order = {name: rank for rank, name in enumerate(source.stains or {"": ""})}
+    rank = pc.index_in(channel, pa.array(list(order), channel.type))
+    known = rank.is_valid()
+    counts.skipped["channel is not of this source"] += len(files) - pc.sum(known).as_py() if len(files) else 0
+    files, rank = files.filter(known), rank.filter(known).to_numpy(zero_copy_only=False).astype(np.int64)
+    parts = {name: values.filter(known) for name, values in parts.items()}
+
+    apart = np.array([name in source.apart for name in order] or [False])[rank] if len(rank) else np.zeros(0, bool)
+    field = _codes([*parts.values()], len(files))
+    field = field * (len(order) + 1) + np.where(apart, rank + 1, 0)
+    sequence = np.lexsort((np.arange(len(files)), rank, field))
+    field, rank = field[sequence], rank[sequence]
+    again = np.zeros(len(field), bool)
+    again[1:] = (field[1:] == field[:-1]) & (rank[1:] == rank[:-1])
+    counts.skipped["second file of a channel"] += int(again.sum())
+    counts.skipped = +counts.skipped
+    sequence, field, rank = sequence[~again], field[~again], rank[~again]
+    counts.used = len(sequence)
+
+    starts = np.flatnonzero(np.diff(field, prepend=-1)) if len(field) else np.zeros(0, np.int64)
+    sizes = np.diff(starts, append=len(field))
+    whole = len(order) - len(source.apart)
+    alone = apart[sequence[starts]] if len(starts) else np.zeros(0, bool)
+    if lacking := int((~alone & (sizes < whole)).sum()):
+        counts.notes["fields that lack a channel"] += lacking
+    page = "" if source.page is None else f"#page={source.page}"
+    located = _glue(f"{source.dir_name}/", files, page)
+    channels = _join(located.take(pa.array(sequence)), starts)
+    names = pa.array([(source.stains or {"": ""})[name] for name in order], pa.large_string())
+    stains = _join(names.take(pa.array(rank)), starts)
+
+    first = sequence[starts]
+    by_path = np.argsort(first, kind="stable")  # files are sorted, so the place of its first file orders a row
+    first, pick = pa.array(first[by_path]), pa.array(by_path)
+    tokens = pa.array(["", *order], pa.large_string())
+    columns = {name: values.take(first) for name, values in parts.items()}
+    columns |= {
+        "file": files.take(first),
+        "channels": channels.take(pick),
+        "stains": stains.take(pick),
+        "channel": tokens.take(pa.array(np.where(alone, rank[starts] + 1, 0)[by_path])),
+    }
+    return pa.table(columns).to_pandas()
+
+
+def join(
+    rows: pd.DataFrame, labels: pd.DataFrame, on: Sequence[str], folder: Folder, *, where: str = "label table"
+) -> pd.DataFrame:
+    """Add the columns of a label table to the rows, matching `on`; count what finds no partner.
+
+    Parameters
+    ----------
+    rows, labels : DataFrame of str
+        Both have the columns `on`. A key that `labels` holds several times gives its distinct values joined by `|`.
+    on : sequence of str
+        Key columns, compared as whole strings.
+    folder : Folder
+        `counts.unlabelled` and `counts.labels_without_image` are raised.
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    DataFrame
+        `rows` with the further columns of `labels`; empty where a row has no label.
+    """
+    absent = [name for name in on if name not in labels.columns or name not in rows.columns]
+    if absent:
+        raise MetadataError(f"No column {', '.join(absent)} to match images and labels by", where=where)
+    new = [name for name in labels.columns if name not in on]
+    labels = labels.drop_duplicates()
+    key = _key(labels, on)
+    if key.duplicated().any():
+        twice = key.duplicated(keep=False)
+        merged = labels[twice].groupby(key[twice], sort=False)[new].agg(_distinct)
+        once = labels.loc[~twice, new].set_index(key[~twice])
+        labels = pd.concat([once, merged])
+        key = pd.Series(labels.index, dtype="str")
+    mine = pa.array(_key(rows, on), pa.large_string())
+    theirs = pa.array(key, pa.large_string())
+    place = pc.index_in(mine, theirs)
+    folder.counts.unlabelled += place.null_count
+    folder.counts.labels_without_image += len(theirs) - len(pc.unique(place.drop_null()))
+    found = {name: pc.fill_null(pa.array(labels[name], pa.large_string()).take(place), "") for name in new}
+    return rows.assign(**pa.table(found).to_pandas()) if found else rows
+
+
+def well(values: pd.Series) -> pd.Series:
+    """Write wells as a capital letter and two digits: `a1`, `A01`, `A-1` -> `A01`."""
+    parts = values.str.extract(r"(?i)^\s*([A-Z]{1,2})[-_ ]?0*(\d{1,2})\s*$")
+    return (parts[0].str.upper() + parts[1].str.zfill(2)).fillna(values).astype("str")
+
+
+def data(values: pd.Series) -> pd.Series:
+    """Make table cells safe to join by `|`: a bar inside a name becomes a slash."""
+    return values.str.replace("|", "/", regex=False)
+
+
+def _key(frame: pd.DataFrame, on: Sequence[str]) -> pd.Series:
+    key = frame[on[0]]
+    for name in on[1:]:
+        key = key + SEPARATOR + frame[name]
+    return key
+
+
+def _distinct(values: pd.Series) -> str:
+    return "|".join(dict.fromkeys(value for value in values if value))
+
+
+def _images(source: Source, folder: Folder) -> pa.Array:
+    files = folder.files()
+    skipped = folder.counts.skipped
+    is_image = pc.match_substring_regex(files, IMAGE)
+    rules = [NO_IMAGE[0], (None, "not an image file"), *NO_IMAGE[1:], *source.skip]
+    for pattern, reason in rules:
+        hit = pc.invert(is_image) if pattern is None else pc.match_substring_regex(files, pattern)
+        number = pc.sum(hit).as_py() or 0
+        if number:
+            skipped[reason] += number
+            keep = pc.invert(hit)
+            files, is_image = files.filter(keep), is_image.filter(keep)
+    return files
+
+
+def _codes(parts: list[pa.Array], n: int) -> np.ndarray:
+    """Number the distinct combinations of several text columns."""
+    code = np.zeros(n, np.int64)
+    for values in parts:
+        encoded = values.dictionary_encode()
+        one = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        code = code * max(len(encoded.dictionary), 1) + one
+        code = np.unique(code, return_inverse=True)[1].astype(np.int64)
+    return code
+
+
+def _glue(*parts: str | pa.Array) -> pa.Array:
+    texts = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
+
+
+def _join(values: pa.Array, starts: np.ndarray) -> pa.Array:
+    offsets = pa.array(np.append(starts, len(values)), pa.int32())
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, values), pa.scalar("|", pa.large_string()))
+
+
+def _finish(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Table:
+    n = len(rows)
+
+    def text(name: str) -> pa.Array:
+        return pa.array(rows[name], pa.large_string())
+
+    def constant(value: str) -> pa.Array:
+        return pa.repeat(pa.scalar(value, pa.large_string()), n)
+
+    stains = text("stains")
+    columns: dict[str, pa.Array] = {
+        "idx": _glue(f"{source.dir_name}-", pa.array(np.arange(n)).cast(pa.large_string())),
+        "database": constant(source.database),
+        "name": constant(source.name),
+        "dir_name": constant(source.dir_name),
+        "path": pc.replace_substring_regex(_glue(f"{source.dir_name}/", text("file")), r"(?s)/[^/]*$", ""),
+        "filename": pc.replace_substring_regex(text("file"), r"(?s)^.*/", ""),
+        "microscopy": pc.if_else(pc.equal(stains, BRIGHTFIELD), BRIGHTFIELD, constant(source.microscopy)),
+        "channels": text("channels"),
+        "stains": stains,
+        "licence": constant(source.licence_label),
+    }
+    visible = pc.if_else(
+        pc.equal(stains, BRIGHTFIELD),
+        "",
+        pc.replace_substring(stains, "/", "|") if source.cell_visible is None else source.cell_visible,
+    )
+    for name in schema.LABEL_COLUMNS:
+        raw = text(name) if name in rows else visible if name == "cell_visible" else constant(getattr(source, name))
+        columns[name] = vocabulary.apply(raw, name)
+    if "microscopy" in rows:
+        columns["microscopy"] = text("microscopy")
+    return pa.table({name: columns[name].cast(pa.string()) for name in schema.CATALOG.names}, schema=schema.CATALOG)

@@ -1,0 +1,152 @@
+"""A source's folder: which files it holds, by a walk or by its inventory, and what became of each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from fnmatch import translate
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import MetadataError
+from .tables import Columns, read_table
+
+INVENTORY = "files.txt"
+TABLE_DEPTH = 4  # beside an inventory, tables are looked for this many folders deep: a screen's images lie deeper
+
+
+@dataclass
+class Counts:
+    """What became of every file of a source. `listed` = `used` + all of `skipped`, always."""
+
+    source: str
+    listed: int = 0
+    used: int = 0
+    rows: int = 0
+    unlabelled: int = 0
+    labels_without_image: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return everything, ready for JSON."""
+        return {**vars(self), "skipped": dict(self.skipped), "notes": dict(self.notes)}
+
+
+class Folder:
+    """One source's folder while it is read.
+
+    Parameters
+    ----------
+    root : path
+        The folder of the source, `RAW/<dir_name>`.
+    dir_name : str
+        The source's short name; a line of `files.txt` may start with it.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], dir_name: str) -> None:
+        self.root, self.dir_name = Path(root), dir_name
+        self.counts = Counts(dir_name)
+        self._tables: list[str] | None = None
+
+    def files(self) -> pa.Array:
+        """Return the path of every file below the folder, sorted by bytes, each once (large_string).
+
+        `files.txt` is used where there is one: the images need not be at hand then.
+        """
+        inventory = self.root / INVENTORY
+        found = self._inventory(inventory) if inventory.is_file() else self._walk()
+        self.counts.listed = len(found)
+        unique = pc.unique(found)
+        if repeated := len(found) - len(unique):
+            self.counts.skipped["listed twice"] += repeated
+        return unique.take(pc.sort_indices(unique))
+
+    def find(self, glob: str) -> list[Path]:
+        """Return the files that are not images whose name fits `glob` in any case, sorted by path."""
+        if self._tables is None:
+            self._tables = sorted(_near(self.root, TABLE_DEPTH))
+        fits = re.compile(translate(glob), re.IGNORECASE).match
+        return [self.root / path for path in self._tables if fits(path.rsplit("/", 1)[-1])]
+
+    def table(
+        self, glob: str, columns: Columns, *, optional: Columns | None = None, **how: object
+    ) -> pd.DataFrame | None:
+        """Read all tables whose name fits `glob` as one, or return None if there is none.
+
+        Parameters
+        ----------
+        glob : str
+            File name with wildcards, such as `*-annotation.csv*`.
+        columns, optional, how
+            As `tables.read_table`. Lines it leaves out are counted in `counts.notes`.
+        """
+        found = self.find(glob)
+        if not found:
+            self.counts.notes[f"no table {glob}"] += 1
+            return None
+        parts = [read_table(path, columns, optional=optional, **how) for path in found]  # type: ignore[arg-type]
+        for part in parts:
+            if left_out := part.attrs.get("bad_lines", 0):
+                self.counts.notes["table lines left out"] += left_out
+        whole = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+        whole.attrs = {}
+        return whole
+
+    def _walk(self) -> pa.Array:
+        found: list[str] = []
+        start = len(os.fspath(self.root)) + 1
+        unusable = 0
+        for here, folders, names in os.walk(self.root):
+            folders.sort()
+            inside = here[start:].replace(os.sep, "/")
+            for name in names:
+                path = f"{inside}/{name}" if inside else name
+                try:
+                    path.encode()
+                except UnicodeEncodeError:  # bytes that are no UTF-8: nothing downstream could name the file
+                    unusable += 1
+                    continue
+                found.append(path)
+        self.counts.notes["names that are not UTF-8, not listed"] += unusable
+        self.counts.notes = +self.counts.notes
+        return pa.array(found, pa.large_string())
+
+    def _inventory(self, path: Path) -> pa.Array:
+        data = path.read_bytes().removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise _bad_line(path, line, "is not UTF-8") from error
+        lines = pc.split_pattern(pa.array([text], pa.large_string()), "\n").values
+        outside = pc.match_substring_regex(lines, r"^\s*/|(^|/)\.\.(/|$)|^[A-Za-z][A-Za-z0-9+.-]*://|\x00")
+        if pc.any(outside).as_py():
+            raise _bad_line(path, pc.index(outside, True).as_py() + 1, "leads out of the source's folder")
+        lines = pc.replace_substring_regex(lines, rf"^(\./)*({re.escape(self.dir_name)}/)?", "")
+        return lines.filter(pc.not_equal(pc.utf8_trim_whitespace(lines), ""))
+
+
+def _bad_line(path: Path, line: int, what: str) -> MetadataError:
+    return MetadataError(
+        f"A line of the inventory {what}",
+        where=f"{path}, line {line}",
+        next="Expected: one path a line, relative to the source's folder, in UTF-8.",
+    )
+
+
+def _near(root: Path, depth: int) -> list[str]:
+    found: list[str] = []
+    for here, folders, names in os.walk(root):
+        inside = Path(here).relative_to(root).as_posix()
+        if inside.count("/") + 1 >= depth:
+            folders.clear()
+        folders[:] = sorted(name for name in folders if name not in ("masks", "__MACOSX"))
+        prefix = "" if inside == "." else f"{inside}/"
+        found += [f"{prefix}{name}" for name in names if not name.startswith(".")]
+    return found

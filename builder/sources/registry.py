@@ -1,0 +1,51 @@
+"""The 40 sources by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from ..errors import UsageError
+from . import bbbc, cil, idr, kaggle, recursion
+from .record import Source
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {
+        source.dir_name: source
+        for source in sorted(
+            (*bbbc.RECORDS, *idr.RECORDS, *kaggle.RECORDS, *recursion.RECORDS, *cil.RECORDS),
+            key=lambda source: source.dir_name,
+        )
+    }
+)
+
+EXCLUDED: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("bbbc021", "coos7", "cyclops"), "evaluation data; it never enters the catalogue")
+)
+"""Folders that are left out on purpose, and why."""
+
+
+def nearest(name: str) -> list[str]:
+    """Return up to three names of known sources that look like `name`, the likest first."""
+    return get_close_matches(name.lower(), list(SOURCES), n=3, cutoff=0.5)
+
+
+def chosen(names: Iterable[str]) -> list[Source]:
+    """Return the records of `names`, in the order of the registry.
+
+    Raises
+    ------
+    UsageError
+        If a name is no source; the error names the nearest ones.
+    """
+    wanted = set(names)
+    for name in sorted(wanted - set(SOURCES)):
+        if name in EXCLUDED:
+            raise UsageError(f"{name} is {EXCLUDED[name]}")
+        near = nearest(name)
+        raise UsageError(
+            f"{name!r} is no known source",
+            next=f"Did you mean {' or '.join(near)}?" if near else "`cytoimagenet sources` lists all 40.",
+        )
+    return [source for name, source in SOURCES.items() if name in wanted]
