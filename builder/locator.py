@@ -1,0 +1,48 @@
+"""Where an image lies: a file below RAW, and perhaps a page or a box of it.
+
+`channels` of a row holds such places, joined by `|`: `bbbc041/malaria/images/a.png#xywh=10,20,64,64`,
+`cil_kinome/53464.tif#page=1`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+FRAGMENT = re.compile(r"#((?:page=\d+|xywh=\d+,\d+,\d+,\d+)(?:&(?:page=\d+|xywh=\d+,\d+,\d+,\d+))*)$")
+
+
+class Place(NamedTuple):
+    """One plane of pixels.
+
+    Parameters
+    ----------
+    file : str
+        Path relative to RAW.
+    page : int, optional
+        Page of a stack, from 0.
+    box : (x, y, width, height), optional
+        Part of the plane, in pixels.
+    """
+
+    file: str
+    page: int | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+def parse(channel: str) -> Place:
+    """Take a place apart. A `#` that starts no page or box is part of the file's name.
+
+    Examples
+    --------
+    >>> parse("a/plate #3.tif#page=2&xywh=1,2,30,40")
+    Place(file='a/plate #3.tif', page=2, box=(1, 2, 30, 40))
+    """
+    found = FRAGMENT.search(channel)
+    if found is None:
+        return Place(channel)
+    said = dict(part.split("=", 1) for part in found[1].split("&"))
+    box = said.get("xywh")
+    x, y, width, height = map(int, box.split(",")) if box else (0, 0, 0, 0)
+    page = said.get("page")
+    return Place(channel[: found.start()], None if page is None else int(page), (x, y, width, height) if box else None)
