@@ -1,0 +1,1 @@
+"""One score a module: accuracy, intervals, paired tests, votes, mean average precision, probe, controls."""

@@ -1,0 +1,55 @@
+"""From neighbours to a prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .accuracy import UNCLASSIFIED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Ties = Literal["nearest", "published"]
+
+
+def vote(
+    index: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ties: Ties = "nearest"
+) -> NDArray[np.int64]:
+    """Let each row's neighbours vote.
+
+    Parameters
+    ----------
+    index : int array, shape (n, k)
+        Neighbours by falling similarity, as `neighbours.nearest` returns them; -1 is none.
+    labels : int array, shape (candidates,)
+    classes : int
+    ties : "nearest" or "published"
+        Among the classes with most votes (at k = 11 one row in five has several): the class of the nearest neighbour
+        that belongs to one of them, or the lowest label code as the published code had it.
+
+    Returns
+    -------
+    int array, shape (n,)
+        `UNCLASSIFIED` where there is no neighbour.
+
+    Examples
+    --------
+    >>> index = np.array([[2, 0, 1, 3]])
+    >>> vote(index, np.array([0, 0, 1, 1]), 2), vote(index, np.array([0, 0, 1, 1]), 2, "published")
+    (array([1]), array([0]))
+    """
+    n, k = index.shape
+    chosen = np.where(index >= 0, labels[index], classes)
+    rows = np.repeat(np.arange(n), k)
+    counts = np.bincount(rows * (classes + 1) + chosen.ravel(), minlength=n * (classes + 1)).reshape(n, classes + 1)
+    counts = counts[:, :classes]
+    most = counts.max(axis=1)
+    if ties == "published":
+        winner = counts.argmax(axis=1)
+    else:
+        padded = np.column_stack([counts, np.full(n, -1)])
+        first = (np.take_along_axis(padded, chosen, axis=1) == most[:, None]).argmax(axis=1)
+        winner = chosen[np.arange(n), first]
+    return np.where(most > 0, winner, UNCLASSIFIED)

@@ -1,0 +1,138 @@
+"""Bringing features to one scale before they are compared. The way is named and printed with every number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from ..builder.errors import CheckFailedError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Way = Literal["none", "all", "train", "plate-dmso", "sphere-dmso", "tvn"]
+WAYS: tuple[Way, ...] = get_args(Way)
+MEANING: dict[Way, str] = {
+    "none": "as is",
+    "all": "z-score over all rows that are scored",
+    "train": "z-score fitted on the training set",
+    "plate-dmso": "z-score per plate on its DMSO wells",
+    "sphere-dmso": "z-score per plate on its DMSO wells, then whitened on all DMSO wells",
+    "tvn": "typical variation normalisation: whitened on all DMSO wells, then each plate's DMSO covariance aligned",
+}
+SHRINK = 0.05  # of the mean variance, added to every variance before whitening: DMSO wells are fewer than features
+
+
+def standardise(
+    values: NDArray[np.floating],
+    way: Way,
+    *,
+    fit: NDArray[np.bool_] | None = None,
+    plates: NDArray | None = None,
+    controls: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.floating], int]:
+    """Standardise features.
+
+    Parameters
+    ----------
+    values : array, shape (rows, features)
+        May hold NaN or infinity; a feature that does, before or after, is dropped for all rows.
+    way : str
+        One of `WAYS`. "all" and "train" divide by the population's standard deviation (ddof 0, as scikit-learn's
+        StandardScaler, which the published code used); "plate-dmso" by the sample's (ddof 1).
+    fit : bool array, shape (rows,), optional
+        For "all" and "train": the rows the mean and deviation are taken from; default all.
+    plates : array, shape (rows,), optional
+        Plate of each row; for the ways that use DMSO wells.
+    controls : bool array, shape (rows,), optional
+        Which rows are DMSO wells.
+
+    Returns
+    -------
+    values : array, shape (rows, features kept), type as given
+    dropped : int
+        How many features were constant where they were fitted, or not finite.
+
+    Raises
+    ------
+    UsageError
+        If the way needs DMSO wells and a plate has fewer than two.
+    CheckFailedError
+        If no feature is left.
+    """
+    if way in ("none", "all", "train"):
+        kept = np.isfinite(values).all(axis=0)
+        if way == "none":
+            done = values[:, kept] if not kept.all() else values
+        else:
+            done = _z_score(values, slice(None) if fit is None else fit, kept)
+    else:
+        if plates is None or controls is None:
+            raise UsageError(f"--standardise {way} needs plates with DMSO wells; this table has none")
+        done = _by_plate(values, plates, controls)
+        if way == "sphere-dmso":
+            done = _whiten(done, done[controls])
+        elif way == "tvn":
+            done = _align(_whiten(done, done[controls]), plates, controls)
+    dropped = values.shape[1] - done.shape[1]
+    if not done.shape[1]:
+        raise CheckFailedError(
+            f"All {values.shape[1]} features are constant or not finite after --standardise {way}: nothing to compare"
+        )
+    return done, dropped
+
+
+def _z_score(values, rows, kept):
+    fitted = values[rows]
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = fitted.mean(axis=0, dtype=np.float64)
+        deviation = fitted.std(axis=0, dtype=np.float64)
+    kept = kept & (deviation > 0) & np.isfinite(deviation)
+    # in place on the one copy: these tables may fill half of the memory
+    done = values[:, kept]
+    done -= mean[kept].astype(done.dtype)
+    done /= deviation[kept].astype(done.dtype)
+    return done
+
+
+def _by_plate(values, plates, controls):
+    done = np.full(values.shape, np.nan)
+    for plate in np.unique(plates):
+        here = plates == plate
+        wells = values[here & controls].astype(np.float64)
+        if len(wells) < 2:
+            raise UsageError(f"Plate {plate} has {len(wells)} DMSO wells; at least two are needed to scale by them")
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            done[here] = (values[here] - wells.mean(axis=0)) / wells.std(axis=0, ddof=1)
+    return done[:, np.isfinite(done).all(axis=0)]
+
+
+def _whiten(values, wells):
+    """Rotate to the axes along which untreated wells vary and divide by how much they do (Ando et al. 2017)."""
+    mean = wells.mean(axis=0)
+    _, spread, axes = np.linalg.svd(wells - mean, full_matrices=False)
+    variance = spread**2 / (len(wells) - 1)
+    floor = SHRINK * variance.sum() / values.shape[1]
+    centred = values - mean
+    along = centred @ axes.T
+    # the directions untreated wells do not vary in keep the floor as their variance: x + A^T (w - 1/sqrt(floor)) A x
+    scaled = along * (1 / np.sqrt(variance + floor) - 1 / np.sqrt(floor))
+    return centred / np.sqrt(floor) + scaled @ axes
+
+
+def _align(values, plates, controls):
+    """Give each plate's DMSO wells the covariance of all of them (CORAL; Sun et al. 2016)."""
+    target = _root(values[controls], 0.5)
+    done = np.empty_like(values)
+    for plate in np.unique(plates):
+        here = plates == plate
+        done[here] = values[here] @ _root(values[here & controls], -0.5) @ target
+    return done
+
+
+def _root(wells, power):
+    """Return (covariance + 1) to a power: the identity keeps it invertible with few wells."""
+    _, spread, axes = np.linalg.svd(wells - wells.mean(axis=0), full_matrices=False)
+    variance = spread**2 / max(len(wells) - 1, 1)
+    return np.eye(wells.shape[1]) + (axes.T * ((variance + 1) ** power - 1)) @ axes
