@@ -85,9 +85,17 @@ class UnreadableImageError(CytoImageNetError):
         super().__init__(f"Can't read image: {reason}", where=self.path)
 
 
+class MissingImageError(UnreadableImageError):
+    """There is no such image file."""
+
+
 class TooLargeError(UnreadableImageError):
     """An image has more pixels than the bound allows; nothing was decompressed."""
 
 
 class ConstantImageError(CytoImageNetError):
     """An image whose 0.1th and 99.9th percentile are equal: there is nothing to stretch."""
+
+
+class NotFiniteImageError(CytoImageNetError):
+    """An image with a pixel that is infinite or not a number."""

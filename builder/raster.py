@@ -1,0 +1,70 @@
+"""PNG, JPEG and BMP: formats Pillow opens, each by its own decoder and no other."""
+
+from __future__ import annotations
+
+import warnings
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .plane import Limits, mean_of_colours, through_palette
+
+
+def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
+    """Read a PNG; see `readers.read_channel`. Colour and alpha of 16 bits keep them."""
+    head = file.read(29)
+    file.seek(0)
+    if len(head) < 29 or head[12:16] != b"IHDR":
+        raise limits.refuse("a PNG without a header")
+    limits.check(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
+    depth, colour = head[24], head[25]
+    if depth == 16 and colour != 0:  # Pillow would cut these to 8 bits
+        import imagecodecs
+
+        limits.choose(page, "I", (1,))
+        return _plane_of_samples(imagecodecs.png_decode(file.read()))
+    return _with_pillow(file, "PNG", page, limits)
+
+
+def read_jpeg(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
+    """Read a JPEG; see `readers.read_channel`."""
+    return _with_pillow(file, "JPEG", page, limits)
+
+
+def read_bmp(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
+    """Read a BMP; see `readers.read_channel`."""
+    return _with_pillow(file, "BMP", page, limits)
+
+
+def _with_pillow(file: IO[bytes], kind: str, page: int | None, limits: Limits) -> NDArray[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of sizes; the bound below refuses them
+        try:
+            image = Image.open(file, formats=(kind,))
+        except Image.DecompressionBombError:
+            limits.check(limits.max_pixels + 1, 1)
+            raise
+        with image:
+            limits.check(*image.size)
+            image.seek(limits.choose(page, "T", (getattr(image, "n_frames", 1),)))
+            return _plane_of_pillow(image, limits)
+
+
+def _plane_of_pillow(image: Image.Image, limits: Limits) -> NDArray[Any]:
+    if image.mode in ("P", "PA"):
+        codes = np.asarray(image) if image.mode == "P" else np.asarray(image)[..., 0]
+        palette = np.asarray(image.getpalette("RGB") or [0, 0, 0], np.uint8).reshape(-1, 3)
+        return through_palette(codes, palette)
+    if image.mode in ("1", "L", "LA", "I;16", "I;16B", "I", "F", "RGB", "RGBA"):
+        return _plane_of_samples(np.asarray(image))
+    raise limits.refuse(f"{image.mode} is not a colour space of a microscope image")
+
+
+def _plane_of_samples(samples: NDArray[Any]) -> NDArray[Any]:
+    if samples.dtype == np.bool_:
+        samples = samples.view(np.uint8)
+    if samples.ndim == 2:
+        return samples
+    return samples[..., 0] if samples.shape[-1] <= 2 else mean_of_colours(samples)
