@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .builder.labels import assign_labels
     from .builder.locate import load_dataset
     from .builder.pixels import merge_channels, normalise
+    from .builder.ranges import read_images
     from .builder.readers import read_channel
-    from .builder.shards import read_images
     from .builder.sources.registry import SOURCES
     from .eval.evaluate import evaluate
     from .loaders.stream import stream
@@ -52,9 +52,11 @@ _ROOM = {
     "merge_channels": "builder.pixels",
     "normalise": "builder.pixels",
     "read_channel": "builder.readers",
-    "read_images": "builder.shards",
+    "read_images": "builder.ranges",
     "stream": "loaders.stream",
 }
+
+import_module(f"{__name__}.builder.hook").install()  # load_dataset("cytoimagenet") is ours from here on
 
 
 def __getattr__(name: str) -> Any:

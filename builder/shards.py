@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from os import PathLike
 from pathlib import Path
@@ -30,6 +30,7 @@ from .card import write_card
 from .errors import CheckFailedError, SchemaError, SettingsChangedError, UsageError
 from .manifest import CLASSES, METADATA, REJECTED, Manifest
 from .progress import progress
+from .ranges import Fetch, reader_of
 from .shardformat import FORMATS, WRITERS, Tally, batched
 from .shardplan import SAMPLE, SAMPLE_PER_CLASS, Plan, make_plan
 from .storage import atomic_writer, exists, filesystem, is_local, join, read_bytes, remove_temporaries, write_atomic
@@ -39,9 +40,6 @@ UNFINISHED = ".unfinished"
 BATCH = 65_536  # rows of metadata held at once
 READ_AHEAD = 32  # images fetched in one go
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-
-Fetch = Callable[[list[str], list[int], list[int]], list[bytes]]
-"""Stores, offsets, sizes -> PNG bytes."""
 
 
 def write_dataset(
@@ -248,28 +246,6 @@ def check_png(png: bytes, row: dict[str, Any]) -> None:
             where=f"{row['store']}, {row['store_size']} bytes from {row['store_offset']}",
             next="Remove the curated folder and curate again: something wrote into it",
         )
-
-
-def reader_of(folder: str | PathLike[str]) -> Fetch:
-    """Return how to read byte ranges of the files of a folder, local or remote."""
-    fs, inner = filesystem(folder)
-    local = is_local(folder)
-
-    def fetch(stores: list[str], offsets: list[int], sizes: list[int]) -> list[bytes]:
-        for store in stores:
-            if store.startswith(("/", "\\")) or ".." in store.split("/") or "://" in store:
-                raise CheckFailedError(f"A row points outside its folder: {store!r}", where=str(folder))
-        paths = [join(inner, store) for store in stores]
-        if not local:
-            ends = [offset + size for offset, size in zip(offsets, sizes, strict=True)]
-            return list(fs.cat_ranges(paths, list(offsets), ends, on_error="raise"))
-        images = []
-        for path, offset, size in zip(paths, offsets, sizes, strict=True):
-            with open(path, "rb", buffering=0) as file:
-                images.append(os.pread(file.fileno(), size, offset))
-        return images
-
-    return fetch
 
 
 def _finish(

@@ -107,7 +107,7 @@ def small_curated(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_dataset(small_curated, tmp_path_factory) -> Path:
-    """A dataset folder called `cytoimagenet` of those images, tar shards of both splits and the sample. Do not alter."""
+    """A dataset folder called `cytoimagenet` of those images, in tar shards. Do not alter."""
     from cytoimagenet.builder.shards import write_dataset
 
     out = tmp_path_factory.mktemp("dataset") / "cytoimagenet"

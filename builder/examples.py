@@ -1,0 +1,90 @@
+"""What the builder of `datasets` yields: the columns, the sizes of the splits, the examples of a shard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from typing import IO, Any
+
+import pyarrow.parquet as pq
+
+from . import schema
+from .card import parquet_features
+from .errors import CheckFailedError
+from .manifest import Manifest
+from .shardformat import COLUMNS, ROW_GROUP
+from .shardplan import SAMPLE, SAMPLE_PER_CLASS
+
+REST = [name for name in COLUMNS if name != "label"]
+
+
+def features(manifest: Manifest) -> dict[str, Any]:
+    """Return the columns: image, label, key and every other column of the metadata."""
+    return parquet_features(list(manifest.class_names))
+
+
+def split_sizes(manifest: Manifest, config: str, wanted: Collection[int] | None) -> dict[str, int]:
+    """Return how many images each split of a config has, without opening a shard; empty splits are left out."""
+    chosen = [entry for i, entry in enumerate(manifest.classes) if wanted is None or i in wanted]
+    if config == SAMPLE:
+        per_class = manifest.settings.get("sample_per_class", SAMPLE_PER_CLASS)
+        sizes = {"train": sum(min(entry["train"], per_class) for entry in chosen)}
+    else:
+        sizes = {split: sum(entry[split] for entry in chosen) for split in schema.SPLITS}
+    return {split: size for split, size in sizes.items() if size}
+
+
+def read_shard(
+    path: str, archive: Iterable[tuple[str, IO[bytes]]], shard_format: str, wanted: Collection[int] | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the examples of a shard that belong to the wanted classes.
+
+    Parameters
+    ----------
+    path : str
+        The shard; opened for Parquet.
+    archive : iterable of (name, file)
+        The members of the shard; read for tar.
+    shard_format : str
+        As in the manifest.
+    wanted : collection of int, optional
+        Class numbers.
+    """
+    if shard_format == "parquet":
+        yield from _from_parquet(path, wanted)
+        return
+    for key, members in _by_key(archive, path):
+        absent = {"png", "json", "cls"} - set(members)
+        if absent:
+            raise CheckFailedError(f"{key} has no {', '.join(sorted(absent))}", where=path)
+        index = int(members["cls"])
+        if wanted is None or index in wanted:
+            row = json.loads(members["json"])
+            image = {"bytes": members["png"], "path": f"{key}.png"}
+            yield {"image": image, "label": index, **{name: row[name] for name in REST}}
+
+
+def _from_parquet(path: str, wanted: Collection[int] | None) -> Iterator[dict[str, Any]]:
+    import fsspec
+
+    with fsspec.open(path, "rb") as file:
+        for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP, columns=["image", "label", *REST]):
+            for example in batch.to_pylist():
+                if wanted is None or example["label"] in wanted:
+                    yield example
+
+
+def _by_key(archive: Iterable[tuple[str, IO[bytes]]], path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield `(key, {extension: bytes})` of each run of members with one key."""
+    key, members = "", {}
+    for name, file in archive:
+        stem, _, extension = name.partition(".")
+        if stem != key:
+            if members:
+                yield key, members
+            key, members = stem, {}
+        if extension in members:
+            raise CheckFailedError(f"{name} is there twice", where=path)
+        members[extension] = file.read()
+    if members:
+        yield key, members
