@@ -1,0 +1,152 @@
+"""Random access: any image of a local dataset folder by its number, read at its offset in the shard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from ..builder.errors import UnreadableImageError, UsageError
+from ..builder.storage import filesystem, is_local, join
+from . import order
+from .batches import Read
+from .index import Index, read_index
+from .order import Ids
+from .transforms import decode
+from .weights import sample_weights
+
+
+class RowSource:
+    """Reads each image at its offset, in any order.
+
+    Parameters
+    ----------
+    index : Index
+        Of a local dataset folder.
+    size : int
+        Side of the images.
+    balance : bool
+        Draw every class equally often, with replacement.
+
+    Raises
+    ------
+    UsageError
+        If the folder is not on this machine's disk.
+    """
+
+    def __init__(self, index: Index, size: int, *, balance: bool = False) -> None:
+        if not is_local(index.root):
+            raise UsageError(
+                "Random access needs the dataset on a local disk",
+                where=index.root,
+                next="Fetch it with `cytoimagenet pull`, or stream it",
+            )
+        self.index, self.size, self.balance = index, size, balance
+        self._files: dict[int, int] = {}
+        self._lock = Lock()
+
+    def order(self, seed: int, epoch: int) -> Ids:
+        """Return an epoch's order: all images shuffled, or drawn by class."""
+        if self.balance:
+            return order.balanced(sample_weights(self.index), seed, epoch)
+        return order.anywhere(len(self.index), seed, epoch)
+
+    @contextmanager
+    def open(self, ids: Ids) -> Iterator[Read]:
+        """Make ready to read; any images will do."""
+        yield self.read
+
+    def read(self, ids: Ids) -> NDArray[np.uint8]:
+        """Return pixels, shape (N, size, size), uint8, of the images with these numbers."""
+        return decode(self.index, ids, self._png, self.size)
+
+    def _png(self, image: int) -> bytes:
+        size = int(self.index.size[image])
+        png = os.pread(self._file(int(self.index.shard[image])), size, int(self.index.offset[image]))
+        if len(png) != size:
+            raise UnreadableImageError(self.index.where(image), "the shard ends before it")
+        return png
+
+    def _file(self, shard: int) -> int:
+        with self._lock:
+            if shard not in self._files:
+                path = filesystem(join(self.index.root, self.index.shards[shard]))[1]
+                self._files[shard] = os.open(path, os.O_RDONLY)
+            return self._files[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # open files stay with their process: a spawned worker opens its own
+        return {**self.__dict__, "_files": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
+
+    def __del__(self) -> None:
+        for file in getattr(self, "_files", {}).values():
+            os.close(file)
+
+
+class MapDataset(Dataset):
+    """A split as a torch dataset with random access, for one's own DataLoader.
+
+    Parameters
+    ----------
+    data_dir : str or path
+        A local dataset folder.
+    split : {"train", "validation"}
+    size : int
+        Side of the images.
+    category, labels, source
+        Keep a part of the classes or images, see `read_index`.
+
+    Examples
+    --------
+    >>> dataset = MapDataset("cytoimagenet", "validation")                                    # doctest: +SKIP
+    >>> dataset[0]["images"].shape, dataset.class_names[dataset[0]["labels"]]                 # doctest: +SKIP
+    (torch.Size([1, 224, 224]), 'actin')
+    """
+
+    def __init__(
+        self,
+        data_dir: str | PathLike[str],
+        split: str = "train",
+        *,
+        size: int = 224,
+        category: str | None = None,
+        labels: str | Collection[str] | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.index = read_index(data_dir, split, category=category, labels=labels, source=source)
+        self.source = RowSource(self.index, size)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that `labels` counts through."""
+        return self.index.class_names
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, image: int) -> dict[str, Any]:
+        """Return {"images": uint8 (1, size, size), "labels": int} of one image."""
+        return self.__getitems__([image])[0]
+
+    def __getitems__(self, images: list[int]) -> list[dict[str, Any]]:
+        """Return several images at once, as a DataLoader asks for them."""
+        ids = np.asarray(images, np.int64)
+        if len(ids) and not (-len(self) <= ids.min() and ids.max() < len(self)):
+            raise IndexError(f"image {ids.max()} of {len(self)}")
+        ids %= len(self)
+        pixels = torch.from_numpy(self.source.read(ids)[:, None])
+        return [
+            {"images": pixel, "labels": int(self.index.label[image])} for pixel, image in zip(pixels, ids, strict=True)
+        ]

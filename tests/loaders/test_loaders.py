@@ -1,0 +1,267 @@
+"""The same image gives the same pixels through every loader, and every image comes as often as promised."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from cytoimagenet.builder.errors import CheckFailedError, UsageError
+from cytoimagenet.builder.manifest import Manifest
+from cytoimagenet.builder.png import encode_png
+from cytoimagenet.loaders import order
+from cytoimagenet.loaders.batches import Batches
+from cytoimagenet.loaders.cache import CacheSource, build_cache
+from cytoimagenet.loaders.index import read_index
+from cytoimagenet.loaders.mapstyle import MapDataset, RowSource
+from cytoimagenet.loaders.stream import ShardSource, stream
+from cytoimagenet.loaders.transforms import to_pixels
+from cytoimagenet.loaders.weights import LABEL_SUBSETS, class_weights, sample_weights
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+SIZE = 24
+
+
+def sources(data_dir, split, folder):
+    index = read_index(data_dir, split)
+    return {
+        "stream": ShardSource(index, SIZE, window=3000),
+        "map": RowSource(index, SIZE),
+        "cache": CacheSource(index, build_cache(data_dir, size=SIZE, folder=folder)),
+    }
+
+
+def by_tarfile(shard, key):
+    with tarfile.open(shard) as archive:
+        return archive.extractfile(f"{key}.png").read()
+
+
+def read_all(source, ids):
+    with source.open(ids) as read:
+        return read(ids)
+
+
+def test_every_loader_gives_the_same_pixels(small_dataset, tmp_path, rng):
+    for split in ("train", "validation"):
+        ways = sources(small_dataset, split, tmp_path)
+        index = ways["map"].index
+        ids = rng.permutation(len(index))
+        table = Manifest.load(small_dataset).metadata().iloc[index.row[ids]]
+        pngs = [by_tarfile(small_dataset / row.shard, row.key) for row in table.itertuples()]
+        expected = np.stack([to_pixels(png, SIZE) for png in pngs])
+        for name, source in ways.items():
+            assert (read_all(source, ids) == expected).all(), name
+        dataset = MapDataset(small_dataset, split, size=SIZE)
+        assert (dataset[int(ids[0])]["images"].numpy()[0] == expected[0]).all()
+        assert [index.class_names[label] for label in index.label[ids]] == table["label"].tolist()
+
+
+@pytest.mark.parametrize("kind", ["stream", "map", "cache"])
+def test_workers_do_not_change_the_batches(small_dataset, tmp_path, kind):
+    source = sources(small_dataset, "train", tmp_path)[kind]
+    seen = []
+    for workers in (0, 1, 3):
+        batches = Batches(source, batch_size=16, workers=workers, seed=4, epoch=2)
+        seen.append([(b["images"].numpy().tobytes(), b["labels"].tolist()) for b in batches])
+        assert len(seen[-1]) == len(batches) == 270 // 16
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_order_is_a_function_of_seed_and_epoch(small_dataset):
+    source = ShardSource(read_index(small_dataset), SIZE, window=3000)
+    first = source.order(0, 0)
+    assert (first == source.order(0, 0)).all()
+    assert (first != source.order(0, 1)).any()
+    assert (first != source.order(1, 0)).any()
+    assert sorted(first.tolist()) == list(range(270))
+    windows = source.window[first]
+    assert len(np.flatnonzero(np.diff(windows))) == len(set(windows.tolist())) - 1, "a window is read in one go"
+
+
+@pytest.mark.parametrize("kind", ["stream", "map", "cache"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_in_mid_epoch_reads_only_the_rest(small_dataset, tmp_path, kind, workers):
+    source = sources(small_dataset, "train", tmp_path)[kind]
+    whole = [b["images"] for b in Batches(source, batch_size=16, workers=workers, epoch=1)]
+    opened = []
+    original = source.open
+    source.open = lambda ids: (opened.append(len(ids)), original(ids))[1]
+    resumed = Batches(source, batch_size=16, workers=workers, epoch=1)
+    resumed.skip(1, 11)
+    rest = [b["images"] for b in resumed]
+    assert [len(images) for images in rest[:11]] == [0] * 11
+    assert all(torch.equal(a, b) for a, b in zip(whole[11:], rest[11:], strict=True))
+    assert opened == [(16 - 11) * 16]
+    resumed.set_epoch(2)
+    assert all(len(b["images"]) == 16 for b in resumed), "the next epoch is whole"
+
+
+def test_own_dataloader_with_processes_keeps_the_order(small_dataset):
+    batches = stream(small_dataset, batch_size=16, size=SIZE, workers=0)
+    alone = [b["labels"] for b in batches]
+    for context in ("fork", "spawn"):
+        loader = DataLoader(batches, batch_size=None, num_workers=2, multiprocessing_context=context)
+        assert all(torch.equal(a, b["labels"]) for a, b in zip(alone, loader, strict=True))
+
+
+def test_map_dataset_crosses_processes(small_dataset):
+    dataset = MapDataset(small_dataset, size=SIZE)
+    dataset[3]
+    again = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(again[3]["images"], dataset[3]["images"])
+    assert torch.equal(dataset[-1]["images"], dataset[len(dataset) - 1]["images"])
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+
+
+@given(
+    images=st.integers(1, 200),
+    batch_size=st.integers(1, 40),
+    world=st.integers(1, 5),
+)
+def test_ranks_share_an_epoch(images, batch_size, world):
+    everything = np.random.default_rng(0).permutation(images)
+    ranks = range(world)
+    plans = [order.batches(everything, batch_size, rank=r, world=world, training=False) for r in ranks]
+    assert sorted(np.concatenate([ids for plan in plans for ids in plan]).tolist()) == list(range(images))
+    assert [len(plan) for plan in plans] == [
+        order.count(images, batch_size, rank=r, world=world, training=False) for r in ranks
+    ]
+    if images < world:
+        with pytest.raises(UsageError):
+            order.batches(everything, batch_size, rank=0, world=world)
+        return
+    plans = [order.batches(everything, batch_size, rank=r, world=world) for r in ranks]
+    assert {len(plan) for plan in plans} == {order.count(images, batch_size, world=world)}
+    seen = np.concatenate([ids for plan in plans for ids in plan])
+    assert len(set(seen.tolist())) == len(seen)
+    assert images - len(seen) < world * batch_size
+    assert len({len(ids) for plan in plans for ids in plan}) == 1
+
+
+def test_validation_is_in_order_and_whole(small_dataset):
+    batches = stream(small_dataset, "validation", batch_size=8, size=SIZE)
+    labels = torch.cat([b["labels"] for b in batches])
+    assert len(batches) == 4
+    assert labels.tolist() == read_index(small_dataset, "validation").label.tolist()
+
+
+def test_too_many_workers_are_refused_with_the_sum(small_dataset):
+    with pytest.raises(UsageError, match="3 workers x 4 processes = 12 streams, but the split has 8 shards"):
+        stream(small_dataset, workers=3, world=4, rank=0)
+    assert stream(small_dataset).workers == 2
+    assert stream(small_dataset, world=8, rank=0).workers == 1
+
+
+def test_subsets(small_dataset):
+    whole = read_index(small_dataset)
+    assert whole.class_names == Manifest.load(small_dataset).class_names
+    visible = read_index(small_dataset, category="cell_visible")
+    assert visible.class_names == ("actin", "golgi/cell membrane")
+    assert set(visible.label.tolist()) == {0, 1}
+    toy = read_index(small_dataset, "validation", labels="toy20")
+    assert toy.class_names == ("actin", "human")
+    assert len(read_index(small_dataset, labels=["hela"])) == 54
+    for wrong in ({"category": "colour"}, {"labels": ["HeLa"]}, {"source": "nowhere"}, {"split": "test"}):
+        with pytest.raises(UsageError) as caught:
+            read_index(small_dataset, **wrong)
+        assert "here are" in str(caught.value), "the error names what there is"
+
+
+def test_the_authors_subsets_have_their_sizes():
+    assert [len(set(LABEL_SUBSETS[name])) for name in ("toy20", "toy50")] == [20, 50]
+
+
+def test_weights_even_out_the_classes(small_dataset):
+    index = read_index(small_dataset)
+    uneven = np.array([0] * 30 + [1] * 10 + [3] * 5)
+    index = type(index)(**{**index.__dict__, "label": uneven})
+    weights = class_weights(index)
+    assert weights.tolist() == pytest.approx([0.5, 1.5, 0, 3, 0])
+    assert np.bincount(uneven, sample_weights(index)).tolist() == pytest.approx([15, 15, 0, 15])
+    drawn = np.bincount(uneven[order.balanced(sample_weights(index), 0, 0)], minlength=4)
+    assert drawn.sum() == 45
+    assert drawn[3] > 5
+    assert class_weights(small_dataset).tolist() == pytest.approx([1] * 5)
+
+
+def test_cache_goes_on_where_it_stopped(small_dataset, tmp_path, monkeypatch):
+    from cytoimagenet.loaders import cache
+
+    monkeypatch.setattr(cache, "BLOCK", 4)
+    whole = build_cache(small_dataset, size=SIZE, folder=tmp_path / "a").read_bytes()
+    blocks, calls = cache._blocks, []
+
+    def stops(index, size, start, workers):
+        for at, block in blocks(index, size, start, workers):
+            calls.append(at)
+            if len(calls) == 40:
+                raise KeyboardInterrupt
+            yield at, block
+
+    monkeypatch.setattr(cache, "_blocks", stops)
+    with pytest.raises(KeyboardInterrupt):
+        build_cache(small_dataset, size=SIZE, folder=tmp_path / "b")
+    path = build_cache(small_dataset, size=SIZE, folder=tmp_path / "b")
+    assert path.read_bytes() == whole
+    assert calls[40] == 128, "the first 128 images, noted down as done, are not decoded again"
+    assert [file.name for file in (tmp_path / "b").iterdir()] == [path.name]
+    assert build_cache(small_dataset, size=SIZE, folder=tmp_path / "b") == path
+
+
+def test_cache_of_another_dataset_is_refused(small_dataset, tmp_path):
+    index = read_index(small_dataset)
+    other = tmp_path / f"{'0' * 16}-24.npy"
+    np.save(other, np.zeros((3, SIZE, SIZE), np.uint8))
+    with pytest.raises(CheckFailedError, match="another dataset"):
+        CacheSource(index, other)
+    short = tmp_path / f"{index.digest[:16]}-24.npy"
+    np.save(short, np.zeros((3, SIZE, SIZE), np.uint8))
+    with pytest.raises(CheckFailedError, match="300 images were expected"):
+        CacheSource(index, short)
+
+
+def test_resize_is_bilinear_until_half_and_areas_beyond(rng):
+    image = rng.integers(0, 256, (96, 80)).astype(np.uint8)
+    png = encode_png(image)
+    assert (to_pixels(png, 50) == cv2.resize(image, (50, 50), interpolation=cv2.INTER_LINEAR)).all()
+    square = rng.integers(0, 256, (96, 96)).astype(np.uint8)
+    means = square.reshape(24, 4, 24, 4).mean((1, 3))
+    assert np.abs(to_pixels(encode_png(square), 24) - means).max() <= 0.5
+
+
+def test_an_image_that_can_not_be_read_is_named(small_dataset, tmp_path):
+    import shutil
+
+    broken = tmp_path / "cytoimagenet"
+    shutil.copytree(small_dataset, broken)
+    index = read_index(broken)
+    shard = broken / index.shards[index.shard[5]]
+    data = bytearray(shard.read_bytes())
+    data[index.offset[5] : index.offset[5] + 40] = bytes(40)
+    shard.write_bytes(data)
+    for source in (ShardSource(index, SIZE), RowSource(index, SIZE)):
+        with pytest.raises(Exception, match="not a PNG") as caught:
+            read_all(source, np.arange(10))
+        assert index.shards[index.shard[5]] in str(caught.value)
+        assert str(index.offset[5]) in str(caught.value)
+
+
+def test_folder_that_is_no_dataset(tmp_path):
+    with pytest.raises(UsageError, match="manifest"):
+        stream(tmp_path)
+
+
+def test_cache_command(small_dataset, tmp_path, capsys):
+    from cytoimagenet.loaders.commands import cache
+
+    cache(str(small_dataset), size=SIZE, out=tmp_path, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"] == 300
+    assert told["bytes"] == 300 * SIZE * SIZE + 128
