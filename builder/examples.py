@@ -76,7 +76,8 @@ def _from_parquet(path: str, wanted: Collection[int] | None) -> Iterator[dict[st
 
 def _by_key(archive: Iterable[tuple[str, IO[bytes]]], path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield `(key, {extension: bytes})` of each run of members with one key."""
-    key, members = "", {}
+    key = ""
+    members: dict[str, bytes] = {}
     for name, file in archive:
         stem, _, extension = name.partition(".")
         if stem != key:

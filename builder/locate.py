@@ -77,7 +77,9 @@ def load_dataset(
 
     if config not in CONFIGS:
         raise UsageError(f"No config {config!r}", next=f"There are {', '.join(CONFIGS)}")
-    chosen = {} if labels is None else {"labels": [labels] if isinstance(labels, str) else list(labels)}
+    chosen: dict[str, Any] = {}
+    if labels is not None:
+        chosen["labels"] = [labels] if isinstance(labels, str) else list(labels)
     builder = CytoImageNet(config_name=config, data_dir=find(data_dir, revision), **chosen)
     if streaming:
         return builder.as_streaming_dataset(split=split)

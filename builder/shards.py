@@ -31,7 +31,7 @@ from .errors import CheckFailedError, SchemaError, SettingsChangedError, UsageEr
 from .manifest import CLASSES, METADATA, REJECTED, Manifest
 from .progress import progress
 from .ranges import Fetch, reader_of
-from .shardformat import FORMATS, WRITERS, Tally, batched
+from .shardformat import FORMATS, WRITERS, Tally, batched, is_grey_png
 from .shardplan import SAMPLE, SAMPLE_PER_CLASS, Plan, make_plan
 from .storage import atomic_writer, exists, filesystem, is_local, join, read_bytes, remove_temporaries, write_atomic
 
@@ -39,7 +39,6 @@ SHARD_SIZE = 128_000_000  # bytes: large enough for fast sequential reading, sma
 UNFINISHED = ".unfinished"
 BATCH = 65_536  # rows of metadata held at once
 READ_AHEAD = 32  # images fetched in one go
-PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
 def write_dataset(
@@ -238,9 +237,7 @@ def _with_images(table: pa.Table, fetch: Fetch) -> Iterator[tuple[dict[str, Any]
 
 def check_png(png: bytes, row: dict[str, Any]) -> None:
     """Refuse bytes that are not an 8-bit grey PNG of the row's size."""
-    whole = len(png) == row["store_size"] and png.startswith(PNG_START)
-    width, height = int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
-    if not whole or png[24:26] != b"\x08\x00" or (width, height) != (row["width"], row["height"]):
+    if len(png) != row["store_size"] or not is_grey_png(png, row["width"], row["height"]):
         raise CheckFailedError(
             f"The stored bytes are not the {row['width']}x{row['height']} 8-bit grey PNG of {row['filename']}",
             where=f"{row['store']}, {row['store_size']} bytes from {row['store_offset']}",

@@ -2,8 +2,148 @@
 
 from __future__ import annotations
 
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from ..console import emit, out
+from ..errors import CheckFailedError, UsageError
+
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, local or a URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+class Form(StrEnum):
+    """The forms of a shard."""
+
+    webdataset = "webdataset"
+    parquet = "parquet"
+
+
+def shard(
+    curated: Annotated[str, typer.Argument(metavar="CURATED", help="What `cytoimagenet curate` wrote.")],
+    to: Annotated[str, typer.Option("--out", help="The dataset folder to write, local or a URL.")],
+    shard_size: Annotated[str, typer.Option(help="Wished size of a shard: 128MB, 64MiB, ...")] = "128MB",
+    form: Annotated[Form, typer.Option("--format", help="Tar shards, or the Parquet twin.")] = Form.webdataset,
+    seed: Annotated[int, typer.Option(help="Of the global shuffle.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Threads; the result does not depend on it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the dataset folder from curated images. Run again to go on where it stopped.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet shard CURATED --out cytoimagenet
+
+      cytoimagenet shard CURATED --out s3://bucket/cytoimagenet-parquet --format parquet --shard-size 256MB
+    """
+    from ..shards import write_dataset
+
+    manifest = write_dataset(
+        curated, to, shard_size=parse_size(shard_size), format=form.value, seed=seed, workers=workers
+    )
+    if as_json:
+        emit({"out": manifest.root, "digest": manifest.digest, "splits": manifest.splits, "counts": manifest.counts})
+    else:
+        out.print(repr(manifest), markup=False)
+        out.print(f'\nNext: cytoimagenet verify {to}, or load_dataset("cytoimagenet") beside it', markup=False)
+
+
+def verify(
+    folder: Folder,
+    workers: Annotated[int | None, typer.Option(help="Shards read at a time.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a dataset folder to the byte against its manifest, and its parts against each other.
+
+    Exit code 0 if all is well, 1 if not; every finding is named.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet verify cytoimagenet
+
+      cytoimagenet verify hf://datasets/OWNER/cytoimagenet --json
+    """
+    from ..info import size
+    from ..verify import inspect
+    from ..verify import verify as check
+
+    if as_json:
+        report = inspect(folder, workers=workers)
+        emit({"ok": not report.problems, **vars(report)})
+        raise typer.Exit(CheckFailedError.exit_code if report.problems else 0)
+    report = check(folder, workers=workers)
+    out.print(f"{folder} is whole: {report.images:,} images, {report.files:,} files, {size(report.bytes)} read")
+    for note in report.notes:
+        out.print(f"Note: {note}", markup=False)
+
+
+def info(
+    folder: Folder,
+    classes: Annotated[bool, typer.Option("--classes", help="Name every class.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say everything about a dataset folder.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet info cytoimagenet
+
+      cytoimagenet info cytoimagenet --classes
+
+      cytoimagenet info cytoimagenet --json | jq .classes
+    """
+    from ..info import describe
+    from ..manifest import Manifest
+
+    manifest = Manifest.load(folder)
+    if as_json:
+        emit(manifest.data)
+    else:
+        out.print(describe(manifest, all_classes=classes), markup=False)
+
+
+def preview(
+    folder: Folder,
+    to: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("montage.png"),
+    classes: Annotated[int, typer.Option(min=1, max=40, help="How many classes, drawn by seed.")] = 20,
+    images: Annotated[int, typer.Option(min=1, max=40, help="How many images of each.")] = 8,
+    label: Annotated[list[str] | None, typer.Option(help="A class to show; repeat for more.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+) -> None:
+    """Draw a montage: a row of images for each of some classes.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet preview cytoimagenet --out montage.png
+
+      cytoimagenet preview cytoimagenet --label actin --label nucleus --images 12
+    """
+    import io
+
+    from ..preview import montage
+    from ..storage import write_atomic
+
+    file = io.BytesIO()
+    montage(folder, classes=classes, images=images, labels=label, seed=seed).save(file, "PNG")
+    write_atomic(to, file.getvalue())
+    out.print(f"Wrote {to}", markup=False)
+
+
+def parse_size(text: str) -> int:
+    """Return a size such as `128MB` or `64 MiB` in bytes."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text, re.IGNORECASE)
+    value = int(float(match[1]) * UNITS[(match[2] or "").upper()]) if match else 0
+    if value < 1:
+        raise UsageError(f"{text!r} is no size", where="--shard-size", next="Write it as 128MB, 64MiB or 1GB")
+    return value
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
+    for command in (shard, verify, info, preview):
+        app.command()(command)

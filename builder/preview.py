@@ -1,0 +1,98 @@
+"""A montage of the dataset: a row a class, so that one can look at it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from os import PathLike
+
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from .errors import UsageError
+from .manifest import Manifest
+from .ranges import read_images
+
+TILE = 96  # pixels of a side
+GAP = 4
+NAME_WIDTH = 190
+TEXT_SIZE = 12
+PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (120, 120, 120)
+MOST_CLASSES = 40
+
+
+def montage(
+    data_dir: str | PathLike[str], *, classes: int = 20, images: int = 8, labels: list[str] | None = None, seed: int = 0
+) -> Image.Image:
+    """Draw some images of some classes, each class a row with its name, category and number of images.
+
+    Parameters
+    ----------
+    data_dir : str or path
+        The dataset folder, local or a URL.
+    classes : int
+        How many classes, drawn by seed among all; in index order.
+    images : int
+        How many of each.
+    labels : list of str, optional
+        These classes instead.
+    seed : int
+        Of the drawing.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB. Images are scaled to fit their tile, never stretched or brightened.
+    """
+    manifest = Manifest.load(data_dir)
+    unknown = [label for label in labels or () if label not in manifest.class_names]
+    if unknown:
+        raise UsageError(
+            f"No class {unknown[0]!r} in this dataset", next="`cytoimagenet info DIR --classes` lists them"
+        )
+    rows = manifest.metadata(["key", "label", "shard", "offset", "size"])
+    names = pd.Series(manifest.class_names)
+    if labels:
+        names = names[names.isin(labels)]
+    elif len(names) > classes:
+        names = names.sample(min(classes, MOST_CLASSES), random_state=seed).sort_index()
+    rows = rows[rows["label"].isin(names)].sort_values("key")
+    chosen = rows.sample(frac=1, random_state=seed).groupby("label").head(images)
+    pictures = dict(zip(chosen["key"], read_images(chosen, data_dir), strict=True))
+    step = TILE + GAP
+    sheet = Image.new("RGB", (NAME_WIDTH + images * step + GAP, len(names) * step + GAP), PAPER)
+    pen, font = ImageDraw.Draw(sheet), _font()
+    for line, (index, label) in enumerate(names.items()):
+        top = GAP + line * step
+        entry = manifest.classes[int(str(index))]
+        pen.text((GAP, top + 24), _shortened(label, pen, font), INK, font)
+        pen.text((GAP, top + 42), f"{entry['category']}, {entry['train'] + entry['validation']:,} images", FAINT, font)
+        for column, key in enumerate(chosen["key"][chosen["label"] == label]):
+            sheet.paste(_tile(pictures[key]), (NAME_WIDTH + column * step, top))
+    return sheet
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return a font that has Greek letters, which names of compounds need; it comes with the plots' library."""
+    try:
+        return ImageFont.truetype(str(files("matplotlib") / "mpl-data/fonts/ttf/DejaVuSans.ttf"), TEXT_SIZE - 1)
+    except (ModuleNotFoundError, OSError):
+        return ImageFont.load_default(TEXT_SIZE)
+
+
+def _tile(image: Image.Image) -> Image.Image:
+    """Return a grey tile with the image in its middle, scaled to fit."""
+    scale = TILE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    scaled = image.resize((width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
+    tile = Image.new("L", (TILE, TILE), 235)
+    tile.paste(scaled, ((TILE - width) // 2, (TILE - height) // 2))
+    return tile
+
+
+def _shortened(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return the text cut so that it stays beside the tiles."""
+    if pen.textlength(text, font) <= NAME_WIDTH - 2 * GAP:
+        return text
+    while text and pen.textlength(text + "...", font) > NAME_WIDTH - 2 * GAP:
+        text = text[:-1]
+    return text + "..."

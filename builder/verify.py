@@ -1,0 +1,256 @@
+"""Is a dataset folder what its manifest says, to the byte? Nothing is unpacked, unpickled or trusted on the way.
+
+Every file is read once, its bytes hashed while its content is checked. A tar is not handed to a tar library: each
+header must be the very block that the sharder writes for that name and size, which leaves no room for links, devices,
+paths that lead outside or archives within archives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from os import PathLike, cpu_count
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from . import schema
+from .errors import CheckFailedError, CytoImageNetError
+from .manifest import CLASSES, METADATA, PAGES, TABLES, Manifest
+from .manifest import NAME as MANIFEST
+from .progress import Bar, progress
+from .shardcheck import Checked, check_shard
+from .shardplan import SAMPLE
+from .storage import filesystem, join
+
+DANGEROUS = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib", ".dill")
+HARMLESS = (".cache/", ".git/", ".gitattributes", ".gitignore", ".DS_Store")  # left by git, the Hub and Finder
+SHOWN = 20  # problems named in the error; the report has all
+
+
+@dataclass
+class Report:
+    """What `verify` found."""
+
+    root: str
+    files: int = 0
+    bytes: int = 0
+    images: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+    """Check a dataset folder against its manifest, and its parts against each other.
+
+    Parameters
+    ----------
+    root : str or path
+        The dataset folder, local or a URL.
+    workers : int, optional
+        Shards read at a time.
+
+    Returns
+    -------
+    Report
+        How much was read.
+
+    Raises
+    ------
+    CheckFailedError
+        If anything is wrong; `problems` on it has every finding.
+    """
+    report = inspect(root, workers=workers)
+    if report.problems:
+        shown = "\n".join(f"  {problem}" for problem in report.problems[:SHOWN])
+        more = len(report.problems) - SHOWN
+        error = CheckFailedError(
+            f"{len(report.problems):,} problems:\n{shown}" + (f"\n  and {more:,} more" if more > 0 else ""),
+            where=str(root),
+            next="Fetch the named files again (`cytoimagenet pull`), or build the folder anew",
+        )
+        error.problems = report.problems  # type: ignore[attr-defined]
+        raise error
+    return report
+
+
+def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+    """Check a dataset folder and return all that is wrong with it; see `verify`."""
+    report = Report(str(root))
+    try:
+        manifest = Manifest.load(root)
+    except CytoImageNetError as error:
+        report.problems.append(f"{MANIFEST}: {error.what}")
+        return report
+    sound = _check_files(manifest, report)
+    _check_small_files(manifest, sound, report)
+    with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
+        checked = list(_check_shards(manifest, sound, workers or min(8, 2 * (cpu_count() or 1)), bar))
+    for name, result in sorted(checked, key=lambda pair: pair[0]):
+        report.problems += [f"{name}: {problem}" for problem in result.problems]
+        report.bytes += result.bytes
+        report.files += 1
+    if METADATA in sound:
+        _check_together(manifest, dict(checked), report)
+    report.images = sum(manifest.rows(split) for split in schema.SPLITS)
+    return report
+
+
+def _check_files(manifest: Manifest, report: Report) -> set[str]:
+    """Compare the names and sizes of the files that are there; return those that may be read."""
+    said = {**manifest.files, **manifest.pages}
+    fs, inner = filesystem(manifest.root)
+    if "http" in str(fs.protocol):
+        report.notes.append("Over HTTP a folder can't be listed: unexpected files are not looked for")
+        there = {}
+        for path in said:
+            try:
+                there[path] = fs.size(join(inner, path))
+            except FileNotFoundError:
+                continue  # reported as absent below
+    else:
+        base = len(inner.rstrip("/")) + 1
+        there = {path[base:]: entry["size"] for path, entry in fs.find(inner, detail=True).items()}
+    sound = set()
+    for path, entry in said.items():
+        if path not in there:
+            report.problems.append(f"{path}: absent")
+        elif there[path] is not None and there[path] != entry["bytes"]:
+            report.problems.append(f"{path}: {there[path]:,} bytes where the manifest says {entry['bytes']:,}")
+        else:
+            sound.add(path)
+    for path in sorted(set(there) - set(said) - {MANIFEST}):
+        if path.endswith(DANGEROUS):
+            report.problems.append(f"{path}: unexpected, and of a kind that can run code; don't open it")
+        elif not path.startswith(HARMLESS) and path.rsplit("/", 1)[-1] not in HARMLESS:
+            report.problems.append(f"{path}: unexpected")
+    if PAGES[0] not in said:
+        report.problems.append(f"{PAGES[0]}: absent; without it `datasets` does not know the columns")
+    return sound
+
+
+def _check_small_files(manifest: Manifest, sound: set[str], report: Report) -> None:
+    """Check the sha256 of what is no shard, and the tables' columns and rows."""
+    fs, inner = filesystem(manifest.root)
+    for path, entry in {**manifest.files, **manifest.pages}.items():
+        if path not in sound or path.startswith("data/"):
+            continue
+        hashed = hashlib.sha256()
+        with fs.open(join(inner, path), "rb") as file:
+            while block := file.read(1 << 20):
+                hashed.update(block)
+                report.bytes += len(block)
+        report.files += 1
+        if hashed.hexdigest() != entry["sha256"]:
+            report.problems.append(f"{path}: sha256 differs, the file was damaged or altered")
+            sound.discard(path)
+            continue
+        if path in TABLES:
+            try:
+                with fs.open(join(inner, path), "rb") as file:
+                    table = pq.ParquetFile(file)
+                    wrong = not table.schema_arrow.remove_metadata().equals(TABLES[path])
+                    rows = table.metadata.num_rows
+            except (pa.ArrowInvalid, OSError) as error:
+                report.problems.append(f"{path}: no readable Parquet: {error}")
+                sound.discard(path)
+                continue
+            if wrong:
+                report.problems.append(f"{path}: other columns than the schema's")
+                sound.discard(path)
+            if rows != entry["rows"]:
+                report.problems.append(f"{path}: {rows:,} rows where the manifest says {entry['rows']:,}")
+    for path in TABLES:
+        if path not in manifest.files:
+            report.problems.append(f"{path}: not in the manifest")
+    if CLASSES in sound:
+        classes = schema.read(join(manifest.root, CLASSES), schema.CLASSES)
+        said = [{"index": i, **{k: c[k] for k in classes.columns[1:]}} for i, c in enumerate(manifest.classes)]
+        if classes.to_dict("records") != said:
+            report.problems.append(f"{CLASSES}: other classes than in the manifest")
+
+
+def _check_shards(manifest: Manifest, sound: set[str], workers: int, bar: Bar) -> Iterator[tuple[str, Checked]]:
+    """Check all shards, some at a time, each beside its rows of `metadata.parquet`."""
+    waiting: dict[Future[Checked], str] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for name, rows in _shards_with_rows(manifest, sound):
+            waiting[pool.submit(check_shard, manifest, name, rows)] = name
+            while len(waiting) >= 2 * workers:
+                yield from _done(waiting, bar)
+        while waiting:
+            yield from _done(waiting, bar)
+
+
+def _done(waiting: dict[Future[Checked], str], bar: Bar) -> Iterator[tuple[str, Checked]]:
+    finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
+    for future in finished:
+        result = future.result()
+        bar.advance(len(result.keys), failed=len(result.problems))
+        yield waiting.pop(future), result
+
+
+def _shards_with_rows(manifest: Manifest, sound: set[str]) -> Iterator[tuple[str, pa.Table | None]]:
+    """Yield every sound shard with its rows of `metadata.parquet`; the rows are read once, in order."""
+    left = {name for name in sound if name.startswith("data/")}
+    if METADATA in sound:
+        fs, inner = filesystem(join(manifest.root, METADATA))
+        with fs.open(inner, "rb") as file:
+            table = pq.ParquetFile(file)
+            for number in range(table.num_row_groups):  # the sharder writes a row group for each shard
+                rows = table.read_row_group(number)
+                names = set(rows["shard"].to_pylist())
+                name = names.pop() if names else ""
+                if not names and name in left:
+                    left.remove(name)
+                    yield name, rows
+    for name in sorted(left):
+        yield name, None
+
+
+def _check_together(manifest: Manifest, checked: dict[str, Checked], report: Report) -> None:
+    """Check what only shows over all shards: keys, counts, the split rule, the sample."""
+    parts: dict[str, list[Checked]] = {}
+    for name, result in checked.items():
+        parts.setdefault(name.removeprefix("data/").split("-", 1)[0], []).append(result)
+    keys = {split: _joined([result.keys for result in results]) for split, results in parts.items()}
+    every = _joined([keys[split] for split in schema.SPLITS if split in keys])
+    twice = len(every) - len(np.unique(every))
+    if twice:
+        report.problems.append(f"{METADATA}: {twice:,} keys occur twice")
+    for split, entry in manifest.splits.items():
+        shards = manifest.shards(split)
+        told = {"rows": sum(s[1] for s in shards), "bytes": sum(s[2] for s in shards), "shards": len(shards)}
+        if told != {name: entry.get(name) for name in told}:
+            report.problems.append(f"{MANIFEST}: split {split!r} is not the sum of its shards")
+    counts: Counter[tuple[str, str]] = Counter()
+    for results in parts.values():
+        for result in results:
+            counts.update(result.counts)
+    # a damaged shard is told of once; what follows from it, counts and members that lack, is not
+    whole = all(
+        name in checked and not checked[name].problems
+        for split in manifest.splits
+        for name, *_ in manifest.shards(split)
+    )
+    for entry in manifest.classes if whole else ():
+        found = {split: counts[entry["label"], split] for split in schema.SPLITS}
+        if any(found[split] != entry[split] for split in schema.SPLITS):
+            report.problems.append(f"{MANIFEST}: class {entry['label']!r} has {found} images, not what is said")
+    if SAMPLE in keys and whole and len(np.setdiff1d(keys[SAMPLE], keys.get("train", every[:0]))):
+        report.problems.append("data/sample: holds images that are not in train")
+    if manifest.settings.get("split") == "published":
+        report.notes.append("Split by crop, as published: crops of one source image lie on both sides")
+        return
+    sides = {split: _joined([result.sources for result in parts.get(split, [])]) for split in schema.SPLITS}
+    both = np.intersect1d(sides["train"], sides["validation"])
+    if len(both):
+        report.problems.append(f"{METADATA}: {len(both):,} source images have crops in train and in validation")
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.empty(0, np.uint64)
