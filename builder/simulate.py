@@ -7,7 +7,7 @@ import gzip
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -39,6 +39,7 @@ class Layout:
     files : mapping of str to str
         Stain to the file's path below the source's folder, in writing order. A template over the field's facts;
         `{uuid}` is a new one for each file. Two files of one stain: write the second stain with a trailing `*`.
+        Several stains of one path are the pages of a stack, channels fastest.
     field : callable
         `field(i, rng)` returns the facts of field number `i`: what the templates need, and its true labels under the
         names of the label columns, as the publisher spells them.
@@ -50,6 +51,8 @@ class Layout:
         Height and width of an image.
     depth : {8, 12, 16, "rgb"}
         Bits of a pixel. JPEG, and BMP, take 8.
+    planes : int
+        How many focal planes a stack has.
     """
 
     source: str
@@ -59,6 +62,7 @@ class Layout:
     extras: tuple[str, ...] = ()
     shape: tuple[int, int] = (96, 96)
     depth: int | str = 8
+    planes: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def simulate_source(
     fields: int,
     draw: Draw | None = None,
     pixels: bool = True,
+    layout: Layout | None = None,
 ) -> Simulated:
     """Write a small source as its publisher would, below `raw/<name>/`.
 
@@ -104,6 +109,8 @@ def simulate_source(
         `source`, `index` and `seed`. Without it: a few bright blobs.
     pixels : bool
         If false, no image is written but `files.txt`, the inventory: for a source at full size.
+    layout : Layout, optional
+        Another form of the same source, where it was published in two.
 
     Returns
     -------
@@ -111,7 +118,7 @@ def simulate_source(
         The facts of every field and the files written.
     """
     [record] = chosen([name])
-    layout = layouts()[record.dir_name]
+    layout = layout or layouts()[record.dir_name]
     root = Path(raw) / name
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     infos: list[Info] = []
@@ -120,11 +127,12 @@ def simulate_source(
     for index in range(fields):
         info = {"source": name, "index": index, "seed": int(rng.integers(2**31)), **layout.field(index, rng)}
         infos.append(info)
-        for stain, path in _paths(layout, info, rng):
+        for path, stains in _paths(layout, info, rng).items():
             written.append(path)
             if pixels:
-                picture = (draw or blobs)(info, stain.rstrip("*"), layout.shape)
-                write_atomic(root / path, encode(np.asarray(picture), path, layout.depth))
+                pictures = [(draw or blobs)(info, stain.rstrip("*"), layout.shape) for stain in stains]
+                stack = np.stack(pictures * layout.planes) if len(stains) > 1 else np.asarray(pictures[0])
+                write_atomic(root / path, encode(stack, path, layout.depth))
         for template in layout.extras:
             path = template.format(**info, uuid=_uuid(rng))
             extras += 1
@@ -184,7 +192,7 @@ def blobs(info: Info, stain: str, shape: tuple[int, int]) -> NDArray[np.float32]
 
 
 def encode(picture: NDArray[np.floating], path: str, depth: int | str) -> bytes:
-    """Encode floats in [0, 1] as the file format that `path` ends in."""
+    """Encode floats in [0, 1], a plane or a stack of planes, as the file format that `path` ends in."""
     from PIL import Image
 
     extension = path.rsplit(".", 1)[-1].lower()
@@ -193,13 +201,15 @@ def encode(picture: NDArray[np.floating], path: str, depth: int | str) -> bytes:
         import tifffile
 
         top, kind = (255, np.uint8) if depth in (8, "rgb") else (2 ** int(depth) - 1, np.uint16)
-        tifffile.imwrite(held, (picture * top).round().astype(kind), software=False)
+        tifffile.imwrite(held, (picture * top).round().astype(kind), photometric="minisblack", software=False)
     elif extension == "dib":
         # Cellomics: a bitmap header of 52 bytes, then little-endian 16-bit pixels without more ado
         header = struct.pack(
             "<IiiHHIIiiII", 40, picture.shape[1], picture.shape[0], 1, 16, 0, picture.size * 2, 0, 0, 0, 0
         )
         held.write(header.ljust(52, b"\0") + (picture * 4095).round().astype("<u2").tobytes())
+    elif extension == "dv":
+        held.write(_deltavision((picture * (2 ** int(depth) - 1)).round().astype("<u2")))
     else:
         grey = Image.fromarray((picture * 255).round().astype(np.uint8))
         kind = {"jpg": "JPEG", "jpeg": "JPEG", "bmp": "BMP"}.get(extension, "PNG")
@@ -207,9 +217,24 @@ def encode(picture: NDArray[np.floating], path: str, depth: int | str) -> bytes:
     return held.getvalue()
 
 
-def _paths(layout: Layout, info: Info, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
+def _deltavision(planes: NDArray[np.uint16]) -> bytes:
+    """Write wavelengths of one time point and depth; see `deltavision` for the header's places."""
+    stack = planes.reshape(-1, *planes.shape[-2:])
+    header = bytearray(1024)
+    struct.pack_into("<4i", header, 0, stack.shape[2], stack.shape[1], len(stack), 6)
+    struct.pack_into("<h", header, 96, -16224)
+    struct.pack_into("<2h", header, 180, 1, 1)
+    struct.pack_into("<h", header, 196, len(stack))
+    return bytes(header) + stack.tobytes()
+
+
+def _paths(layout: Layout, info: Info, rng: np.random.Generator) -> dict[str, list[str]]:
+    """List a field's files, and the stains in each."""
+    found: dict[str, list[str]] = {}
     for stain, template in layout.files.items():
-        yield stain, template.format(**info, uuid=_uuid(rng)) if "{uuid" in template else template.format(**info)
+        path = template.format(**info, uuid=_uuid(rng)) if "{uuid" in template else template.format(**info)
+        found.setdefault(path, []).append(stain)
+    return found
 
 
 def _uuid(rng: np.random.Generator) -> str:
