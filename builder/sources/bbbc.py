@@ -4,55 +4,73 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
-from .folder import Folder
+from . import bbbc_labels as labels
+from .boxes import malaria
 from .record import BRIGHTFIELD, BROAD, Source
 
-CITATION = (
+COLLECTION = (
     "Ljosa V, Sokolnicki KL, Carpenter AE (2012). Annotated high-throughput microscopy image sets for validation. "
     "Nature Methods 9:637."
 )
 ADDRESS = "https://data.broadinstitute.org/bbbc"
+NOT_READ = "see the set's page"  # the page could not be reached when this was written
+KIDNEY = "|".join(name.replace(".", "[.]") for name in labels.KIDNEY)
+TRANSMITTED_TOO = "fluorescence|brightfield|darkfield"
 
 
 def _bbbc(number: int, name: str, *, downloads: tuple[str, ...], **facts: Any) -> Source:
-    """Fill in what all sets of the collection share."""
-    facts = {"licence": "see the set's page", "citation": CITATION, "microscopy": "fluorescence", **facts}
+    """Fill in what all sets of the collection share; `downloads` are files below the set's address."""
     return Source(
         dir_name=f"bbbc{number:03}",
         database=BROAD,
         name=name,
         link=f"https://bbbc.broadinstitute.org/BBBC{number:03}",
         downloads=tuple(f"{ADDRESS}/BBBC{number:03}/{file}" for file in downloads),
-        **facts,
+        **{"licence": NOT_READ, "citation": COLLECTION, "microscopy": "fluorescence", **facts},
     )
 
 
-def _dead_or_alive(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """Plate columns 1-12 were given an antibiotic after the pathogen and live, 13-24 were not and are dead."""
-    alive = rows["column"].astype(int) <= 12
-    return rows.assign(phenotype=alive.map({True: "wildtype", False: "dead"}))
-
-
-def _fat(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """Wild type, or an insulin receptor that is inhibited: fat."""
-    return rows.assign(phenotype=rows["kind"].str.lower().map({"wt": "wildtype", "fat": "fat"}))
-
-
 RECORDS: tuple[Source, ...] = (
+    _bbbc(
+        5,
+        "Synthetic cells",
+        downloads=("BBBC005_v1_images.zip", "BBBC005_v1_ground_truth.zip"),
+        tried="real metadata",
+        images=19_200,
+        formats=("tif",),
+        organism="human",
+        cell_type="u2os",
+        pattern=r"^(?P<folder>.*/)?SIMCEPImages_(?P<well>[A-P]\d\d)_C(?P<cells>\d+)_F(?P<blur>\d+)_s(?P<site>\d+)_w(?P<channel>[12])$",
+        stains={"1": "cell body", "2": "nucleus"},
+    ),
+    _bbbc(
+        6,
+        "Human U2OS cells (out of focus)",
+        downloads=("BBBC006_v1_images_z_16.zip",),
+        tried="real metadata",
+        images=1_536,
+        formats=("tif",),
+        organism="human",
+        cell_type="u2os",
+        cell_visible="nucleus",
+        microscopy="confocal",
+        pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<well>[a-p]\d\d)_s(?P<site>[12])_w(?P<channel>[12])[0-9a-f-]*$",
+        stains={"1": "nucleus", "2": "actin"},
+        # 34 focal planes were published, of which the preprint uses the one in focus
+        skip=((r"(?i)_z_(0\d|1[0-5789]|[23]\d)/", "out of focus"),),
+    ),
     _bbbc(
         10,
         "C. elegans live/dead assay",
         downloads=("BBBC010_v2_images.zip",),
         tried="real images",
-        images=195,
+        images=200,
         formats=("tif",),
         organism="nematode",
         pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<row>[A-P])(?P<column>\d\d)_w(?P<channel>[12])_[^/]*$",
         stains={"1": "intestine", "2": BRIGHTFIELD},
         apart=("2",),
-        labels=_dead_or_alive,
+        labels=labels.dead_or_alive,
     ),
     _bbbc(
         11,
@@ -62,19 +80,18 @@ RECORDS: tuple[Source, ...] = (
         images=50,
         formats=("png",),
         organism="nematode",
-        pattern=r"^(?P<folder>.*/)?(?P<kind>wt|fat)(?P<rest>[^/a-z][^/]*)?$",
+        pattern=r"^(?P<folder>.*/)?(?P<image>[^/]+)$",
         stains={"": BRIGHTFIELD},
-        microscopy=BRIGHTFIELD,
-        labels=_fat,
+        labels=labels.fat_or_not,
     ),
     _bbbc(
         12,
         "C. elegans infection marker",
         downloads=("BBBC012_v1_images.zip",),
         tried="real images",
-        images=240,
+        images=120,
         formats=("tif",),
-        organism="nematode",
+        organism="nematode",  # wild type or infected can't be told from a name: no phenotype
         pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<well>[A-P]\d\d)_w(?P<channel>[123])_[^/]*$",
         stains={"1": BRIGHTFIELD, "2": "intestine", "3": "pharynx"},
         apart=("1",),
@@ -84,7 +101,7 @@ RECORDS: tuple[Source, ...] = (
         "Human U2OS cells cytoplasm–nucleus translocation",
         downloads=("BBBC013_v1_images_bmp.zip",),
         tried="real images",
-        images=96,
+        images=192,
         formats=("bmp",),
         organism="human",
         cell_type="u2os",
@@ -97,25 +114,191 @@ RECORDS: tuple[Source, ...] = (
         "Human U2OS cells cytoplasm–nucleus translocation (2)",
         downloads=("BBBC014_v1_images.zip",),
         tried="real images",
-        images=96,
+        images=192,
         formats=("bmp",),
         organism="human",
         cell_type="mcf7|a549",
         cell_visible="nucleus",
         pattern=r"^(?P<folder>.*/)?Channel (?P<channel>[12])-(?P<number>\d\d)-(?P<well>[A-H]-\d\d)-\d\d$",
-        stains={"1": "nucleus", "2": "nfkb"},
+        # by eye, on a real field: channel 2 shows nuclei alone
+        stains={"1": "nfkb", "2": "nucleus"},
+    ),
+    _bbbc(
+        15,
+        "Human U2OS cells transfluor",
+        downloads=("BBBC015_v1_images.zip",),
+        tried="real metadata",
+        images=288,
+        formats=("jpg",),
+        organism="human",
+        cell_type="u2os",
+        cell_visible="nucleus|cell membrane",
+        pattern=r"^(?P<folder>.*/)?(?P<number>\d+)_(?P<site>\d+)_(?P<channel>[01])$",
+        stains={"0": "nucleus/cell membrane", "1": "arrestin-gfp"},
+    ),
+    _bbbc(
+        17,
+        "Human HT29 colon-cancer cells shRNAi screen",
+        downloads=(
+            *(f"BBBC017_v1_images_NIRHTa{sign}{number:03}.zip" for sign in "-+" for number in range(1, 15)),
+            "BBBC017_v1_metadata.xls",
+        ),
+        tried="real metadata",
+        images=64_512,
+        formats=("dib",),
+        organism="human",
+        cell_type="ht29",
+        cell_visible="nucleus|actin",
+        pattern=r"^(?P<folder>(?:.*/)?[^/]*)(?P<plate>\d{3})/(?P<run>[^/]*_)?(?P<well>[A-P]\d\d)f(?P<site>\d+)d(?P<channel>[012])$",
+        stains={"0": "nucleus", "1": "phospho-h3", "2": "actin"},  # unverified
+        labels=labels.genes_of_ht29,
+    ),
+    _bbbc(
+        20,
+        "Murine bone-marrow derived macrophages",
+        downloads=("BBBC020_v1_images.zip",),
+        tried="simulated",
+        images=50,
+        formats=("tif",),
+        organism="mouse",
+        cell_type="macrophage",
+        cell_visible="nucleus|cell surface",
+        pattern=r"^(?P<folder>.*/)?(?P<image>[^/]+)_c(?P<channel>[15])$",
+        stains={"1": "cell surface", "5": "nucleus"},
+        skip=((r"(?i)_\(c1\+c5\)\.", "channels merged by the publisher"), (r"(?i)(^|/)[^/]*_outlines_", "mask")),
+    ),
+    _bbbc(
+        22,
+        "Human U2OS cells - compound cell-painting experiment",
+        downloads=(
+            *(
+                f"BBBC022_v1_images_{plate}w{channel}.zip"
+                for plate in (
+                    20585,
+                    20586,
+                    *range(20589, 20597),
+                    20607,
+                    20608,
+                    20625,
+                    20626,
+                    20630,
+                    20633,
+                    *range(20639, 20642),
+                    20646,
+                )
+                for channel in range(1, 6)
+            ),
+            "BBBC022_v1_image.csv",
+        ),
+        licence="CC0 1.0",
+        licence_verified=True,  # in the study description of its copy in the Image Data Resource, idr0036
+        tried="real metadata",
+        images=345_600,
+        formats=("tif",),
+        organism="human",
+        cell_type="u2os",
+        pattern=r"^(?P<folder>(?:.*/)?[^/]*?)(?P<plate>\d+)(?:w[1-5]|-[a-z_]+)/[^/]*_(?P<well>[A-P]\d\d)_s(?P<site>\d+)_w(?P<channel>[1-5])[^/]*$",
+        stains={"1": "nucleus", "2": "er", "3": "nucleoli", "4": "actin/golgi", "5": "mitochondria"},
+        labels=labels.compounds_of_u2os,
+    ),
+    _bbbc(
+        25,
+        "Human U2OS cells – RNAi Cell Painting experiment",
+        downloads=("DatasetS8/37983_ERSyto.tar.gz", "DatasetS8/38034_PhGolgi.tar.gz"),
+        tried="simulated",
+        images=135_000,
+        formats=("tif",),
+        organism="human",
+        cell_type="u2os",
+        microscopy="confocal",
+        pattern=r"^(?P<folder>(?:.*/)?)(?P<plate>[^/_]+)_(?P<channel>ERSytoBleed|ERSyto|Hoechst|Mito|Ph)(?:_?Golgi)?/(?P<run>[^/]*)_(?P<well>[a-p]\d\d)_s(?P<site>\d+)_w\d[^/]*$",
+        stains={
+            "ersyto": "er",
+            "ersytobleed": "nucleoli/rna",
+            "hoechst": "nucleus",
+            "mito": "mitochondria",
+            "ph": "actin/golgi/cell membrane",
+        },
+    ),
+    _bbbc(
+        26,
+        "Human Hepatocyte and Murine Fibroblast cells – Co-culture experiment",
+        downloads=("BBBC026_v1_images.zip",),
+        tried="real metadata",
+        images=864,
+        formats=("png",),
+        organism="human|mouse",
+        cell_type="hepatocyte|fibroblast",
+        pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<well>[A-P]\d\d)_s(?P<site>\d+)_w1[^/]*$",
+        stains={"": "nucleus"},
     ),
     _bbbc(
         38,
         "Kaggle 2018 Data Science Bowl",
         downloads=("stage1_train.zip", "stage1_test.zip", "stage2_test_final.zip"),
+        licence="CC0 1.0",
         tried="real images",
-        images=3754,
+        images=3_754,
         formats=("png",),
         organism="human|mouse|fly",
-        cell_visible="nucleus",
-        microscopy="brightfield/fluorescence",
+        microscopy="brightfield|fluorescence",
         pattern=r"^(?P<folder>.*/)?(?P<image>[^/]+)/images/[^/]+$",
         stains={"": "nucleus"},
+    ),
+    _bbbc(
+        41,
+        "P. vivax (malaria) infected human blood smears",
+        downloads=("malaria.zip",),
+        licence="CC BY-NC-SA 3.0",
+        tried="real metadata",
+        images=1_364,
+        formats=("png", "jpg"),
+        organism="human",
+        pattern=r"^(?P<folder>.*/)?(?P<image>[^/]+)$",
+        stains={"": BRIGHTFIELD},
+        labels=malaria,
+    ),
+    _bbbc(
+        45,
+        "Human White Blood Cells",
+        downloads=("Stained_Montages.zip",),
+        tried="simulated",
+        images=147,
+        formats=("tif",),
+        organism="human",
+        cell_type="white blood cell",
+        microscopy=TRANSMITTED_TOO,
+        # which channel number is which kind of light is not known: nothing is merged, each file is a row
+        pattern=r"^(?P<folder>.*/)?(?P<image>[^/]+_Ch\d+)$",
+        labels=labels.montage,
+    ),
+    _bbbc(
+        48,
+        "Cell Cycle Jurkat Cells",
+        downloads=("BBBC048v1.zip", "Ground_truth.lst"),
+        tried="real metadata",
+        images=32_266,
+        formats=("jpg",),
+        organism="human",
+        cell_type="jurkat",
+        cell_visible="nucleus",
+        microscopy=TRANSMITTED_TOO,
+        pattern=r"^(?P<folder>.*/)?(?P<phase>Anaphase|G1|G2|Metaphase|Prophase|S|Telophase)/(?P<image>\d+)_merged$",
+        stains={"": "nucleus/brightfield/darkfield"},
+        labels=labels.phase,
+    ),
+    _bbbc(
+        51,
+        "Human kidney cortex cells",
+        downloads=("Images.zip", "groundtruthlabels.txt"),
+        tried="real metadata",
+        images=230_000,
+        formats=("tif",),
+        organism="human",
+        microscopy="confocal",
+        pattern=rf"^(?P<folder>.*/)?(?P<marker>{KIDNEY})/All_3D/(?P<object>object_[0-9_]+)$",
+        stains={"": "nucleus"},
+        page=3,  # the middle one of seven slices
+        labels=labels.part_of_kidney,
     ),
 )

@@ -1,7 +1,43 @@
-"""Records of one database."""
+"""The source of the Cell Image Library."""
 
 from __future__ import annotations
 
-from .record import Source
+import pandas as pd
 
-RECORDS: tuple[Source, ...] = ()
+from .fields import data, join
+from .folder import Folder
+from .record import CIL, Source
+
+
+def kinases(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
+    """Name the group of the kinase that is imaged; the table lists archives, one image in each."""
+    table = folder.table("*kinome_mapping.csv", {"image": "file_name", "group": "kinase"})
+    if table is None:
+        return rows
+    table = table.assign(
+        image=table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True), cell_visible=data(table["group"]) + " kinase"
+    )
+    return join(rows, table[["image", "cell_visible"]], ["image"], folder)
+
+
+RECORDS: tuple[Source, ...] = (
+    Source(
+        dir_name="cil_kinome",
+        database=CIL,
+        name="Kinome Atlas",
+        link="http://cellimagelibrary.org/pages/kinome_atlas",
+        licence="see the library's page",
+        citation="Cell Image Library, Kinome Atlas, http://cellimagelibrary.org/pages/kinome_atlas",
+        downloads=("http://cellimagelibrary.org/pages/kinome_atlas",),
+        tried="real metadata",
+        images=908,
+        formats=("tif",),
+        organism="human",
+        cell_type="hela",
+        cell_visible="",
+        microscopy="confocal",
+        pattern=r"^(?P<folder>.*/)?(?P<image>\d+)$",
+        stains={"": "nucleus/protein"},
+        labels=kinases,
+    ),
+)

@@ -150,13 +150,12 @@ def join(
         once = labels.loc[~twice, new].set_index(key[~twice])
         labels = pd.concat([once, merged])
         key = pd.Series(labels.index, dtype="str")
-    mine = pa.array(_key(rows, on), pa.large_string())
-    theirs = pa.array(key, pa.large_string())
+    mine, theirs = _array(_key(rows, on)), _array(key)
     place = pc.index_in(mine, theirs)
     folder.counts.unlabelled += place.null_count
     folder.counts.labels_without_image += len(theirs) - len(pc.unique(place.drop_null()))
-    found = {name: pc.fill_null(pa.array(labels[name], pa.large_string()).take(place), "") for name in new}
-    return rows.assign(**pa.table(found).to_pandas()) if found else rows
+    found = {name: pc.fill_null(_array(labels[name]).take(place), "") for name in new}
+    return rows.assign(**pa.table(found).to_pandas().set_axis(rows.index)) if found else rows
 
 
 def well(values: pd.Series) -> pd.Series:
@@ -207,6 +206,11 @@ def _codes(parts: list[pa.Array], n: int) -> np.ndarray:
     return code
 
 
+def _array(values: pd.Series) -> pa.Array:
+    array = pa.array(values, pa.large_string())
+    return pc.fill_null(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array, "")
+
+
 def _glue(*parts: str | pa.Array) -> pa.Array:
     texts = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
     return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
@@ -221,7 +225,7 @@ def _finish(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Ta
     n = len(rows)
 
     def text(name: str) -> pa.Array:
-        return pa.array(rows[name], pa.large_string())
+        return _array(rows[name])
 
     def constant(value: str) -> pa.Array:
         return pa.repeat(pa.scalar(value, pa.large_string()), n)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ def read_table(
     optional: Columns | None = None,
     separator: str | None = None,
     header: bool = True,
+    must: Mapping[str, str] | None = None,
     tolerant: bool = False,
 ) -> pd.DataFrame:
     """Read some columns of a table as text: .csv, .tsv, .txt, each also .gz, and .xls.
@@ -44,6 +46,8 @@ def read_table(
         Without it, the one of tab, comma and semicolon that is most frequent in the first line.
     header : bool
         Whether the first line names the columns.
+    must : mapping, optional
+        Our name of a column to the regular expression that each of its cells must fit as a whole.
     tolerant : bool
         Leave out ragged lines and count them in `frame.attrs["bad_lines"]`, for a table known to be cut off.
 
@@ -63,7 +67,8 @@ def read_table(
     def wrong(what: str, line: int) -> MetadataError:
         return MetadataError(what, where=f"{path}, line {line}", next=f"Expected columns: {expected}")
 
-    lines = _excel(path, wrong) if path.suffix.lower() == ".xls" else _text(path, separator, wrong)
+    excel = path.suffix.lower() == ".xls"
+    lines = _excel(path, wrong) if excel else _text(path, separator, wrong, strict=not tolerant)
     if header:
         line, names = next(lines, (1, []))
         where = {_key(name): i for i, name in reversed(list(enumerate(names)))}
@@ -72,34 +77,26 @@ def read_table(
         if absent:
             seen = ", ".join(name for name in names if name)[:300] or "nothing"
             raise wrong(f"No column {', no column '.join(absent)}; the header has {seen}", line)
-        width = len(names)
+        least, most = max(i for i, name in enumerate(names, start=1) if name), len(names)
     else:
-        places = {ours: i for i, ours in enumerate(columns)}
-        places.update(dict.fromkeys(optional))
-        width = len(columns)
+        places = {**{ours: i for i, ours in enumerate(columns)}, **dict.fromkeys(optional)}
+        least = most = len(columns)
     taken = [i for i in places.values() if i is not None]
+    fits = [(taken.index(places[ours]), re.compile(rule).fullmatch) for ours, rule in (must or {}).items()]  # type: ignore[arg-type]
     kept: list[list[str]] = []
     bad = 0
-    while True:
-        try:
-            line, cells = next(lines)
-        except StopIteration:
-            break
-        except MetadataError:
+    for line, cells in lines:
+        if len(cells) < least or any(cells[most:]):
             if not tolerant:
-                raise
+                raise wrong(f"{len(cells)} cells where {most} are expected", line)
             bad += 1
-            break
-        if len(cells) != width:
-            if len(cells) > width and not any(cells[width:]):
-                pass  # a comma at the end of the line
-            elif tolerant:
-                bad += 1
-                continue
-            else:
-                raise wrong(f"{len(cells)} cells where {width} are expected", line)
-        kept.append([cells[i].strip() for i in taken])
-    by_place = dict(zip(taken, zip(*kept, strict=True), strict=False)) if kept else dict.fromkeys(taken, ())
+            continue
+        row = [cells[i].strip() for i in taken]
+        for i, fit in fits:
+            if not fit(row[i]):
+                raise wrong(f"{row[i]!r} is no value of this column", line)
+        kept.append(row)
+    by_place = dict(zip(taken, zip(*kept, strict=True), strict=True)) if kept else dict.fromkeys(taken, ())
     frame = pd.DataFrame(
         {ours: pd.Series(by_place[i] if i is not None else [""] * len(kept), dtype="str") for ours, i in places.items()}
     )
@@ -164,12 +161,14 @@ def decode(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _text(path: Path, separator: str | None, wrong) -> Iterator[tuple[int, list[str]]]:
+def _text(
+    path: Path, separator: str | None, wrong: Callable[[str, int], MetadataError], *, strict: bool
+) -> Iterator[tuple[int, list[str]]]:
     text = decode(read_bounded(path))
     if separator is None:
         first = text[: min((i for i in (text.find("\n"), text.find("\r")) if i >= 0), default=len(text))]
         separator = max("\t,;", key=lambda s: (first.count(s), s == ","))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=strict)
     begun = 0
     try:
         for cells in reader:
@@ -181,13 +180,13 @@ def _text(path: Path, separator: str | None, wrong) -> Iterator[tuple[int, list[
         raise wrong(f"Not a readable table: {error}", begun + 1) from error
 
 
-def _excel(path: Path, wrong) -> Iterator[tuple[int, list[str]]]:
+def _excel(path: Path, wrong: Callable[[str, int], MetadataError]) -> Iterator[tuple[int, list[str]]]:
     import xlrd
 
     if path.stat().st_size > MAX_TABLE_BYTES:
         raise wrong(f"Larger than {MAX_TABLE_BYTES:,} bytes", 1)
     try:
-        with open(path.with_name(path.name), "rb") as file:
+        with open(path, "rb") as file:
             sheet = xlrd.open_workbook(file_contents=file.read(), logfile=io.StringIO()).sheet_by_index(0)
         rows: Iterable[list[object]] = [sheet.row_values(i) for i in range(sheet.nrows)]
     except Exception as error:  # a damaged workbook fails anywhere inside xlrd, with any kind of error
