@@ -1,7 +1,136 @@
-"""Records of one database."""
+"""The four sources of Recursion, and the form Kaggle gave the first of them."""
 
 from __future__ import annotations
 
-from .record import Source
+from typing import Any
 
-RECORDS: tuple[Source, ...] = ()
+import pandas as pd
+
+from .fields import data, join
+from .folder import Folder
+from .record import RECURSION, Labels, Source
+from .tables import Columns
+
+PATTERN = (  # rxrx1/images/HEPG2-08/Plate1/B03_s1_w1.png
+    r"^(?:.*/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/(?P<well>[A-Z]+\d+)_s(?P<site>\d+)_w(?P<channel>\d)$"
+)
+SIX_STAINS = {"1": "nucleus", "2": "er", "3": "actin", "4": "nucleoli", "5": "mitochondria", "6": "golgi"}
+# five files for the six names RxRx19a lists: mitochondria were not stained (unverified)
+FIVE_STAINS = {"1": "nucleus", "2": "er", "3": "actin", "4": "nucleoli", "5": "golgi/cell membrane"}
+PLACE = {"experiment": "experiment", "plate": "plate", "well": "well"}
+UNTREATED = ("1138", "EMPTY", "UNTREATED")  # RxRx1's control without siRNA: rxrx.ai's name, Kaggle's two
+
+
+def _labelled(columns: Columns) -> Labels:
+    """Return the step that joins `metadata.csv`, a line for each site."""
+
+    def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
+        table = folder.table("metadata*.csv*", {**PLACE, "site": "site", "cell_type": "cell_type", **columns})
+        return _joined(rows, table, [*PLACE, "site"], folder)
+
+    return labels
+
+
+def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
+    """Give RxRx1 its siRNAs, from rxrx.ai's table or from Kaggle's four (a line for each well, some without siRNA)."""
+    if folder.find("metadata*.csv*"):
+        rows = _labelled({"sirna": "sirna"})(rows, folder)
+    else:
+        parts = [
+            folder.table(glob, PLACE, optional={"sirna": "sirna"})
+            for glob in ("train*.csv*", "test*.csv*")
+            if folder.find(glob)
+        ]
+        table = pd.concat(parts, ignore_index=True) if parts else None
+        if table is not None:
+            integers = table["sirna"].str.fullmatch(r"\d+")
+            table = table.assign(sirna=table["sirna"].where(~integers, "sirna_" + table["sirna"]))
+        rows = _joined(rows, table, list(PLACE), folder)
+        rows = rows.assign(cell_type=rows["experiment"].str.replace(r"-\d+$", "", regex=True))
+    if "sirna" in rows:
+        none = rows["sirna"].isin([*UNTREATED, "sirna_1138"])
+        rows = rows.assign(sirna=rows["sirna"].where(~none, ""))
+    return rows
+
+
+def _rxrx19a(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
+    """Give RxRx19a its labels. Vero cells are not human: they come from the green monkey."""
+    rows = _labelled({"compound": "treatment", "phenotype": "disease_condition"})(rows, folder)
+    if "cell_type" not in rows:
+        return rows
+    return rows.assign(
+        organism=rows["cell_type"].str.lower().map({"vero": "green monkey"}).fillna("human").astype("str")
+    )
+
+
+def _joined(rows: pd.DataFrame, table: pd.DataFrame | None, on: list[str], folder: Folder) -> pd.DataFrame:
+    if table is None:
+        folder.counts.unlabelled += len(rows)
+        return rows
+    labels = [name for name in table if name not in on]
+    table = table.assign(well=table["well"].str.upper(), **{name: data(table[name]) for name in labels})
+    return join(rows.assign(well=rows["well"].str.upper()), table, on, folder, where=str(folder.root))
+
+
+def _recursion(name: str, folder: str, **facts: Any) -> Source:
+    """Fill in what all four share."""
+    return Source(
+        dir_name=f"rec_{name.lower()}",
+        database=RECURSION,
+        name=name,
+        link=f"https://www.rxrx.ai/{name.lower()}",
+        downloads=tuple(
+            f"https://storage.googleapis.com/rxrx/{folder}/{folder}-{part}.zip" for part in ("images", "metadata")
+        ),
+        formats=("png",),
+        microscopy="fluorescence",
+        pattern=PATTERN,
+        **{"stains": SIX_STAINS, "organism": "human", **facts},
+    )
+
+
+RECORDS: tuple[Source, ...] = (
+    _recursion(
+        "RxRx1",
+        "rxrx1",
+        licence="CC BY-NC-SA 4.0",
+        citation="Sypetkowski M et al. (2023). RxRx1: a dataset for evaluating experimental batch correction methods. "
+        "CVPR Workshops, 4285.",
+        tried="real metadata",
+        images=125_510,
+        labels=_rxrx1,
+    ),
+    _recursion(
+        "RxRx2",
+        "rxrx2",
+        licence="CC BY 4.0",
+        citation="Cuccarese MF et al. (2020). Functional immune mapping with deep-learning enabled phenomics applied "
+        "to immunomodulatory and COVID-19 drug discovery. bioRxiv 2020.08.02.233064.",
+        tried="simulated",
+        images=131_953,
+        cell_type="huvec",
+        labels=_labelled({"compound": "treatment"}),
+    ),
+    _recursion(
+        "RxRx19a",
+        "RxRx19a",
+        licence="CC BY 4.0",
+        citation="Heiser K et al. (2020). Identification of potential treatments for COVID-19 through artificial "
+        "intelligence-enabled phenomic analysis of human cells infected with SARS-CoV-2. bioRxiv 2020.04.21.054387.",
+        tried="simulated",
+        images=305_520,
+        stains=FIVE_STAINS,
+        labels=_rxrx19a,
+    ),
+    _recursion(
+        "RxRx19b",
+        "rxrx19b",
+        licence="CC BY 4.0",
+        citation="Cuccarese MF et al. (2020). Functional immune mapping with deep-learning enabled phenomics applied "
+        "to immunomodulatory and COVID-19 drug discovery. bioRxiv 2020.08.02.233064.",
+        tried="simulated",
+        images=70_384,
+        cell_type="huvec",
+        labels=_labelled({"compound": "treatment", "phenotype": "disease_condition"}),
+    ),
+)

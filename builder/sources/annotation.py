@@ -1,0 +1,324 @@
+"""The annotation of a study of the Image Data Resource: one reader for all, one small mapping for each.
+
+A study ships one table with a line for each well (screens: `Plate`, `Well`) or for each image (experiments:
+`Dataset Name`, `Image Name`), and the folders of its plates are seldom called as its plates are. So an image finds its
+line in two steps: its folder tells the plate (`PlateFolders`), its name tells the well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import MetadataError
+from .fields import data, join
+from .folder import Folder
+from .record import Labels
+from .tables import decode, read_bounded
+
+COLUMNS_OF_A_384_WELL_PLATE = 24  # ScanR numbers the wells row by row
+_CELL = re.compile(r"^\s*([A-Za-z]{1,2})\s*[-_ ]?\s*0*(\d{1,2})\s*$")
+_FILE = re.compile(r"\.[A-Za-z]{3,6}$")
+
+Names = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Where a study's annotation says what.
+
+    Parameters
+    ----------
+    labels : mapping
+        Our column to the study's, or to the spellings it went by over the years. `phenotype.2` is a further value of
+        `phenotype`. All must be there: a renamed column must not become an empty label.
+    optional : mapping
+        The same for columns that only some releases have.
+    plate, image : str or tuple of str
+        The two columns a line is found by.
+    folders : tuple of str
+        Columns that name a plate's folder.
+    only : (column, pattern), optional
+        Lines that do not match speak of no image of ours (masks); they are counted.
+    refuse : (column, pattern, reason), optional
+        Images whose line matches are left out and counted.
+    markers : mapping of str to (column, pattern)
+        A stain of the record to the column that names it, and the expression whose first group is that name.
+    pages : mapping of int to str
+        For files with several channels: page to stain, in merging order.
+    key : callable, optional
+        Makes the image's key out of its path or, for a line, of all `folders` and the `image` cell joined by `/`.
+        Without it the key is the well for screens and the file's name for experiments.
+    """
+
+    labels: Mapping[str, Names]
+    optional: Mapping[str, Names] = field(default_factory=dict)
+    plate: Names = "Plate"
+    image: Names = "Well"
+    folders: tuple[str, ...] = ()
+    only: tuple[str, str] | None = None
+    refuse: tuple[str, str, str] | None = None
+    markers: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    pages: Mapping[int, str] = field(default_factory=dict)
+    key: Callable[[str], str] | None = None
+
+
+def annotated(study: Study) -> Labels:
+    """Return the step that gives a study's images their labels.
+
+    Notes
+    -----
+    Annotation tables are read first. A library table, their input, fills in the plates that an early annotation does
+    not have; where there is no annotation it stands in for it.
+    """
+
+    def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
+        rows = _paged(rows, study)
+        lines = _lines(study, folder)
+        if lines is None:
+            folder.counts.unlabelled += len(rows)
+            return rows
+        plates = PlateFolders(lines["plate"], _pairs(folder), [lines[name] for name in lines if name[:2] == "@f"])
+        where = rows["folder"] if "folder" in rows else _each(rows["file"], lambda path: path.rpartition("/")[0])
+        rows = rows.assign(_plate=_each(where, plates.find), _image=_image_keys(rows, study))
+        lines = lines.rename(columns={"plate": "_plate", "image": "_image"})
+        rows = join(
+            rows, lines.drop(columns=[name for name in lines if name[:2] == "@f"]), ["_plate", "_image"], folder
+        )
+        for number, (stain, (_, pattern)) in enumerate(study.markers.items()):
+            rows = _named(rows, stain, f"@m{number}", pattern)
+        if study.refuse is not None:
+            rows = leave_out(rows, rows["@refuse"].str.contains(study.refuse[1]), study.refuse[2], folder)
+        return rows.drop(columns=[name for name in rows if name[:1] in "@_"])
+
+    return labels
+
+
+def leave_out(rows: pd.DataFrame, which: pd.Series, reason: str, folder: Folder) -> pd.DataFrame:
+    """Return the rows that are not `which`, counting the files of the others as skipped for `reason`."""
+    gone = rows.loc[which, "channels"].str.split("|").explode().str.replace(r"#page=\d+$", "", regex=True)
+    number = gone.nunique()
+    if number:
+        folder.counts.used -= number
+        folder.counts.skipped[reason] += number
+    return rows[~which].reset_index(drop=True)
+
+
+class PlateFolders:
+    """Which plate a folder holds.
+
+    Parameters
+    ----------
+    plates : iterable of str
+        The plates that the annotation speaks of.
+    pairs : iterable of (str, str)
+        Plate and folder, in either order, as the study's `plates.tsv` gives them (full paths on its own server).
+    aliases : list of Series
+        Columns parallel to `plates` that name a folder.
+
+    Notes
+    -----
+    The end of a path that two plates share tells nothing and is forgotten; without a match the answer is empty.
+    """
+
+    def __init__(
+        self, plates: pd.Series, pairs: Iterable[tuple[str, str]] = (), aliases: Iterable[pd.Series] = ()
+    ) -> None:
+        self._paths: dict[str, str | None] = {}
+        self._names: dict[str, str | None] = {}
+        for plate in plates.unique():
+            self._learn(self._names, _squeezed(plate), plate)
+        own = dict(self._names)
+        for one, other in pairs:
+            for name, path in ((one, other), (other, one)):
+                if plate := own.get(_squeezed(name)):
+                    self._learn_path(path, plate)
+                    break
+        for column in aliases:
+            for plate, path in pd.DataFrame({"plate": plates.array, "path": column.array}).drop_duplicates().to_numpy():
+                self._learn_path(path, plate)
+                if _squeezed(path) and own.get(_squeezed(path), plate) == plate:
+                    self._learn(self._names, _squeezed(path), plate)
+
+    @staticmethod
+    def _learn(known: dict[str, str | None], key: str, plate: str) -> None:
+        known[key] = plate if known.get(key, plate) == plate else None
+
+    def _learn_path(self, path: str, plate: str) -> None:
+        parts = path.replace("\\", "/").strip("/").casefold().split("/")
+        if parts and _FILE.search(parts[-1]):
+            parts = parts[:-1]
+        if not parts or parts[0] == "..":  # `../screens/24277.screen` tells nothing of the images' folder
+            return
+        for start in range(len(parts)):
+            self._learn(self._paths, "/".join(parts[start:]), plate)
+
+    def find(self, folder: str) -> str:
+        """Return the plate of a folder: of its deepest part that is one; empty if none is."""
+        parts = folder.strip("/").casefold().split("/")
+        for end in range(len(parts), 0, -1):
+            for start in range(end):
+                path = "/".join(parts[start:end])
+                plate = (
+                    self._paths.get(path)
+                    or self._names.get(_squeezed(path))
+                    or self._names.get(_squeezed(path.split("__")[0]))  # PLATE__2016-06-16T00_38_35-Measurement2
+                )
+                if plate:
+                    return plate
+        return ""
+
+
+def _squeezed(name: str) -> str:
+    """Reduce a name to what its spellings share: `BSF018292_1A` and `BSF018292-1A`, `DTT p1` and `DTT/p1`."""
+    bare = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold())
+    return re.sub(r"[^0-9a-z]+", "", bare)
+
+
+def _lines(study: Study, folder: Folder) -> pd.DataFrame | None:
+    """Read the annotation: `plate`, `image`, our label columns, `@f0` ... (folders), `@m0` ... (markers), `@refuse`."""
+    must = {"plate": study.plate, "image": study.image, **study.labels}
+    may: dict[str, Names] = dict(study.optional)
+    may |= {f"@f{i}": name for i, name in enumerate(study.folders)}
+    may |= {f"@m{i}": column for i, (column, _) in enumerate(study.markers.values())}
+    if study.only is not None:
+        may["@only"] = study.only[0]
+    if study.refuse is not None:
+        may["@refuse"] = study.refuse[0]
+    tables = []
+    if folder.find("*annotation*.csv*"):
+        tables.append(folder.table("*annotation*.csv*", must, optional=may))
+    if folder.find("*library*.txt*"):
+        keys = {"plate": study.plate, "image": study.image}
+        how = (keys, {**study.labels, **may}) if tables else (must, may)
+        tables.append(folder.table("*library*.txt*", how[0], optional=how[1]))
+    if not tables:
+        folder.counts.notes["no annotation table"] += 1
+        return None
+    lines = pd.concat(tables, ignore_index=True).astype("str")
+    if study.only is not None:
+        ours = lines["@only"].str.contains(study.only[1])
+        if others := int((~ours).sum()):
+            folder.counts.notes["label lines of other files"] += others
+        lines = lines[ours].drop(columns="@only").reset_index(drop=True)
+    labels = [*study.labels, *study.optional]
+    lines[labels] = lines[labels].apply(data)
+    for further in [name for name in labels if "." in name]:
+        first = further.split(".")[0]
+        both = (lines[first] != "") & (lines[further] != "")
+        lines[first] = lines[first] + np.where(both, "|", "") + lines[further]
+    lines = lines.drop(columns=[name for name in labels if "." in name])
+    if study.key is not None:
+        whole = lines["image"]
+        for i in reversed(range(len(study.folders))):
+            whole = lines[f"@f{i}"] + "/" + whole
+        lines["image"] = _each(whole, study.key)
+    elif _is_well(study):
+        lines["image"] = _each(lines["image"], well_name)
+    else:
+        lines["image"] = lines["image"].str.casefold()
+    return lines
+
+
+def _is_well(study: Study) -> bool:
+    return "Well" in (study.image if isinstance(study.image, tuple) else (study.image,))
+
+
+def _pairs(folder: Folder) -> list[tuple[str, str]]:
+    pairs = []
+    for path in [*folder.find("*plates*.tsv"), *folder.find("*platename_mappings*.txt")]:
+        for number, line in enumerate(decode(read_bounded(path)).splitlines(), start=1):
+            cells = [cell.strip() for cell in line.split("\t")]
+            while len(cells) > 1 and not cells[-1]:
+                cells.pop()
+            if len(cells) > 2:
+                raise MetadataError(
+                    f"{len(cells)} cells where at most 2 are expected",
+                    where=f"{path}, line {number}",
+                    next="Expected: a plate and its folder, separated by a tab, without a header.",
+                )
+            if len(cells) == 2:  # a list of folders alone (idr0088) says no more than the folders do
+                pairs.append((cells[0], cells[1]))
+    return pairs
+
+
+def _image_keys(rows: pd.DataFrame, study: Study) -> pd.Series:
+    if study.key is not None:
+        return _each(rows["file"], study.key)
+    if not _is_well(study):
+        return _each(rows["file"], lambda path: path.rpartition("/")[2].casefold())
+    token = pd.Series("", index=rows.index, dtype="str")
+    for names in (("row", "column"), ("number",), ("well",)):
+        if not set(names) <= set(rows):
+            continue
+        one = rows[names[0]] + ("," + rows["column"] if len(names) == 2 else "")
+        token = token.where(rows[names[0]] == "", one)
+    return _each(token, well_name)
+
+
+def well_name(text: str) -> str:
+    """Write a well as letter and two digits, from a name, a number or row and column; empty if it is none of these.
+
+    Examples
+    --------
+    >>> [well_name(text) for text in ("a1", "B - 07", "03,12", "00025", "AF48", "control")]
+    ['A01', 'B07', 'C12', 'B01', 'AF48', '']
+    """
+    if named := _CELL.match(text):
+        return f"{named[1].upper()}{int(named[2]):02}"
+    numbers = text.split(",")
+    if not all(n.isascii() and n.isdigit() for n in numbers) or len(numbers) > 2:
+        return ""
+    if len(numbers) == 1:
+        row, column = divmod(int(text) - 1, COLUMNS_OF_A_384_WELL_PLATE)
+    else:
+        row, column = int(numbers[0]) - 1, int(numbers[1]) - 1
+    if not (0 <= row < 52 and 0 <= column < 99):
+        return ""
+    letters = chr(65 + row) if row < 26 else f"A{chr(65 + row - 26)}"
+    return f"{letters}{column + 1:02}"
+
+
+def _named(rows: pd.DataFrame, stain: str, column: str, pattern: str) -> pd.DataFrame:
+    """Replace a stain of the record by the name that the row's line gives it."""
+    found = _each(rows[column], lambda cell: ((m := re.search(pattern, cell)) and data_name(m[1])) or stain)
+    stains = rows["stains"].copy()
+    visible = rows["cell_visible"].copy() if "cell_visible" in rows else None
+    for name in found.unique():
+        if name != stain:
+            here = found == name
+            stains = stains.where(~here, _each(stains, lambda text, name=name: _swap(text, stain, name)))
+            if visible is not None:
+                visible = visible.where(~here, _each(visible, lambda text, name=name: _swap(text, stain, name)))
+    rows = rows.assign(stains=stains)
+    return rows if visible is None else rows.assign(cell_visible=visible)
+
+
+def data_name(name: str) -> str:
+    """Make a name safe as one stain of a list: neither a bar nor a slash may split it."""
+    return name.strip().replace("|", " ").replace("/", " ").lower()
+
+
+def _swap(stains: str, old: str, new: str) -> str:
+    return "|".join(new if stain == old else stain for stain in stains.split("|"))
+
+
+def _paged(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
+    if not study.pages:
+        return rows
+    pages = [rows["channels"] + f"#page={page}" for page in study.pages]
+    whole = pages[0].str.cat(pages[1:], sep="|") if len(pages) > 1 else pages[0]
+    return rows.assign(channels=whole, stains="|".join(study.pages.values()))
+
+
+def _each(values: pd.Series, change: Callable[[str], str]) -> pd.Series:
+    """Apply `change` to each distinct value once."""
+    coded = pa.array(values, pa.large_string()).dictionary_encode()
+    changed = pa.array([change(text) for text in coded.dictionary.to_pylist()], pa.large_string())
+    return pd.Series(pc.take(changed, coded.indices).to_pandas(), dtype="str").set_axis(values.index)
