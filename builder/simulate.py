@@ -131,7 +131,8 @@ def simulate_source(
             written.append(path)
             if pixels:
                 pictures = [(draw or blobs)(info, stain.rstrip("*"), layout.shape) for stain in stains]
-                stack = np.stack(pictures * layout.planes) if len(stains) > 1 else np.asarray(pictures[0])
+                many = len(stains) * layout.planes > 1
+                stack = np.stack(pictures * layout.planes) if many else np.asarray(pictures[0])
                 write_atomic(root / path, encode(stack, path, layout.depth))
         for template in layout.extras:
             path = template.format(**info, uuid=_uuid(rng))
