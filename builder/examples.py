@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Collection, Iterable, Iterator
 from typing import IO, Any
 
@@ -35,7 +36,11 @@ def split_sizes(manifest: Manifest, config: str, wanted: Collection[int] | None)
 
 
 def read_shard(
-    path: str, archive: Iterable[tuple[str, IO[bytes]]], shard_format: str, wanted: Collection[int] | None
+    path: str,
+    archive: Iterable[tuple[str, IO[bytes]]],
+    shard_format: str,
+    wanted: Collection[int] | None,
+    rows: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the examples of a shard that belong to the wanted classes.
 
@@ -49,29 +54,50 @@ def read_shard(
         As in the manifest.
     wanted : collection of int, optional
         Class numbers.
+    rows : int, optional
+        How many images the shard has; a tar cut between two of them is a good tar.
+
+    Raises
+    ------
+    CheckFailedError
+        If the shard is damaged or cut.
     """
-    if shard_format == "parquet":
-        yield from _from_parquet(path, wanted)
-        return
+    count = 0
+    try:
+        for example in _from_parquet(path) if shard_format == "parquet" else _from_tar(path, archive):
+            count += 1
+            if wanted is None or example["label"] in wanted:
+                yield example
+    except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
+        raise _damaged(f"after {count:,} images: {error}", path) from error
+    if rows is not None and count != rows:
+        raise _damaged(f"{count:,} images where there must be {rows:,}", path)
+
+
+def _damaged(how: str, path: str) -> CheckFailedError:
+    return CheckFailedError(
+        f"This shard is damaged, {how}",
+        where=path,
+        next="`cytoimagenet verify DIR` names all that must be fetched again",
+    )
+
+
+def _from_tar(path: str, archive: Iterable[tuple[str, IO[bytes]]]) -> Iterator[dict[str, Any]]:
     for key, members in _by_key(archive, path):
         absent = {"png", "json", "cls"} - set(members)
         if absent:
-            raise CheckFailedError(f"{key} has no {', '.join(sorted(absent))}", where=path)
-        index = int(members["cls"])
-        if wanted is None or index in wanted:
-            row = json.loads(members["json"])
-            image = {"bytes": members["png"], "path": f"{key}.png"}
-            yield {"image": image, "label": index, **{name: row[name] for name in REST}}
+            raise _damaged(f"{key} has no {', '.join(sorted(absent))}", path)
+        row = json.loads(members["json"])
+        image = {"bytes": members["png"], "path": f"{key}.png"}
+        yield {"image": image, "label": int(members["cls"]), **{name: row[name] for name in REST}}
 
 
-def _from_parquet(path: str, wanted: Collection[int] | None) -> Iterator[dict[str, Any]]:
+def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
     import fsspec
 
     with fsspec.open(path, "rb") as file:
         for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP, columns=["image", "label", *REST]):
-            for example in batch.to_pylist():
-                if wanted is None or example["label"] in wanted:
-                    yield example
+            yield from batch.to_pylist()
 
 
 def _by_key(archive: Iterable[tuple[str, IO[bytes]]], path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -85,7 +111,7 @@ def _by_key(archive: Iterable[tuple[str, IO[bytes]]], path: str) -> Iterator[tup
                 yield key, members
             key, members = stem, {}
         if extension in members:
-            raise CheckFailedError(f"{name} is there twice", where=path)
+            raise _damaged(f"{name} is there twice", path)
         members[extension] = file.read()
     if members:
         yield key, members

@@ -97,30 +97,35 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         wanted = self._wanted()
         if self.config.data_files:
             files = {str(split): list(paths) for split, paths in self.config.data_files.items()}
+            rows: dict[str, list[int | None]] = {split: [None] * len(shards) for split, shards in files.items()}
         else:
             sizes = split_sizes(self.manifest, self.config.name, wanted)
             source = {split: SAMPLE if self.config.name == SAMPLE else split for split in sizes}
-            paths = {split: [path for path, *_ in self.manifest.shards(name)] for split, name in source.items()}
-            files = {split: [f"{self.manifest.root}/{path}" for path in shards] for split, shards in paths.items()}
+            shards = {split: self.manifest.shards(name) for split, name in source.items()}
+            files = {split: [f"{self.manifest.root}/{shard[0]}" for shard in of] for split, of in shards.items()}
+            rows = {split: [shard[1] for shard in of] for split, of in shards.items()}
         local = dl_manager.download(files)
         return [
             datasets.SplitGenerator(
                 name=split,
                 gen_kwargs={
-                    "shards": list(shards),
-                    "archives": [dl_manager.iter_archive(shard) for shard in shards],
+                    "shards": list(paths),
+                    "archives": [dl_manager.iter_archive(path) for path in paths],
+                    "rows": rows[split],
                 },
             )
-            for split, shards in local.items()
+            for split, paths in local.items()
         ]
 
-    def _generate_shards(self, shards: list[str], archives: list[Any]) -> Iterator[str]:
+    def _generate_shards(self, shards: list[str], archives: list[Any], rows: list[int | None]) -> Iterator[str]:
         yield from shards
 
-    def _generate_examples(self, shards: list[str], archives: list[Any]) -> Iterator[tuple[Key, dict[str, Any]]]:
-        wanted = self._wanted()
-        for number, (shard, archive) in enumerate(zip(shards, archives, strict=True)):
-            for place, example in enumerate(read_shard(shard, archive, self.manifest.shard_format, wanted)):
+    def _generate_examples(
+        self, shards: list[str], archives: list[Any], rows: list[int | None]
+    ) -> Iterator[tuple[Key, dict[str, Any]]]:
+        form, wanted = self.manifest.shard_format, self._wanted()
+        for number, (shard, archive, count) in enumerate(zip(shards, archives, rows, strict=True)):
+            for place, example in enumerate(read_shard(shard, archive, form, wanted, count)):
                 yield Key(number, place), example
 
     def _wanted(self) -> frozenset[int] | None:

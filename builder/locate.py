@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import schema
-from .errors import UsageError
+from .errors import CytoImageNetError, UsageError
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest
 from .storage import exists, is_local, join, write_atomic
@@ -83,7 +83,12 @@ def load_dataset(
     builder = CytoImageNet(config_name=config, data_dir=find(data_dir, revision), **chosen)
     if streaming:
         return builder.as_streaming_dataset(split=split)
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        if isinstance(error.__cause__, CytoImageNetError):
+            raise error.__cause__ from None  # ours says what to do; `datasets` only that something went wrong
+        raise
     return builder.as_dataset(split=split)
 
 
