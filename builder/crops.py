@@ -27,9 +27,9 @@ class Box(NamedTuple):
     scaling: float
 
     @property
-    def fragment(self) -> str:
-        """The box as it is written behind a file's name: `#xywh=x,y,width,height`."""
-        return f"#xywh={self.x_min},{self.y_min},{self.x_max - self.x_min},{self.y_max - self.y_min}"
+    def xywh(self) -> tuple[int, int, int, int]:
+        """The box as `channels` writes it: x, y, width, height."""
+        return self.x_min, self.y_min, self.x_max - self.x_min, self.y_max - self.y_min
 
 
 def wanted_crops(images: int) -> int:

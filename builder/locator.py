@@ -46,3 +46,15 @@ def parse(channel: str) -> Place:
     x, y, width, height = map(int, box.split(",")) if box else (0, 0, 0, 0)
     page = said.get("page")
     return Place(channel[: found.start()], None if page is None else int(page), (x, y, width, height) if box else None)
+
+
+def with_box(channel: str, box: tuple[int, int, int, int]) -> str:
+    """Write a box behind a place.
+
+    Parameters
+    ----------
+    channel : str
+        A file, perhaps with a page.
+    box : (x, y, width, height)
+    """
+    return f"{channel}{'#' if FRAGMENT.search(channel) is None else '&'}xywh={','.join(map(str, box))}"

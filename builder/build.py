@@ -1,0 +1,253 @@
+"""The whole chain: raw sources -> catalogue -> classes -> images -> dataset folder.
+
+The catalogue and the classes are made anew by every run: they take minutes at most, and a source added to RAW must not
+be overlooked. Images and shards, which take hours, are only made where they are missing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import schema, split, storage
+from .catalog import write_catalog
+from .curate import Plan, Settings, curate, make_plan
+from .errors import SettingsChangedError
+from .field import Pixels, Reader, Wanted, images_of
+from .labels import MAX_IMAGES, MIN_IMAGES, assign_labels
+from .manifest import Manifest
+from .progress import track
+
+SHARD_SIZE = 128 * 10**6
+SAMPLE = 48  # source images that a dry run makes, to tell how large all will be
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a dataset depends on beside its sources.
+
+    Parameters
+    ----------
+    min_images, max_images, allocation
+        As `labels.assign_labels`.
+    min_class_size : int, optional
+        As `curate.Settings`; default `min_images`.
+    split, chunk_rows
+        As `curate.Settings`.
+    seed : int
+        Of every draw.
+    shard_size, format
+        As `shards.write_dataset`.
+    sources : tuple of str
+        Only these; empty for all that lie in RAW.
+    """
+
+    min_images: int = MIN_IMAGES
+    max_images: int = MAX_IMAGES
+    allocation: str = "proportional"
+    min_class_size: int | None = None
+    split: str = "by-image"
+    seed: int = 0
+    chunk_rows: int = Settings.chunk_rows
+    shard_size: int = SHARD_SIZE
+    format: str = "webdataset"
+    sources: tuple[str, ...] = field(default=())
+
+    @property
+    def curation(self) -> Settings:
+        """The part that `curate` takes."""
+        least = self.min_images if self.min_class_size is None else self.min_class_size
+        return Settings(self.seed, self.max_images, least, self.split, self.chunk_rows)
+
+    @property
+    def earlier(self) -> dict[str, Any]:
+        """The part that earlier stages take, to be recorded."""
+        return {"min_images": self.min_images, "allocation": self.allocation, "sources": sorted(self.sources)}
+
+
+def work_folder(out: str | PathLike[str]) -> str:
+    """Return where `build` keeps what it needs to go on: `<out>.build`, beside the dataset."""
+    return os.fspath(out).rstrip("/") + ".build"
+
+
+def build(
+    raw: str | PathLike[str],
+    out: str | PathLike[str],
+    recipe: Recipe | None = None,
+    *,
+    work: str | PathLike[str] | None = None,
+    evaldata: str | PathLike[str] | None = None,
+    workers: int | None = None,
+    dask: str | None = None,
+    rebuild: bool = False,
+) -> tuple[Manifest, dict[str, Any]]:
+    """Make a dataset folder from raw sources; go on where a killed run stopped.
+
+    Parameters
+    ----------
+    raw : path
+        A folder with one folder for each source.
+    out : str or path
+        The dataset folder to write, local or a URL.
+    recipe : Recipe, optional
+    work : str or path, optional
+        Folder for catalogue, classes and images; default `<out>.build`. It may be removed when the build is done.
+    evaldata : str or path, optional
+        Evaluation sets, whose images are left out.
+    workers, dask
+        As `curate.curate`.
+    rebuild : bool
+        Replace what was made with other settings or from other sources.
+
+    Returns
+    -------
+    Manifest
+        Of the dataset.
+    dict
+        What `curated.json` holds: the counts.
+    """
+    from .shards import write_dataset
+
+    recipe, out = recipe or Recipe(), os.fspath(out)
+    work = work_folder(out) if work is None else os.fspath(work)
+    selection = select(raw, work, recipe)
+    curated = storage.join(work, "curated")
+    told = curate(
+        selection,
+        raw,
+        curated,
+        settings=recipe.curation,
+        evaldata=evaldata,
+        workers=workers,
+        dask=dask,
+        rebuild=rebuild,
+        made_with=recipe.earlier,
+    )
+    wanted = {"shard_size": recipe.shard_size, "format": recipe.format, "seed": recipe.seed}
+    try:
+        return write_dataset(curated, out, **wanted), told  # type: ignore[arg-type]
+    except SettingsChangedError as error:
+        if not rebuild:
+            raise SettingsChangedError(
+                error.what, where=out, next="Name another --out, or give --rebuild to replace this one."
+            ) from error
+    _remove_dataset(out)
+    return write_dataset(curated, out, **wanted), told  # type: ignore[arg-type]
+
+
+def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
+    """Write the catalogue and the classes of RAW; return the file of the selected rows."""
+    catalog, selection = storage.join(work, "catalog.parquet"), storage.join(work, "selection.parquet")
+    write_catalog(raw, catalog, recipe.sources or None)
+    rows = schema.read(catalog, schema.CATALOG)
+    selected, rejected = _select(rows, recipe)
+    schema.write(rejected, storage.join(work, "selection.rejected.parquet"), schema.REJECTED)
+    schema.write(selected, selection, schema.SELECTION)
+    return selection
+
+
+def foresee(raw: str | PathLike[str], recipe: Recipe | None = None) -> dict[str, Any]:
+    """Say what `build` would do and how large the result would be; write nothing.
+
+    A seeded sample of the selected source images is made in memory; the rest is extrapolated from it.
+
+    Parameters
+    ----------
+    raw : path
+        As `build`.
+    recipe : Recipe, optional
+
+    Returns
+    -------
+    dict
+        Rows, classes, source images, images wanted and expected, bytes expected, seconds of one core expected.
+    """
+    from .catalog import build_catalog
+
+    recipe = recipe or Recipe()
+    rows = build_catalog(raw, recipe.sources or None).frame
+    selected, _ = _select(rows, recipe)
+    plan = make_plan(selected)
+    return {"rows": len(rows), "not_selected": len(rows) - len(selected), **expect(plan, raw, recipe.curation)}
+
+
+def expect(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str, Any]:
+    """Extrapolate a plan from a sample of it.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `curate.make_plan`.
+    raw : str or path
+        Where the sources lie.
+    settings : Settings
+    """
+    idx = plan.selection["idx"].to_pylist()
+    sample = sorted(range(len(idx)), key=lambda row: split.rank(idx[row], settings.seed, "foresee"))[:SAMPLE]
+    reader, pixels = Reader(raw), Pixels(settings.seed)
+    tried = kept = size = 0
+    wanted = int(plan.crops[sample].sum())
+    start = time.perf_counter()
+    for row in track(sorted(sample), "Making a sample"):
+        channels = plan.selection["channels"][row].as_py()
+        for image in images_of(Wanted(idx[row], channels, int(plan.crops[row])), reader, pixels):
+            tried, kept, size = tried + 1, kept + bool(image.png), size + len(image.png)
+    seconds = (time.perf_counter() - start) / len(sample)
+    classes = plan.selection["label"].to_pandas().to_frame().assign(crops=plan.crops).groupby("label")["crops"].sum()
+    images = np.minimum(classes * kept / wanted, settings.max_images).sum()
+    return {
+        "classes": len(classes),
+        "source_images": len(idx),
+        "images_wanted": int(classes.sum()),
+        "sample": {"source_images": len(sample), "images_tried": tried, "images_kept": kept},
+        "images_expected": round(images),
+        "bytes_expected": round(images * size / max(kept, 1)),
+        "core_seconds_expected": round(seconds * len(idx), 1),
+    }
+
+
+def _select(rows: pd.DataFrame, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give classes; return the rows that got one, and a line for each that did not."""
+    selected = assign_labels(
+        rows,
+        min_images=recipe.min_images,
+        max_images=recipe.max_images,
+        seed=recipe.seed,
+        allocation=recipe.allocation,  # type: ignore[arg-type]
+    )
+    left = rows[~rows["idx"].isin(selected["idx"])]
+    rejected = pd.DataFrame(
+        {
+            "idx": left["idx"],
+            "file": left["channels"].str.split("|").str[0],
+            "dir_name": left["dir_name"],
+            "label": "",
+            "stage": "label",
+            "reason": "not_selected",
+            "detail": "",
+        }
+    )
+    return selected, rejected
+
+
+def _remove_dataset(out: str) -> None:
+    """Remove a dataset folder's own files, the manifest first, and nothing else."""
+    from .manifest import NAME
+    from .shards import UNFINISHED
+
+    fs, folder = storage.filesystem(out)
+    names: Sequence[str] = []
+    if fs.exists(storage.join(folder, NAME)):
+        names = [NAME, *Manifest.load(out).files]
+    for name in names:
+        if fs.exists(storage.join(folder, name)):
+            fs.rm_file(storage.join(folder, name))
+    if fs.exists(storage.join(folder, UNFINISHED)):
+        fs.rm(storage.join(folder, UNFINISHED), recursive=True)

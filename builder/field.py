@@ -1,0 +1,229 @@
+"""One source image in, its images out: read, merge, crop, judge, encode.
+
+Everything here is a function of one row, its files and `Pixels`: it runs the same in any process on any machine.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import crops, locator, quality
+from .duplicates import pixel_digest
+from .errors import (
+    ConstantImageError,
+    CytoImageNetError,
+    MissingImageError,
+    NotFiniteImageError,
+    TooLargeError,
+    UnreadableImageError,
+)
+from .pixels import merge_float, normalise, to_grey8
+from .png import encode_png
+from .quality import Verdict
+from .readers import read_channel
+from .storage import filesystem, is_local, join
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The settings that pixels depend on.
+
+    Parameters
+    ----------
+    seed : int
+        Of the crops.
+    match_shapes : tuple of (height, width)
+        Channels of these shapes are also digested one by one, to be compared with evaluation images.
+    procedure : int
+        Version of what this module does to pixels; raised with every change that shows in them.
+    """
+
+    seed: int = 0
+    match_shapes: tuple[tuple[int, int], ...] = ()
+    procedure: int = 1
+
+
+class Wanted(NamedTuple):
+    """A source image to make images of.
+
+    Parameters
+    ----------
+    idx : str
+        Of its row.
+    channels : str
+        Its files, as in the row.
+    crops : int
+        How many crops are wanted, 1 to 4.
+    """
+
+    idx: str
+    channels: str
+    crops: int
+
+
+class Tried(NamedTuple):
+    """An image that was tried: kept where `png` holds bytes, else left out for `verdict`.
+
+    `file` is the file at fault where there is one, `channel_digests` the digests asked for by `match_shapes`.
+    """
+
+    box: crops.Box | None = None
+    shape: tuple[int, int] = (0, 0)
+    png: bytes = b""
+    sha256: str = ""
+    entropy: float = 0.0
+    verdict: Verdict | None = None
+    file: str = ""
+    channel_digests: tuple[str, ...] = ()
+
+
+class Refused(Exception):
+    """A whole source image is left out."""
+
+    def __init__(self, reason: str, detail: str, file: str = "") -> None:
+        self.verdict, self.file = Verdict(reason, detail), file
+        super().__init__(reason, detail, file)
+
+
+class Reader:
+    """Reads channels below RAW and remembers the last plane: the boxes of one smear lie in one file.
+
+    Parameters
+    ----------
+    raw : str or path
+        Folder or URL that `channels` are relative to.
+    """
+
+    def __init__(self, raw: str | PathLike[str]) -> None:
+        self.raw = os.fspath(raw)
+        self._local = is_local(self.raw)
+        self._last: tuple[tuple[str, int | None], NDArray] | None = None
+
+    def channel(self, channel: str) -> NDArray:
+        """Read one channel at native depth; raise `Refused` if that can't be."""
+        place = locator.parse(channel)
+        try:
+            plane = self._plane(place)
+        except MissingImageError as error:
+            raise Refused("missing_channel", error.reason, channel) from error
+        except TooLargeError as error:
+            raise Refused("too_large", error.reason, channel) from error
+        except UnreadableImageError as error:
+            raise Refused("unreadable", error.reason, channel) from error
+        if place.box is None:
+            return plane
+        x, y, width, height = place.box
+        if x + width > plane.shape[1] or y + height > plane.shape[0]:
+            raise Refused("unreadable", f"box outside the {plane.shape[1]}x{plane.shape[0]} image", channel)
+        return plane[y : y + height, x : x + width]
+
+    def _plane(self, place: locator.Place) -> NDArray:
+        key = (place.file, place.page)
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        self._last = None
+        with self._on_disk(place.file) as path:
+            plane = read_channel(path, page=place.page)
+        if place.box is not None:
+            self._last = (key, plane)
+        return plane
+
+    @contextmanager
+    def _on_disk(self, file: str) -> Iterator[str]:
+        if posixpath.isabs(file) or ".." in file.split("/"):
+            raise UnreadableImageError(file, "outside the raw folder")
+        path = join(self.raw, file)
+        if self._local:
+            yield path
+            return
+        # a store that does not answer must end the run, not leave out the image: only its files' content may do that
+        fs, inner = filesystem(path)
+        with tempfile.TemporaryDirectory(prefix="cytoimagenet-fetch-") as folder:
+            fetched = os.path.join(folder, "image")
+            try:
+                fs.get_file(inner, fetched)
+            except FileNotFoundError as error:
+                raise MissingImageError(path, "no such file") from error
+            except PermissionError as error:
+                raise UnreadableImageError(path, "permission denied") from error
+            yield fetched
+
+
+def images_of(wanted: Wanted, reader: Reader, pixels: Pixels) -> Iterator[Tried]:
+    """Make the images of one source image, in the order they are tried.
+
+    Yields
+    ------
+    Tried
+        One for every crop; if no crop is kept, one more for the whole image. At least one.
+    """
+    try:
+        merged, digests = _merged(wanted, reader, pixels)
+    except Refused as refused:
+        yield Tried(verdict=refused.verdict, file=refused.file)
+        return
+    is_box = locator.parse(wanted.channels.split("|")[0]).box is not None
+    boxes = [] if is_box else crops.draw(wanted.idx, pixels.seed, *merged.shape)[: wanted.crops]
+    kept = False
+    for box in boxes:
+        tried = _crop(merged, box)._replace(channel_digests=digests)
+        kept = kept or tried.verdict is None
+        yield tried
+    if not kept:
+        yield _finished(to_grey8(merged))._replace(channel_digests=digests)
+
+
+def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    files = wanted.channels.split("|")
+    channels = [reader.channel(file) for file in files]
+    for file, channel in zip(files, channels, strict=True):
+        if channel.size == 0:
+            raise Refused("empty", "no pixel", file)
+        if not channel.any():
+            raise Refused("empty", "every pixel is 0", file)
+    try:
+        merged = merge_float(channels)
+    except ConstantImageError as error:
+        raise Refused("constant", error.what) from error
+    except NotFiniteImageError as error:
+        raise Refused("not_finite", error.what) from error
+    except CytoImageNetError as error:
+        raise Refused("unreadable", error.what) from error
+    digests: tuple[str, ...] = ()
+    if merged.shape in pixels.match_shapes:
+        stretched = [merged] if len(channels) == 1 else map(normalise, channels)
+        digests = tuple(pixel_digest(to_grey8(channel)) for channel in stretched)
+    return merged, digests
+
+
+def _crop(merged: NDArray[np.float32], box: crops.Box) -> Tried:
+    part = merged[box.y_min : box.y_max, box.x_min : box.x_max]
+    verdict = quality.judge_crop(to_grey8(part))
+    if verdict is not None:
+        return Tried(box, part.shape, verdict=verdict)
+    try:
+        return _finished(to_grey8(normalise(part)))._replace(box=box)
+    except ConstantImageError as error:
+        return Tried(box, part.shape, verdict=Verdict("constant", error.what))
+
+
+def _finished(image: NDArray[np.uint8]) -> Tried:
+    verdict = quality.judge(image)
+    if verdict is not None:
+        return Tried(shape=image.shape, verdict=verdict)
+    return Tried(
+        shape=image.shape,
+        png=encode_png(image),
+        sha256=pixel_digest(image),
+        entropy=quality.Levels(image).entropy,
+    )
