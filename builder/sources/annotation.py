@@ -176,8 +176,11 @@ class PlateFolders:
 
 
 def _squeezed(name: str) -> str:
-    """Reduce a name to what its spellings share: `BSF018292_1A` and `BSF018292-1A`, `DTT p1` and `DTT/p1`."""
-    bare = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold())
+    """Reduce a name to what its spellings share: `BSF018292_1A` and `BSF018292-1A`, `DTT p1` and `DTT/p1`.
+
+    The mitotic atlas calls the images of a folder `FOLDER_raw`.
+    """
+    bare = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold().removesuffix("_raw"))
     return re.sub(r"[^0-9a-z]+", "", bare)
 
 

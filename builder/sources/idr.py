@@ -243,7 +243,7 @@ RECORDS: tuple[Source, ...] = (
             image="Image Name",
             folders=("Comment [Image File Path]",),
             labels={"gene": "Comment [Gene Symbol]"},
-            only=("Comment [Image File Type]", r"(?i)^(original images)?$"),
+            only=("Comment [Image File Type]", r"(?i)^(?:original images)?$"),
             markers={"protein": ("Comment [Gene Symbol]", r"^(.+)$")},
             # 31 planes of 3 channels, channels fastest: the middle plane of each (order unverified)
             pages={45: "protein", 46: "nucleus", 47: "cell body"},
@@ -255,7 +255,7 @@ RECORDS: tuple[Source, ...] = (
         organism="human",
         cell_type="hela",
         microscopy="confocal",
-        pattern=r"^(?P<folder>.*/)?(?P<cell>cell\d+_R\d+)/rawtif/(?P<name>[^/]*)_(?P<time>T\d+)$",
+        pattern=r"^(?P<experiment>.*/)?(?P<cell>cell\d+_R\d+)/rawtif/(?P<name>[^/]*)_(?P<time>T\d+)$",
         stains={"": "protein"},
         skip=((r"(?i)(^|/)masktif/", "mask"), (r"(?i)(^|/)conctif/", "concentration map")),
     ),
