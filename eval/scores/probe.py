@@ -1,0 +1,80 @@
+"""A linear probe: logistic regression on features that stay as they are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .accuracy import UNCLASSIFIED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+C = 1.0  # inverse strength of the L2 penalty; scikit-learn's default, not tuned on any test
+ITERATIONS = 200
+FOLDS = 5
+
+Fold = tuple["NDArray[np.integer]", "NDArray[np.integer]"]
+
+
+def probe(train: NDArray[np.floating], labels: NDArray[np.integer], test: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Fit on `train` and predict `test`.
+
+    Parameters
+    ----------
+    train, test : arrays, shape (n, features) and (m, features)
+        Z-scored here by the mean and deviation of `train`.
+    labels : int array, shape (n,)
+
+    Returns
+    -------
+    int array, shape (m,)
+
+    Notes
+    -----
+    With fewer samples than features the fit is made in the space the samples span: an L2 penalty gives the same
+    predictions there, in a fraction of the time.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    mean, deviation = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    deviation[deviation == 0] = 1.0
+    mean, deviation = mean.astype(train.dtype), deviation.astype(train.dtype)
+    fitted, asked = (train - mean) / deviation, (test - mean) / deviation
+    if len(fitted) < fitted.shape[1]:
+        axes = np.linalg.svd(fitted, full_matrices=False)[2]
+        fitted, asked = fitted @ axes.T, asked @ axes.T
+    if len(np.unique(labels)) == 1:
+        return np.full(len(test), labels[0], np.int64)
+    model = LogisticRegression(C=C, max_iter=ITERATIONS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopped at ITERATIONS, which the settings name
+        return model.fit(fitted, labels).predict(asked).astype(np.int64)
+
+
+def across(features: NDArray[np.floating], labels: NDArray[np.integer], folds: Iterable[Fold]) -> NDArray[np.int64]:
+    """Predict each sample by a probe fitted without its fold; `UNCLASSIFIED` where no fold asks for it."""
+    predicted = np.full(len(labels), UNCLASSIFIED, np.int64)
+    for train, test in folds:
+        predicted[test] = probe(features[train], labels[train], features[test])
+    return predicted
+
+
+def leave_group_out(groups: NDArray) -> Iterable[Fold]:
+    """Yield train and test rows, one fold per group."""
+    for group in np.unique(groups):
+        yield np.flatnonzero(groups != group), np.flatnonzero(groups == group)
+
+
+def stratified(labels: NDArray[np.integer], seed: int = 0) -> Iterable[Fold]:
+    """Yield `FOLDS` folds that each hold their share of every class (fewer where the smallest class is smaller)."""
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
+    if folds < 2:
+        return
+    yield from StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
