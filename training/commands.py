@@ -1,9 +1,72 @@
-"""The commands of the training room. Heavy imports stay inside the commands, so that `--help` is quick."""
+"""The commands of the training room: train, convert-weights. Heavy imports stay inside, so that `--help` is quick."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import typer
+
+from ..builder import console
+
+TRAIN_EXAMPLES = """
+Examples:
+
+  cytoimagenet train cytoimagenet/ --out runs/first --recipe quick
+
+  cytoimagenet train cytoimagenet/ --recipe paper --labels toy20 --epochs 24
+
+  cytoimagenet train cytoimagenet/ --out runs/first --resume
+
+  torchrun --nproc-per-node 4 -m cytoimagenet train cytoimagenet/ --recipe modern --set batch_size=256
+"""
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this room's commands to the application."""
+    app.command("train", epilog=TRAIN_EXAMPLES)(train)
+
+
+def train(
+    data_dir: Annotated[str, typer.Argument(metavar="DIR", help="Dataset folder, local or a URL.")],
+    out: Annotated[str | None, typer.Option(help="Run folder; else runs/<recipe>-<digest of the dataset>.")] = None,
+    recipe: Annotated[str, typer.Option(help="paper, modern, quick, or a .yaml file of settings.")] = "quick",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, by its own settings.")] = False,
+    category: Annotated[str | None, typer.Option(help="Train on the classes of one category.")] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option(help="Train on this class; repeat it. Or toy20 or toy50, the authors' subsets.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Train on the images of one database.")] = None,
+    model: Annotated[str | None, typer.Option(help="efficientnet-b0, or a folder or Hub name of a classifier.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the input in pixels.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; repeat it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print folder and scores for machines.")] = False,
+) -> None:
+    """Train a classifier, or go on with a training that was cut off.
+
+    The same command again goes on where it stopped, and ends with the same weights to the bit. The run folder holds
+    the model, settings, history, plots, a table of classes and a model card.
+    """
+    from .recipes import parse
+    from .train import train as run
+
+    chosen: dict[str, Any] = {
+        "category": category, "source": source, "model": model, "epochs": epochs, "size": size, "seed": seed,
+        "workers": workers, "labels": _labels(labels),
+    }  # fmt: skip
+    changes = {**parse(assignments or []), **{name: value for name, value in chosen.items() if value is not None}}
+    done = run(data_dir, out, recipe=recipe, resume=resume, **changes)
+    if as_json:
+        console.emit({"run": str(done.folder), "metrics": done.metrics})
+        return
+    console.out.print(f"Trained: {done.folder}", markup=False)
+    for name, value in done.metrics.items():
+        console.out.print(f"  {name:<20} {value:.4g}", markup=False)
+
+
+def _labels(labels: list[str] | None) -> str | list[str] | None:
+    return labels[0] if labels and labels in (["toy20"], ["toy50"]) else labels or None

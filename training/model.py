@@ -225,19 +225,44 @@ def _read(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
         ) from error
 
 
-def _behead(network: nn.Module) -> None:
-    """Replace the last linear layer, the one with an output a class, by nothing."""
+def adjust(network: nn.Module, *, norm_momentum: float, head_scale: float) -> None:
+    """Set the momentum of all BatchNorm layers, and scale the first weights of the head.
+
+    Parameters
+    ----------
+    network : Module
+        A `transformers` image classifier.
+    norm_momentum : float
+        The weight of a new batch.
+    head_scale : float
+        1 leaves the head as it was drawn.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = norm_momentum
+    with torch.no_grad():
+        network.get_submodule(_head(network)).weight.mul_(head_scale)  # type: ignore[operator]
+
+
+def _head(network: nn.Module) -> str:
+    """Name the last linear layer: the one with an output a class."""
     config: Any = network.config
-    if not config.num_labels:
-        return
     heads = [
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.Linear) and module.out_features == config.num_labels
     ]
     if not heads:
-        raise UsageError(f"{type(network).__name__} has no linear head to take off")
-    parent, _, last = heads[-1].rpartition(".")
+        raise UsageError(f"{type(network).__name__} has no linear head")
+    return heads[-1]
+
+
+def _behead(network: nn.Module) -> None:
+    """Put nothing in the place of the head."""
+    config: Any = network.config
+    if not config.num_labels:
+        return
+    parent, _, last = _head(network).rpartition(".")
     owner = network.get_submodule(parent)
     if last.isdigit() and isinstance(owner, nn.Sequential):
         owner[int(last)] = nn.Identity()

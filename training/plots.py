@@ -1,0 +1,80 @@
+"""The pictures of a run: loss and accuracy by epoch, accuracy by class."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..builder.storage import write_atomic
+
+TRAIN, VALIDATION, QUIET = "#1b6ca8", "#d1495b", "#8a8f98"
+
+
+def draw_history(table: pd.DataFrame, folder: Path, classes: int) -> None:
+    """Draw `loss.png` and `accuracy.png` from the table of epochs.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `run.history` makes it.
+    folder : Path
+    classes : int
+        For the line of chance.
+    """
+    for what, percent in (("loss", 1), ("accuracy", 100)):
+        figure, axes = _axes(6.4, 4)
+        for split, colour in (("train", TRAIN), ("validation", VALIDATION)):
+            known = table.dropna(subset=[f"{split}_{what}"])
+            if len(known):
+                y = percent * known[f"{split}_{what}"]
+                axes.plot(known["epoch"], y, "o-", color=colour, ms=4, lw=1.6, label=f"{split}, last {y.iloc[-1]:.3g}")
+        chance = np.log(classes) if what == "loss" else 100 / classes
+        axes.axhline(chance, color=QUIET, lw=1, ls="--", label=f"chance, {chance:.3g}")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("cross-entropy" if what == "loss" else "accuracy (%)")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_title(f"{what.capitalize()}, {classes} classes", loc="left")
+        axes.legend(frameon=False)
+        _save(figure, folder / f"{what}.png")
+
+
+def draw_per_class(classes: pd.DataFrame, path: Path) -> None:
+    """Draw the accuracy of every class as a dot, a row a category, with the mean as a bar."""
+    seen = classes[classes["evaluated"] > 0]
+    groups = sorted(seen.groupby("category", sort=True), key=lambda pair: pair[1]["accuracy"].mean())
+    figure, axes = _axes(6.4, 1.3 + 0.5 * len(groups))
+    rng = np.random.default_rng(0)
+    for row, (_, part) in enumerate(groups):
+        accuracy = 100 * part["accuracy"].to_numpy()
+        axes.scatter(accuracy, row + rng.uniform(-0.18, 0.18, len(part)), s=14, color=TRAIN, alpha=0.6, lw=0)
+        axes.plot([accuracy.mean()] * 2, [row - 0.32, row + 0.32], color=VALIDATION, lw=2)
+    names = [
+        f"{name.replace('_', ' ')}\n{len(part)} classes, {(part['right'] == 0).sum()} at 0 %" for name, part in groups
+    ]
+    axes.set_yticks(range(len(groups)), names, fontsize=8)
+    axes.set_ylim(-0.6, len(groups) - 0.4)
+    axes.set_xlim(-2, 102)
+    axes.set_xlabel("accuracy of a class (%); the bar is their mean")
+    axes.set_title("Accuracy by class and category", loc="left")
+    _save(figure, path)
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+    return figure, axes
+
+
+def _save(figure: Any, path: Path) -> None:
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=120, metadata={"Software": None})
+    write_atomic(path, data.getvalue())

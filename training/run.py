@@ -1,0 +1,169 @@
+"""The run folder: what a training leaves behind, and where it notes what it was made from.
+
+settings.yaml          every setting
+run.json               dataset and its digest, code revision, library versions, processes, scores; written last
+history.csv            an epoch a line; loss.png and accuracy.png show it; tensorboard/ has the steps
+per_class.csv          what the network gets right and what it takes the rest for, class by class; per_class.png
+config.json  model.safetensors  preprocessor_config.json     the model, as `transformers` reads it
+README.md              the model card
+trainer_state.json     the Trainer's own log
+checkpoint-N/          while it trains
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from ..builder.errors import SettingsChangedError, UsageError
+from ..builder.storage import TEMPORARY, write_atomic
+from .model import write_normalisation
+from .recipes import Settings, changed, read_yaml, settings, to_yaml
+
+SETTINGS, RUN, HISTORY, STATE = "settings.yaml", "run.json", "history.csv", "trainer_state.json"
+MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # in the order they are put in place
+_LIBRARIES = ("cytoimagenet", "torch", "transformers", "accelerate", "numpy", "opencv-python-headless")
+_FREE = ("workers", "cache_dir", "evaluate_every", "save_every")
+"""Settings that change nothing about the weights: a run may go on with others."""
+
+
+def default_folder(recipe: str, digest: str) -> Path:
+    """Return where a run goes that was given no name: `runs/<recipe>-<first 8 of the manifest's digest>`."""
+    return Path("runs") / f"{recipe}-{digest[:8]}"
+
+
+def stored_settings(folder: Path) -> Settings | None:
+    """Return the settings a folder's run was started with."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return None
+    values = read_yaml(path)
+    return settings(values.pop("recipe"), **values)
+
+
+def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, Any]:
+    """Take a folder for a run, or find the run that is in it.
+
+    Parameters
+    ----------
+    folder : Path
+    chosen : Settings
+    facts : dict
+        What the run is made from; its `digest` must be that of the run found.
+
+    Returns
+    -------
+    dict
+        What the run knows of itself; `finished` says whether it is done.
+
+    Raises
+    ------
+    SettingsChangedError
+        If the folder holds a run with other settings or of another dataset.
+    UsageError
+        If it holds something else.
+    """
+    before = stored_settings(folder)
+    if before is None:
+        if folder.exists() and any(not file.name.startswith(TEMPORARY) for file in folder.iterdir()):
+            raise UsageError("This folder holds something else", where=folder, next="Name an empty or new folder")
+        write_atomic(folder / RUN, _json({**facts, "finished": False}))
+        write_atomic(folder / SETTINGS, to_yaml(chosen).encode())
+        return {**facts, "finished": False}
+    other = [name for name in changed(before, chosen) if name not in _FREE]
+    known = json.loads((folder / RUN).read_text())
+    if known["digest"] != facts["digest"]:
+        other.append("the dataset")
+    if other:
+        raise SettingsChangedError(
+            f"This folder holds a run with other settings: {', '.join(other)}",
+            where=folder,
+            next="Name another folder with --out, or go on with that run by --resume and no settings",
+        )
+    return known
+
+
+def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, world: int) -> dict[str, Any]:
+    """Collect what a run is made from."""
+    return {
+        "data_dir": data_dir,
+        "digest": digest,
+        "images": images,
+        "classes": classes,
+        "processes": world,
+        "revision": git_revision(),
+        "versions": {name: version(name) for name in _LIBRARIES},
+        "python": platform.python_version(),
+        "machine": {"cores": os.cpu_count(), "system": platform.system(), "processor": platform.machine()},
+    }
+
+
+def git_revision() -> str:
+    """Return the commit of this checkout, with `-dirty` if files were changed since; empty outside of one."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return ""
+    try:
+        told = [
+            subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20, check=True)
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told[0].stdout.strip() + ("-dirty" if told[1].stdout.strip() else "")
+
+
+def history(log: list[dict[str, Any]]) -> pd.DataFrame:
+    """Make the table of epochs from the Trainer's log."""
+    epochs: dict[int, dict[str, Any]] = {}
+    for entry in log:
+        step = entry.get("step", 0)
+        if "train_accuracy" in entry:
+            epochs[step] = {
+                "epoch": round(entry["epoch"]), "step": step, "learning_rate": entry["rate"],
+                "train_loss": entry["train_loss"], "train_accuracy": entry["train_accuracy"],
+            }  # fmt: skip
+        elif "eval_accuracy" in entry and step in epochs:
+            epochs[step] |= {f"validation_{name}": entry[f"eval_{name}"] for name in ("loss", "accuracy", "top7")}
+    columns = ["epoch", "step", "learning_rate", "train_loss", "train_accuracy"]
+    columns += ["validation_loss", "validation_accuracy", "validation_top7"]
+    return pd.DataFrame(list(epochs.values()), columns=columns)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV file, whole or not at all."""
+    text = io.StringIO()
+    table.to_csv(text, index=False, float_format="%.6g")
+    write_atomic(path, text.getvalue().encode())
+
+
+def keep_model(folder: Path, model: nn.Module, normalisation: tuple[Any, Any], size: int) -> None:
+    """Save a model into the run folder, `config.json` last: a folder with that file has the whole model."""
+    part = folder / f"{TEMPORARY}model"
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(part)  # type: ignore[operator]
+    write_normalisation(part, *normalisation, size=size)
+    for name in MODEL_FILES:
+        os.replace(part / name, folder / name)
+    shutil.rmtree(part)
+
+
+def finish(folder: Path, facts: dict[str, Any]) -> None:
+    """Note that the run is done, and remove what only an unfinished one needs."""
+    write_atomic(folder / RUN, _json({**facts, "finished": True}))
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
