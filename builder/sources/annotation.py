@@ -322,6 +322,7 @@ def _paged(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def _each(values: pd.Series, change: Callable[[str], str]) -> pd.Series:
     """Apply `change` to each distinct value once."""
-    coded = pa.array(values, pa.large_string()).dictionary_encode()
+    texts = pa.array(values, pa.large_string())  # in several pieces where the tables were
+    coded = (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts).dictionary_encode()
     changed = pa.array([change(text) for text in coded.dictionary.to_pylist()], pa.large_string())
     return pd.Series(pc.take(changed, coded.indices).to_pandas(), dtype="str").set_axis(values.index)
