@@ -16,6 +16,8 @@ from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.builder.field import Pixels
 from cytoimagenet.builder.storage import TEMPORARY
 
+from tests.builder import curated_sources as made
+
 SETTINGS = Settings(min_class_size=2, chunk_rows=5)
 
 
@@ -111,7 +113,6 @@ KILLED = """
 import os, signal, sys
 from cytoimagenet.builder.curate import Settings, curate
 
-from tests.builder import curated_sources as made
 calls, plain = [], os.replace
 def replace(*args):
     calls.append(args)
