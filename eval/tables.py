@@ -106,9 +106,9 @@ def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> Fea
 
 def key_of(column: str) -> str | None:
     """Return which key a column is: ours, "" for one we have no use for, None if it is a feature."""
-    plain = _METADATA.sub("", str(column))
+    plain = _METADATA.sub("", column)
     key = _KEY_OF.get(plain.lower())
-    if key is None and (plain != str(column) or plain.lower() in BOOKKEEPING or plain.startswith("Unnamed:")):
+    if key is None and (plain != column or plain.lower() in BOOKKEEPING or plain.startswith("Unnamed:")):
         return ""
     return key
 
@@ -116,6 +116,10 @@ def key_of(column: str) -> str | None:
 def _split(frame: pd.DataFrame, source: str) -> FeatureTable:
     if frame.index.name is not None and key_of(frame.index.name):
         frame = frame.reset_index()
+    frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise UsageError(f"Two columns are called {repeated[0]!r}", where=source)
     keys: dict[str, pd.Series] = {}
     names = []
     for column in frame.columns:
@@ -125,7 +129,7 @@ def _split(frame: pd.DataFrame, source: str) -> FeatureTable:
                 raise UsageError(f"Two columns both give the {key}; {column!r} is the second", where=source)
             keys[key] = frame[column]
         elif key is None and pd.api.types.is_numeric_dtype(frame[column]) and not _is_bool(frame[column]):
-            names.append(str(column))
+            names.append(column)
     single = {frame[name].dtype for name in names} == {np.dtype(np.float32)}
     values = np.empty((len(frame), len(names)), np.float32 if single else np.float64)
     for i, name in enumerate(names):

@@ -1,0 +1,76 @@
+"""COOS-7: each test cell is classified by its 11 nearest training cells (Lu et al. 2019; preprint, 4.1)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ...builder.errors import UsageError
+from ..neighbours import nearest
+from ..scores import controls
+from ..scores.probe import probe
+from ..scores.votes import vote
+from ..standardise import Way
+from ..tasks.coos7 import TESTS
+from . import Scored, codes, control, scored
+from .cells import METRIC, NEIGHBOURS, scaled
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from ..tables import FeatureTable
+
+WAYS: tuple[Way, ...] = ("train", "none", "all")
+
+
+def score(features: FeatureTable, settings: Settings) -> list[Scored]:
+    """Score a table of cells (keys id, label, split; plate and well where known) on each test set it has."""
+    keys = features.keys
+    split = keys["split"].to_numpy(dtype=object).astype(str)
+    train = split == "train"
+    tests = [name for name in TESTS if (split == name).any()]
+    if not train.any() or not tests:
+        raise UsageError("A table for COOS-7 needs cells of train and of at least one of test1 to test4")
+    values, used = scaled(features.values, settings, "coos7", WAYS, train)
+    label, classes = codes(keys["label"])
+    predict = partial(vote, classes=len(classes), ties=settings.ties)
+    fitted = values[train]
+    predicted = _probe(values, label, train, split, tests) if settings.probe else {}
+    found = []
+    for name in tests:
+        rows = split == name
+        true, ids, groups = label[rows], keys["id"].to_numpy()[rows], _wells(keys[rows])
+        index, _ = nearest(values[rows], fitted, NEIGHBOURS, METRIC)
+        by = {"split": name, "groups": groups, "grouped_by": "wells"}
+        found.append(scored("knn", ids, true, predict(index, label[train]), classes, settings, used, **by))
+        figures = controls.shuffled(
+            partial(predict, index), label[train], true, found[-1][0]["value"], seed=settings.seed
+        )
+        found.append(control(figures, used, "knn", split=name))
+        if predicted:
+            bare = {**used, "metric": None, "k": None}
+            found.append(scored("probe", ids, true, predicted[name], classes, settings, bare, **by))
+    return found
+
+
+def beside(features: FeatureTable, settings: Settings) -> list[tuple[Way, list[Scored]]]:
+    """Return nothing: no other way to standardise is common here."""
+    return []
+
+
+def _probe(values, label, train, split, tests):
+    """Fit one probe on train and ask it about all tests."""
+    asked = np.isin(split, tests)
+    predicted = np.full(len(label), -1)
+    predicted[asked] = probe(values[train], label[train], values[asked])
+    return {name: predicted[split == name] for name in tests}
+
+
+def _wells(keys: pd.DataFrame) -> np.ndarray | None:
+    """Name the well of each cell, or None where it is not known."""
+    if "well" not in keys or (keys["well"] == "").any():
+        return None
+    columns = [name for name in ("date", "plate", "well") if name in keys]
+    return keys[columns].agg(" ".join, axis=1).to_numpy()

@@ -1,0 +1,79 @@
+"""HDF5 files of the evaluation sets: checked when opened, read a row at a time."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...builder.errors import MetadataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CACHE_BYTES = 32 << 20  # of decompressed chunks: rows are read one by one, a chunk holds many
+
+
+def open_file(path: str | PathLike[str]) -> Any:
+    """Open an HDF5 file for reading.
+
+    Raises
+    ------
+    MetadataError
+        If it is absent, cut off or no HDF5 file.
+    """
+    if not Path(path).is_file():
+        raise MetadataError("This file is not there", where=path)
+    try:
+        return _file(str(path), os.getpid())
+    except OSError as error:
+        raise MetadataError(f"Not a whole HDF5 file ({error}); download it again", where=path) from error
+
+
+@lru_cache(maxsize=32)
+def _file(path: str, process: int) -> Any:
+    # a handle belongs to one process: HDF5 does not survive a fork
+    try:
+        import h5py
+    except ImportError as error:
+        raise UsageError("Reading HDF5 needs another package", next="pip install 'cytoimagenet[train]'") from error
+    return h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+
+
+def dataset(file: Any, key: str) -> Any:
+    """Return a dataset of numbers, or say that it is not there."""
+    import h5py
+
+    found = file.get(key)
+    if not isinstance(found, h5py.Dataset):
+        raise MetadataError(
+            f"There is no data set {key!r}; the file has {', '.join(sorted(file)) or 'none'}", where=file.filename
+        )
+    if found.dtype.kind not in "fiub":
+        raise MetadataError(f"{key!r} holds {found.dtype}, not numbers", where=file.filename)
+    return found
+
+
+def column(file: Any, key: str, rows: int) -> NDArray[np.generic]:
+    """Return a data set of one number per row, read whole."""
+    found = dataset(file, key)
+    if found.size != rows:
+        raise MetadataError(f"{key!r} has the shape {found.shape}, {rows:,} rows are expected", where=file.filename)
+    return read(file, key, slice(None)).reshape(-1)
+
+
+def read(file: Any, key: str, rows: Any) -> NDArray[np.generic]:
+    """Read rows of a data set.
+
+    Raises
+    ------
+    MetadataError
+        If the file is damaged there.
+    """
+    try:
+        return file[key][rows]
+    except (OSError, RuntimeError) as error:
+        raise MetadataError(f"{key!r} can't be read ({error}); download the file again", where=file.filename) from error
