@@ -6,14 +6,15 @@ import ast
 import re
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from .schema import LABEL_COLUMNS
 
-PAPER = "preprint, 2.1 and its code"
-README = "README of the published dataset"
+PAPER = "preprint 2.1"
+README = "published README"
 NEW = "this project"
 
 
@@ -51,6 +52,7 @@ RULES: tuple[Rule, ...] = (
 )
 """Applied in this order to each of the `|`-separated values, in lower case and without blanks at its ends."""
 
+LISTED = ("organism", "cell_type", "cell_visible", "phenotype")  # a compound's name may truly begin with a bracket
 LOWER, LISTS, REPEATS = "lower case", "list written as text", "repeats removed"
 ORIGIN = {LOWER: PAPER, LISTS: PAPER, REPEATS: NEW, **{rule.name: rule.origin for rule in RULES}}
 _COMPILED = {
@@ -92,6 +94,36 @@ class Vocabulary:
             standard.append(after)
         return pa.array(standard, pa.large_string()).take(encoded.indices)
 
+    def report(self) -> list[dict[str, Any]]:
+        """Return, for each rule and column that changed something, how many rows and the most frequent example."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for (name, column, before, after), rows in self.changed.most_common():
+            entry = {"rule": name, "column": column, "rows": 0, "values": 0, "before": before, "after": after}
+            entry = found.setdefault((name, column), {**entry, "origin": ORIGIN[name]})
+            entry["rows"] += rows
+            entry["values"] += 1
+        order = list(ORIGIN)
+        return sorted(found.values(), key=lambda entry: (order.index(entry["rule"]), entry["column"]))
+
+
+def published_spellings(label: str) -> tuple[str, ...]:
+    """Return how the published archive may spell a label in names of files and folders, `label` first.
+
+    A file system allows no `/` and no `*`; the archive has ` -- ` in their place, or `/` where it had `*`.
+
+    Examples
+    --------
+    >>> published_spellings("il-2/anti-il-2")
+    ('il-2/anti-il-2', 'il-2 -- anti-il-2', 'il-2*anti-il-2')
+    """
+    spellings = (
+        label,
+        label.replace("*", " -- ").replace("/", " -- "),
+        label.replace("/", "*"),
+        label.replace("*", "/"),
+    )
+    return tuple(dict.fromkeys(spellings))
+
 
 def standard(text: str, column: str) -> str:
     """Return the standard spelling of one cell.
@@ -110,7 +142,7 @@ def _standard(text: str, column: str) -> tuple[str, list[tuple[str, str, str]]]:
     if not text:
         return "", []
     steps: list[tuple[str, str, str]] = []
-    listed = _unlist(text)
+    listed = _unlist(text) if column in LISTED else None
     if listed is not None:
         steps.append((LISTS, text, "|".join(listed)))
     values = text.split("|") if listed is None else listed

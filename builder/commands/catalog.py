@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-EXAMPLES = """
+if TYPE_CHECKING:
+    from ..catalog import Catalog
+
+SOURCES_EXAMPLES = """
+[bold]Examples[/bold]
+
+  cytoimagenet sources
+
+  cytoimagenet sources bbbc013 kag_hpa
+
+  cytoimagenet sources --json > sources.json
+"""
+CATALOG_EXAMPLES = """
 [bold]Examples[/bold]
 
   cytoimagenet catalog RAW --out catalog.parquet
@@ -20,29 +32,126 @@ EXAMPLES = """
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    app.command("catalog", epilog=EXAMPLES)(catalog)
+    app.command("sources", epilog=SOURCES_EXAMPLES)(sources)
+    app.command("catalog", epilog=CATALOG_EXAMPLES)(catalog)
+
+
+def sources(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; all without.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything, with download addresses, as JSON.")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/sources.md.")] = False,
+) -> None:
+    """List the 40 sources: what they hold, under which licence, and what their reader was tried on."""
+    from ..console import emit, out
+    from ..sources import overview, registry
+
+    if as_markdown:
+        typer.echo(overview.markdown(), nl=False)
+        return
+    records = registry.chosen(names or registry.SOURCES)
+    if as_json:
+        emit([overview.facts(source) for source in records])
+        return
+    database = ""
+    for source in sorted(records, key=lambda source: source.database):
+        if source.database != database:
+            database = source.database
+            out.print(f"\n{database}", style="bold", markup=False)
+        fact = overview.facts(source)
+        shown = (
+            f"{source.images:,} images ({', '.join(source.formats)})",
+            ", ".join(fact["organism"]) or "several organisms",
+            ", ".join(fact["stains"]) or "stains differ",
+            ", ".join(fact["microscopy"]),
+        )
+        out.print(f"  {source.dir_name:<15} {source.name}", markup=False)
+        out.print(f"  {'':<15} {' · '.join(shown)}", markup=False, style="dim")
+        out.print(
+            f"  {'':<15} licence: {source.licence_label}; reader tried on {source.tried}", markup=False, style="dim"
+        )
+        out.print(f"  {'':<15} {source.link}", markup=False, style="dim")
+    out.print(f"\n{len(records)} sources", markup=False)
 
 
 def catalog(
     raw: Annotated[Path, typer.Argument(metavar="RAW", help="Folder that holds one folder for each source.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     source: Annotated[list[str] | None, typer.Option(help="Read only this source; may be given several times.")] = None,
-    explain: Annotated[bool, typer.Option(help="Show what each spelling rule changed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each spelling rule changed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all counts as JSON.")] = False,
 ) -> None:
     """Read all sources below RAW into one table of standard rows, one row an image.
 
-    A source's files are found by walking its folder, or read from its `files.txt` (one path a line).
+    A source's files are found by walking its folder, or read from its `files.txt` (one path a line) where there is one.
     """
     from ..catalog import write_catalog
     from ..console import emit, err
-    from ..console import out as show
 
     made = write_catalog(raw, out, source)
-    for name, what in made.unknown.items():
-        err.print(f"Left out: {name}: {what}", markup=False)
     if as_json:
-        emit([count.to_dict() for count in made.counts])
+        emit(
+            {
+                "out": str(out),
+                "rows": sum(count.rows for count in made.counts),
+                "sources": [count.to_dict() for count in made.counts],
+                "left_out": dict(made.unknown),
+                "rules": made.vocabulary.report(),
+            }
+        )
         return
+    for name, what in made.unknown.items():
+        err.print(f"Left out: {raw / name} ({what})", markup=False)
+    _show(made, out)
+    if explain:
+        _explain(made)
+
+
+def _show(made: Catalog, path: Path) -> None:
+    from rich.table import Table
+
+    from ..console import out
+
+    shown = Table(box=None, pad_edge=False)
+    for title in ("source", "files", "images", "rows", "rows unlabelled", "labels without image", "files skipped"):
+        shown.add_column(title, justify="left" if title == "source" else "right")
+    totals = [0] * 6
     for count in made.counts:
-        show.print(f"{count.source}: {count.rows:,} rows from {count.used:,} images", markup=False)
+        numbers = (
+            *(count.listed, count.used, count.rows, count.unlabelled, count.labels_without_image),
+            sum(count.skipped.values()),
+        )
+        totals = [total + number for total, number in zip(totals, numbers, strict=True)]
+        shown.add_row(count.source, *(f"{number:,}" for number in numbers))
+    shown.add_row("all", *(f"{number:,}" for number in totals), style="bold")
+    out.print(shown)
+    for count in made.counts:
+        for reason, number in sorted(count.skipped.items()):
+            out.print(f"{count.source}: {number:,} files skipped: {reason}", markup=False)
+        for note, number in sorted(count.notes.items()):
+            out.print(f"{count.source}: {note}: {number:,}", markup=False)
+    out.print(f"Wrote {totals[2]:,} rows to {path}", markup=False)
+
+
+def _explain(made: Catalog) -> None:
+    from rich.table import Table
+
+    from ..console import out
+
+    shown = Table(box=None, pad_edge=False, title="What the spelling rules changed", title_justify="left")
+    for title in ("rule", "column", "rows", "values", "example", "origin"):
+        shown.add_column(title, justify="right" if title in ("rows", "values") else "left", overflow="fold")
+    for entry in made.vocabulary.report():
+        example = f"{entry['before']} -> {entry['after'] or '(none)'}"
+        shown.add_row(
+            entry["rule"], entry["column"], f"{entry['rows']:,}", str(entry["values"]), _plain(example), entry["origin"]
+        )
+    out.print(shown)
+
+
+def _plain(text: str) -> str:
+    """Keep brackets in names from being read as rich's markup."""
+    from rich.markup import escape
+
+    return escape(text if len(text) <= 60 else f"{text[:57]}...")

@@ -12,11 +12,10 @@ import pyarrow.compute as pc
 from .. import schema
 from ..errors import MetadataError
 from ..vocabulary import Vocabulary
-from .folder import Folder
+from .folder import IMAGE, Folder
 from .record import BRIGHTFIELD, Source
 
 SEPARATOR = "\x1f"  # between the parts of a key; no file name or table cell holds it
-IMAGE = r"(?i)\.(tiff?|png|bmp|dib|jpe?g|flex|dv)$"
 NO_IMAGE: tuple[tuple[str, str], ...] = (
     (r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db)(/|$)", "hidden file"),
     (r"\||#(xywh|page)=", "name that can't be written into a list of channels"),
@@ -93,7 +92,8 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
 
     starts = np.flatnonzero(np.diff(field, prepend=-1)) if len(field) else np.zeros(0, np.int64)
     sizes = np.diff(starts, append=len(field))
-    whole = len(order) - len(source.apart)
+    # two names of one stain (idr0081, imaged at two sites) are one channel of a field
+    whole = len({stain for name, stain in source.stains.items() if name not in source.apart})
     alone = apart[sequence[starts]] if len(starts) else np.zeros(0, bool)
     if lacking := int((~alone & (sizes < whole)).sum()):
         counts.notes["fields that lack a channel"] += lacking

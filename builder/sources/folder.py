@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
@@ -17,6 +18,9 @@ from ..errors import MetadataError
 from .tables import Columns, read_table
 
 INVENTORY = "files.txt"
+IMAGE = r"(?i)\.(tiff?|png|bmp|dib|jpe?g|flex|dv)$"
+"""A file is an image by the family of its extension: the publisher's .BMP may have become .tif on its way."""
+IMAGE_NAME = re.compile(IMAGE).search
 TABLE_DEPTH = 4  # beside an inventory, tables are looked for this many folders deep: a screen's images lie deeper
 
 
@@ -61,7 +65,7 @@ class Folder:
         """
         inventory = self.root / INVENTORY
         found = self._inventory(inventory) if inventory.is_file() else self._walk()
-        self.counts.listed = len(found)
+        self.counts.listed += len(found)
         unique = pc.unique(found)
         if repeated := len(found) - len(unique):
             self.counts.skipped["listed twice"] += repeated
@@ -70,7 +74,9 @@ class Folder:
     def find(self, glob: str) -> list[Path]:
         """Return the files that are not images whose name fits `glob` in any case, sorted by path."""
         if self._tables is None:
-            self._tables = sorted(_near(self.root, TABLE_DEPTH))
+            near = _folders(self.root, depth=TABLE_DEPTH)
+            paths = (f"{inside}/{name}" if inside else name for inside, names in near for name in names)
+            self._tables = sorted(path for path in paths if _may_be_table(path))
         fits = re.compile(translate(glob), re.IGNORECASE).match
         return [self.root / path for path in self._tables if fits(path.rsplit("/", 1)[-1])]
 
@@ -100,11 +106,8 @@ class Folder:
 
     def _walk(self) -> pa.Array:
         found: list[str] = []
-        start = len(os.fspath(self.root)) + 1
         unusable = 0
-        for here, folders, names in os.walk(self.root):
-            folders.sort()
-            inside = here[start:].replace(os.sep, "/")
+        for inside, names in _folders(self.root, self.counts):
             for name in names:
                 path = f"{inside}/{name}" if inside else name
                 try:
@@ -113,8 +116,10 @@ class Folder:
                     unusable += 1
                     continue
                 found.append(path)
-        self.counts.notes["names that are not UTF-8, not listed"] += unusable
-        self.counts.notes = +self.counts.notes
+        self._tables = sorted(path for path in found if _may_be_table(path))
+        self.counts.listed += unusable
+        if unusable:
+            self.counts.skipped["name is not UTF-8"] += unusable
         return pa.array(found, pa.large_string())
 
     def _inventory(self, path: Path) -> pa.Array:
@@ -140,13 +145,27 @@ def _bad_line(path: Path, line: int, what: str) -> MetadataError:
     )
 
 
-def _near(root: Path, depth: int) -> list[str]:
-    found: list[str] = []
-    for here, folders, names in os.walk(root):
-        inside = Path(here).relative_to(root).as_posix()
-        if inside.count("/") + 1 >= depth:
+def _folders(root: Path, counts: Counts | None = None, depth: int = 1_000) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder's path below `root` and its files' names; linked folders too, but each folder once."""
+    seen: set[tuple[int, int]] = set()
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for here, folders, names in os.walk(root, onerror=stop, followlinks=True):
+        status = os.stat(here)
+        if (status.st_dev, status.st_ino) in seen:
             folders.clear()
-        folders[:] = sorted(name for name in folders if name not in ("masks", "__MACOSX"))
-        prefix = "" if inside == "." else f"{inside}/"
-        found += [f"{prefix}{name}" for name in names if not name.startswith(".")]
-    return found
+            if counts is not None:
+                counts.notes["folder reached twice by a link"] += 1
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        inside = Path(here).relative_to(root).as_posix() if here != os.fspath(root) else ""
+        if inside.count("/") + 2 > depth and inside:
+            folders.clear()
+        folders.sort()
+        yield inside, sorted(names)
+
+
+def _may_be_table(path: str) -> bool:
+    return path.count("/") < TABLE_DEPTH and not IMAGE_NAME(path) and not path.rsplit("/", 1)[-1].startswith(".")

@@ -45,7 +45,7 @@ class Source:
     microscopy : str
         Of the images that are not brightfield.
     images : int
-        Rows that the whole source gives.
+        Rows that the whole source gives: fields with all their channels, or boxes.
     formats : tuple of str
         File formats, as the publisher ships them.
     downloads : tuple of str

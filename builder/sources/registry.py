@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -28,7 +29,12 @@ EXCLUDED: Mapping[str, str] = MappingProxyType(
 
 def nearest(name: str) -> list[str]:
     """Return up to three names of known sources that look like `name`, the likest first."""
-    return get_close_matches(name.lower(), list(SOURCES), n=3, cutoff=0.5)
+
+    def plain(text: str) -> str:
+        return re.sub(r"(?<!\d)0+(?=\d)|[^a-z0-9]", "", text.lower())  # bbbc6, BBBC_006 and bbbc006 are alike
+
+    known = {plain(source): source for source in SOURCES}
+    return [known[found] for found in get_close_matches(plain(name), list(known), n=3, cutoff=0.5)]
 
 
 def chosen(names: Iterable[str]) -> list[Source]:

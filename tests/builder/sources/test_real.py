@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from cytoimagenet.builder.catalog import build_catalog
 
 
