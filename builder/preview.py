@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from os import PathLike
 
@@ -58,17 +59,38 @@ def montage(
     rows = rows[rows["label"].isin(names)].sort_values("key")
     chosen = rows.sample(frac=1, random_state=seed).groupby("label").head(images)
     pictures = dict(zip(chosen["key"], read_images(chosen, data_dir), strict=True))
-    step = TILE + GAP
-    sheet = Image.new("RGB", (NAME_WIDTH + images * step + GAP, len(names) * step + GAP), PAPER)
-    pen, font = ImageDraw.Draw(sheet), _font()
-    for line, (index, label) in enumerate(names.items()):
-        top = GAP + line * step
+    lines = []
+    for index, label in names.items():
         entry = manifest.classes[int(str(index))]
-        pen.text((GAP, top + 24), _shortened(label, pen, font), INK, font)
-        pen.text((GAP, top + 42), f"{entry['category']}, {entry['train'] + entry['validation']:,} images", FAINT, font)
-        for column, key in enumerate(chosen["key"][chosen["label"] == label]):
-            sheet.paste(_tile(pictures[key]), (NAME_WIDTH + column * step, top))
-    return sheet
+        number = f"{entry['category']}, {entry['train'] + entry['validation']:,} images"
+        lines.append((label, number, [pictures[key] for key in chosen["key"][chosen["label"] == label]]))
+    return sheet(lines, images)
+
+
+def sheet(lines: Sequence[tuple[str, str, Sequence[Image.Image]]], columns: int) -> Image.Image:
+    """Draw rows of images, each with a name and a note beside it.
+
+    Parameters
+    ----------
+    lines : sequence of (name, note, images)
+    columns : int
+        Room for so many images a row.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB. Images are scaled to fit their tile, never stretched or brightened.
+    """
+    step = TILE + GAP
+    paper = Image.new("RGB", (NAME_WIDTH + columns * step + GAP, len(lines) * step + GAP), PAPER)
+    pen, font = ImageDraw.Draw(paper), _font()
+    for line, (name, note, images) in enumerate(lines):
+        top = GAP + line * step
+        pen.text((GAP, top + 24), _shortened(name, pen, font), INK, font)
+        pen.text((GAP, top + 42), _shortened(note, pen, font), FAINT, font)
+        for column, image in enumerate(images[:columns]):
+            paper.paste(_tile(image), (NAME_WIDTH + column * step, top))
+    return paper
 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -167,6 +167,28 @@ def build(
     )
 
 
+def qc(
+    curated: Annotated[str, typer.Argument(metavar="CURATED", help="What `curate` wrote, or <out>.build/curated.")],
+    raw: Annotated[str, typer.Option(help="Folder or URL that holds the sources.")],
+    to: Annotated[str, typer.Option("--out", help="PNG file to write.")],
+    images: Annotated[int, typer.Option(help="Images in each row.", min=1, max=50)] = 10,
+    seed: Seed = 0,
+) -> None:
+    """Draw the worst images kept and a sample of each reason to leave one out, to look at.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet qc CURATED --raw RAW --out qc.png
+    """
+    from ..qc import qc_montage
+    from ..storage import atomic_writer
+
+    drawn = qc_montage(curated, raw, images=images, seed=seed)
+    with atomic_writer(to) as file:
+        drawn.save(file, "PNG")
+    out.print(f"Wrote {to}", markup=False)
+
+
 def show_counts(told: dict[str, Any]) -> None:
     """Print both identities, for every source and class."""
     from .. import bookkeeping
@@ -200,3 +222,4 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.command("curate")(curate)
     app.command("build")(build)
+    app.command("qc")(qc)

@@ -302,3 +302,15 @@ def test_no_surviving_crop_means_the_whole_image(tmp_path):
     assert told["counts"]["rows"] == {"in": 1, "kept": 1, "rejected": {}}
     assert rows[["crop", "width", "height"]].values.tolist() == [[False, 160, 160]]
     assert json.loads((tmp_path / "out" / "curated.json").read_text()) == told
+
+
+def test_the_qc_montage_has_a_row_for_the_worst_a_sample_and_each_reason(curated, raw, tmp_path):
+    from cytoimagenet.builder.preview import GAP, TILE
+    from cytoimagenet.builder.qc import qc_montage
+
+    drawn = qc_montage(curated[0], raw[0], images=4)
+    reasons = curated[3]["reason"].nunique()
+    assert reasons == 10 + 1  # every defect's, and the duplicates
+    assert drawn.height == (2 + reasons) * (TILE + GAP) + GAP
+    with pytest.raises(UsageError, match="no finished curated folder"):
+        qc_montage(tmp_path, raw[0])
