@@ -42,7 +42,7 @@ def _rxrx1(i: int, rng: np.random.Generator) -> Info:
     # sirna_id counts the treatments from 0; the untreated wells have the last number
     kind = "negative_control" if SIRNAS[number] == "EMPTY" else "treatment"
     facts = {"sirna": SIRNAS[number], "sirna_id": int(UNTREATED[0]) if number == 0 else number, "well_type": kind}
-    return {**place, **facts, "dataset": "train" if place["plate"] < PLATES else "test"}
+    return {**place, **facts, "dataset": "test" if place["cell_type"] == "U2OS" else "train"}
 
 
 def _rxrx2(i: int, rng: np.random.Generator) -> Info:

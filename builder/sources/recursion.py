@@ -25,8 +25,8 @@ def _labelled(columns: Columns) -> Labels:
     """Return the step that joins `metadata.csv`, a line for each site."""
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-        table = folder.table("metadata*.csv*", {**PLACE, "site": "site", "cell_type": "cell_type", **columns})
-        return _joined(rows, table, [*PLACE, "site"], folder)
+        table = folder.table("metadata*.csv*", {**PLACE, "site": "site", **columns})
+        return _joined(_cells(rows), table, [*PLACE, "site"], folder)
 
     return labels
 
@@ -45,8 +45,7 @@ def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         if table is not None:
             integers = table["sirna"].str.fullmatch(r"\d+")
             table = table.assign(sirna=table["sirna"].where(~integers, "sirna_" + table["sirna"]))
-        rows = _joined(rows, table, list(PLACE), folder)
-        rows = rows.assign(cell_type=rows["experiment"].str.replace(r"-\d+$", "", regex=True))
+        rows = _joined(_cells(rows), table, list(PLACE), folder)
     if "sirna" in rows:
         none = rows["sirna"].isin([*UNTREATED, "sirna_1138"])
         rows = rows.assign(sirna=rows["sirna"].where(~none, ""))
@@ -56,11 +55,14 @@ def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
 def _rxrx19a(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     """Give RxRx19a its labels. Vero cells are not human: they come from the green monkey."""
     rows = _labelled({"compound": "treatment", "phenotype": "disease_condition"})(rows, folder)
-    if "cell_type" not in rows:
-        return rows
     return rows.assign(
         organism=rows["cell_type"].str.lower().map({"vero": "green monkey"}).fillna("human").astype("str")
     )
+
+
+def _cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """Take the cell type from the experiment's name (`HEPG2-08`): even an image without a line has it."""
+    return rows.assign(cell_type=rows["experiment"].str.replace(r"-\d+$", "", regex=True))
 
 
 def _joined(rows: pd.DataFrame, table: pd.DataFrame | None, on: list[str], folder: Folder) -> pd.DataFrame:
