@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 CACHE_VERSION = 1  # of what the numbers below a key mean; raise it when preprocessing changes
 BATCH_PIXELS = 32 * 224 * 224  # pixels a network sees at once: below 1 GB of activations in EfficientNet-B0
-CHUNK_PIXELS = 2**26  # pixels of a chunk, so that one takes about a minute on two cores
-LARGEST_CHUNK = 2048
+CHUNK_PIXELS = 2**26  # pixels of a chunk: what a kill loses, and what processes share out
+LARGEST_CHUNK = 512
+OF_THE_RUN = ("computed", "network_seconds", "all_seconds", "processes")  # differ between runs that give equal tables
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Features:
         import pyarrow.parquet as pq
 
         table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
-        said = {"cytoimagenet": json.dumps(dict(self.settings), sort_keys=True, default=str)}
+        settings = {name: value for name, value in self.settings.items() if name not in OF_THE_RUN}
+        said = {"cytoimagenet": json.dumps(settings, sort_keys=True, default=str)}
         with atomic_writer(path) as file:
             # floats of a network hardly compress: spend no time on a dictionary
             pq.write_table(table.replace_schema_metadata(said), file, use_dictionary=["id"], compression="zstd")
@@ -148,20 +150,31 @@ def extract(
         if rank.main:
             for place in missing.values():
                 _assemble(place, shelf.chunks)
+                remove_temporaries(place)
         rank.wait()
     return {key: _open(place, samples) for key, place in plan.items()}
+
+
+def is_main_process() -> bool:
+    """Say whether this process is the one of a launch that prints and writes; alone it is."""
+    return _Rank().main
 
 
 class _Rank:
     """Which of how many processes this is, and the device it computes on."""
 
     def __init__(self) -> None:
+        import torch
         from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
 
-        self._state = PartialState()
+        # without `cpu=True` several processes on CPUs would each take themselves for the only one
+        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+        self._state = PartialState(cpu=cpu)
         self.index, self.count = self._state.process_index, self._state.num_processes
         self.main = self._state.is_main_process
-        self.device = str(self._state.device)
+        device = self._state.device
+        self.device = "cpu" if device.type == "cpu" else str(device)
 
     def wait(self) -> None:
         self._state.wait_for_everyone()
@@ -335,7 +348,6 @@ def _assemble(place: Path, chunks: Sequence[range]) -> None:
             out.write(np.load(file, allow_pickle=False).tobytes())
     for file in files:
         file.unlink(missing_ok=True)
-    remove_temporaries(place)
 
 
 def _open(place: Path, samples: Samples) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -110,13 +111,17 @@ def _openvino(module: Any, size: tuple[int, int]) -> Runner:
             return self.network(grey[:, None].expand(-1, 3, -1, -1))
 
     network = Grey().eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        # tracing bakes in whatever depends on the size of the image, and says so: the size is fixed here
+        warnings.simplefilter("ignore")
         converted = openvino.convert_model(network, example_input=torch.rand(2, *size))
     converted.reshape([-1, *size])
-    # one image in flight after another with all cores on it; float32 whatever the chip would rather use
-    compiled = openvino.Core().compile_model(
-        converted, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    )
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",  # one batch after another with all threads on it
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # a launcher gives each process its share
+        "INFERENCE_PRECISION_HINT": "f32",  # whatever the chip would rather use
+    }
+    compiled = openvino.Core().compile_model(converted, "CPU", settings)
 
     def run(grey: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array(compiled(grey)[0], np.float32)

@@ -71,7 +71,7 @@ def evaluate(
     from ..summary import show
     from ..tasks import TASKS
 
-    wanted = _listed(tasks, "--tasks", TASKS)
+    wanted = listed(tasks, "--tasks", TASKS)
     choices = orchestrate.Choices(standardise, taxol, ties, cyclops_labels, probe, seed)  # type: ignore[arg-type]
     Settings(standardise or "none", taxol, ties, cyclops_labels)  # type: ignore[arg-type]  # refuses unknown ones early
     root = orchestrate.data_root(data)
@@ -97,8 +97,8 @@ def evaluate(
             [model.strip() for model in models.split(",") if model.strip()],
             out,
             choices,
-            methods=_listed(preprocess, "--preprocess", METHODS),
-            size=_size(input_size),
+            methods=listed(preprocess, "--preprocess", METHODS),
+            size=pixels(input_size),
             cache=cache,
             engine=engine,
             workers=workers,
@@ -110,7 +110,8 @@ def evaluate(
         show(run.done, document, out)
 
 
-def _listed(given: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
+def listed(given: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words of an option that takes several, or say which is unknown."""
     from ...builder.errors import UsageError
 
     found = tuple(dict.fromkeys(word.strip() for word in given.split(",") if word.strip()))
@@ -120,7 +121,8 @@ def _listed(given: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
-def _size(given: str) -> int | None:
+def pixels(given: str) -> int | None:
+    """Return the number of pixels `--input-size` names; None is the images' own."""
     from ...builder.errors import UsageError
 
     if given == "native":

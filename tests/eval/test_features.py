@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +18,10 @@ import torch
 from cytoimagenet.builder.errors import NotFiniteImageError, UsageError
 from cytoimagenet.builder.pixels import normalise
 from cytoimagenet.eval import backbones, features, fusion, preprocessing, runtime
+from cytoimagenet.eval.simulate import simulate_bbbc021
 from cytoimagenet.eval.tasks import Samples
+
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -264,3 +272,43 @@ def test_fusion_joins_by_id():
 def test_fusion_refuses_what_does_not_match(ids, said):
     with pytest.raises(UsageError, match=said):
         fusion.fuse(table_of("abc", [[1], [2], [3]]), table_of(ids, [[1]] * len(ids)))
+
+
+ONE_OF_TWO = """
+import json, sys
+import torch
+from cytoimagenet.eval import backbones, features, tasks
+
+features.LARGEST_CHUNK = 16
+torch.manual_seed(0)
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+samples = tasks.read("bbbc021", sys.argv[1])
+table = features.extract(samples, backbones.backbone(network, "m"), cache=sys.argv[2], engine="torch")
+found = table["m", "concat-norm"]
+print(json.dumps([features.is_main_process(), found.settings["processes"], found.settings["computed"], found.ids]))
+"""
+
+
+def test_two_processes_make_the_same_table(tmp_path):
+    data = simulate_bbbc021(tmp_path / "data", shape=(16, 20), sites=1)
+    said = {}
+    for count in (1, 2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        running = []
+        for rank in range(count):
+            several = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            several |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", **(several if count > 1 else {})}
+            command = [sys.executable, "-c", ONE_OF_TWO, str(data), str(tmp_path / f"cache{count}")]
+            running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=CHECKOUT))
+        said[count] = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
+        assert not any(process.returncode for process in running)
+    assert [main for main, *_ in said[2]] == [True, False] and said[1][0][0]
+    assert said[2][0][1] == 2 and 0 < said[2][0][2] < said[1][0][2]  # the main process did a part of the work
+    assert said[2][0][3] == said[2][1][3] == said[1][0][3]
+    tables = {count: sorted((tmp_path / f"cache{count}").rglob("features.npy")) for count in (1, 2)}
+    assert len(tables[1]) == 4
+    for alone, shared in zip(tables[1], tables[2], strict=True):
+        assert alone.parent.name == shared.parent.name and alone.read_bytes() == shared.read_bytes()
