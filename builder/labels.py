@@ -112,8 +112,8 @@ def assign_labels(
     >>> empty = dict.fromkeys(NEEDED, "")
     >>> seen = {"idx": list("abcd"), "organism": "human", "cell_visible": ["nucleus", "nucleus|actin", "actin", ""]}
     >>> classes = assign_labels(pd.DataFrame(empty | seen), min_images=2)
-    >>> classes[["label", "category", "idx"]].values.tolist()
-    [['actin', 'cell_visible', 'b'], ['actin', 'cell_visible', 'c'], ['human', 'organism', 'a'], ['human', 'organism', 'd']]
+    >>> classes[["label", "idx"]].values.tolist()
+    [['actin', 'b'], ['actin', 'c'], ['human', 'a'], ['human', 'd']]
     """
     check_settings(min_images, max_images, allocation)
     absent = [name for name in NEEDED if name not in catalog.columns]
