@@ -128,17 +128,19 @@ def safe_keys(filenames: Iterable[str]) -> list[str]:
 
     A dot would split the key in every WebDataset reader. A name that already is a key without its `.png` stays.
     """
-    keys, taken = [], set()
+    keys: list[str] = []
+    taken: dict[str, int] = {}  # key -> how many wanted it
     for filename in filenames:
         stem = re.sub(r"\.png$", "", filename, flags=re.IGNORECASE)
         plain = unicodedata.normalize("NFKD", stem.lower()).encode("ascii", "ignore").decode()
         base = re.sub(r"[^0-9a-z_-]+", "_", plain) or "image"
         if len(base) > MAX_KEY:
             base = f"{base[: MAX_KEY - 17]}-{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
-        key, n = base, 2
+        key = base
         while key in taken:
-            key, n = f"{base[: MAX_KEY - 8]}-{n}", n + 1
-        taken.add(key)
+            taken[base] += 1
+            key = f"{base[: MAX_KEY - 8]}-{taken[base]}"
+        taken[key] = 1
         keys.append(key)
     return keys
 

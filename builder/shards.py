@@ -206,7 +206,10 @@ def _write_shard(
     name = plan.names[number]
     note, target = _note(out, name), join(out, name)
     if exists(note) and exists(target):
-        return pq.ParquetFile(io.BytesIO(read_bytes(note))).metadata.num_rows
+        written = pq.ParquetFile(io.BytesIO(read_bytes(note)))
+        fs, inner = filesystem(target)
+        if fs.size(inner) == int(written.schema_arrow.metadata[b"bytes"]):
+            return int(written.metadata.num_rows)
     with pa.memory_map(str(group)) as source:
         table = pa.ipc.open_file(source).read_all()
         table = table.filter(pc.equal(table["shard"], number)).sort_by("at").drop_columns(["shard", "at"])
