@@ -151,11 +151,10 @@ def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0,
     else:
         path = build_cache(index.root, size=chosen.size, folder=chosen.cache_dir, workers=chosen.workers)
         source = CacheSource(index, path, balance=balance)
-    workers = (
-        threads(chosen.workers, len(index.shards), world)
-        if kind == "stream" or chosen.workers is None
-        else chosen.workers
-    )
+    workers = chosen.workers
+    if workers is None or kind == "stream":
+        # a validation split may have fewer shards than were meant for training
+        workers = threads(workers if training else None, len(index.shards), world)
     return Batches(
         source,
         batch_size=chosen.batch_size,

@@ -1,0 +1,86 @@
+"""Settings: what is not known or out of range is refused, and what is written is read back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.training.recipes import RECIPES, Settings, changed, parse, settings, to_yaml
+
+
+def test_the_paper_recipe_is_the_preprints():
+    paper = settings("paper")
+    assert (paper.model, paper.size, paper.epochs, paper.batch_size) == ("efficientnet-b0", 224, 24, 64)
+    assert (paper.learning_rate, paper.schedule, paper.epsilon, paper.weight_decay) == (1e-3, "constant", 1e-7, 0)
+    assert (paper.clip, paper.label_smoothing, paper.mixup, paper.average) == (0, 0, 0, 0)
+    assert (paper.rotation, paper.flips, paper.norm_momentum, paper.head_scale) == (360, False, 0.01, 1)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_settings_survive_yaml(recipe, tmp_path):
+    chosen = settings(recipe, labels=["mitotic, early", "golgi"], seed=3, cache_dir="/somewhere")
+    (tmp_path / "s.yaml").write_text(to_yaml(chosen))
+    assert settings(tmp_path / "s.yaml") == chosen
+
+
+def test_a_file_changes_its_recipe_and_the_command_line_both(tmp_path):
+    (tmp_path / "mine.yaml").write_text("recipe: modern\nepochs: 5\nlearning_rate: 1e-4\n")
+    chosen = settings(tmp_path / "mine.yaml", **parse(["epochs=7", "labels=[a, b]", "workers=null"]))
+    assert (chosen.recipe, chosen.epochs, chosen.learning_rate) == ("modern", 7, 1e-4)
+    assert chosen.labels == ("a", "b")
+    assert chosen.workers is None
+    assert chosen.mixup == RECIPES["modern"]["mixup"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("learning_rat", 0.1, "Did you mean learning_rate"),
+        ("batch-size", 3, "Did you mean batch_size"),
+        ("epochs", 0, "at least 1"),
+        ("epochs", 2.5, "a whole number"),
+        ("epochs", True, "a whole number"),
+        ("learning_rate", -1.0, "at least 0"),
+        ("learning_rate", float("nan"), "at least 0"),
+        ("learning_rate", "fast", "a number"),
+        ("average", 1.0, "below 1"),
+        ("schedule", "linear", "'constant' or 'cosine'"),
+        ("flips", 1, "true or false"),
+        ("labels", [1, 2], "a list of texts"),
+    ],
+)
+def test_wrong_settings_are_refused(name, value, said):
+    with pytest.raises(UsageError) as caught:
+        settings("quick", **{name: value})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- 1\n- 2\n", "a: [", "unknown_key: 3\n", "recipe: best\n"])
+def test_wrong_files_are_refused(tmp_path, text):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(UsageError):
+        settings(tmp_path / "s.yaml")
+
+
+def test_wrong_words_of_the_command_line_are_refused(tmp_path):
+    for wrong in ("epochs", "epochs=[", "colour=red"):
+        with pytest.raises(UsageError):
+            parse([wrong])
+    with pytest.raises(UsageError, match="paper, modern, quick"):
+        settings("fast")
+    with pytest.raises(UsageError, match="no such file"):
+        settings(tmp_path / "absent.yaml")
+
+
+def test_changed_names_what_differs():
+    assert changed(settings("paper"), settings("paper", seed=1, size=64)) == ["size", "seed"]
+    assert not changed(settings("quick"), settings("quick"))
+
+
+def test_every_setting_has_its_reason():
+    import inspect
+
+    lines = [line for line in inspect.getsource(Settings).splitlines() if line.startswith("    ") and " = " in line]
+    assert len(lines) == len(dataclasses.fields(Settings))
+    assert all("  # " in line for line in lines)

@@ -1,0 +1,237 @@
+"""A run learns, tells what it was made from, and goes on to the same weights after being cut off."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cytoimagenet.builder.errors import SettingsChangedError, UsageError
+from cytoimagenet.builder.manifest import Manifest
+from cytoimagenet.loaders.index import read_index
+from cytoimagenet.training.model import load_backbone
+from cytoimagenet.training.recipes import settings
+from cytoimagenet.training.train import _trainer, train
+from cytoimagenet.training.trainer import newest_checkpoint
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+TINY = {"size": 32, "epochs": 2, "batch_size": 32, "save_every": 3, "workers": 0}
+
+
+class CutOff(Exception):
+    """Stands for a power cut."""
+
+
+class Cut(TrainerCallback):
+    """Cuts a training off after a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == self.step:
+            raise CutOff
+
+
+class Count(TrainerCallback):
+    """Counts the steps a training takes."""
+
+    steps = 0
+
+    def on_step_end(self, *_, **__):
+        self.steps += 1
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def run(small_dataset, small_model, tmp_path_factory):
+    """A finished run with everything switched on."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    done = train(small_dataset, folder, model=small_model, average=0.9, mixup=0.2, **{**TINY, "epochs": 3})
+    return folder, done
+
+
+def test_run_folder_is_complete(run, small_dataset):
+    folder, done = run
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "README.md", "accuracy.png", "config.json", "history.csv", "loss.png", "model.safetensors", "per_class.csv",
+        "per_class.png", "preprocessor_config.json", "run.json", "settings.yaml", "tensorboard", "trainer_state.json",
+    }  # fmt: skip
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["finished"]
+    assert facts["digest"] == Manifest.load(small_dataset).digest
+    assert facts["images"] == {"train": 270, "validation": 30}
+    assert len(facts["revision"].removesuffix("-dirty")) == 40
+    assert list((folder / "tensorboard").glob("events*"))
+    history = pd.read_csv(folder / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["step"].tolist() == [8, 16, 24]
+    assert not history.isna().any().any()
+    assert done.metrics["train_loss"] == pytest.approx(history["train_loss"].iloc[-1], rel=1e-5)
+    card = (folder / "README.md").read_text()
+    assert facts["digest"] in card
+    assert "{" not in card.split("```yaml")[0].replace("{model}", "")
+
+
+def test_finished_run_gives_features_and_is_not_trained_again(run, small_dataset, small_model):
+    folder, done = run
+    backbone = load_backbone(folder)
+    with torch.no_grad():
+        features = backbone(torch.rand(2, 3, 32, 32))
+    assert features.shape == (2, 320)
+    count = Count()
+    again = train(small_dataset, folder, resume=True, callbacks=[count])
+    assert again.metrics == done.metrics
+    assert count.steps == 0
+
+
+def test_class_table_counts_every_validation_image(run, small_dataset):
+    folder, done = run
+    table = pd.read_csv(folder / "per_class.csv", keep_default_na=False)
+    index = read_index(small_dataset, "validation")
+    assert table["label"].tolist() == list(index.class_names)
+    assert table["validation"].tolist() == table["evaluated"].tolist() == [6] * 5
+    assert table["train"].tolist() == [54] * 5
+    assert table["right"].sum() / 30 == pytest.approx(done.metrics["validation_accuracy"])
+    assert ((table["right"] < 6) == (table["taken_for"] != "")).all()
+    summary = json.loads((folder / "run.json").read_text())["classes_summary"]
+    assert summary["nothing_right"] == (table["right"] == 0).sum()
+    assert sum(part["classes"] for part in summary["categories"].values()) == 5
+
+
+@pytest.mark.parametrize(
+    ("loader", "workers", "accumulation", "cut"),
+    [("map", 0, 1, 5), ("stream", 2, 1, 8), ("map", 2, 4, 3), ("stream", 0, 4, 3), ("cache", 0, 1, 13)],
+)
+def test_resume_to_the_bit(small_dataset, small_model, tmp_path, monkeypatch, loader, workers, accumulation, cut):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    chosen = {**TINY, "model": small_model, "loader": loader, "workers": workers, "accumulation": accumulation}
+    small = {"batch_size": 16, "save_every": 2} if accumulation > 1 else {}
+    chosen |= {"average": 0.9, **small}
+    train(small_dataset, tmp_path / "whole", **chosen)
+    with pytest.raises(CutOff):
+        train(small_dataset, tmp_path / "cut", **chosen, callbacks=[Cut(cut)])
+    assert not (tmp_path / "cut" / "config.json").exists()
+    count = Count()
+    train(small_dataset, tmp_path / "cut", resume=True, callbacks=[count])
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    for name in ("history.csv", "per_class.csv", "settings.yaml"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
+    total = 2 * -(-(270 // chosen["batch_size"]) // accumulation)
+    assert total - cut < count.steps <= total - cut + chosen["save_every"]
+
+
+def test_a_cut_off_checkpoint_is_passed_over(small_dataset, small_model, tmp_path):
+    with pytest.raises(CutOff):
+        train(small_dataset, tmp_path / "run", model=small_model, **TINY, callbacks=[Cut(7)])
+    for step in (3, 6):
+        assert (tmp_path / "run" / f"checkpoint-{step}" / "whole.json").exists()
+    (tmp_path / "run" / "checkpoint-6" / "whole.json").unlink()
+    assert newest_checkpoint(tmp_path / "run").name == "checkpoint-3"
+    assert not (tmp_path / "run" / "checkpoint-6").exists()
+
+
+def test_killed_run_ends_with_the_same_weights(small_dataset, small_model, tmp_path):
+    """A real kill -9, in a process of its own, at a step of its own."""
+    arguments = f"{str(small_dataset)!r}, {str(tmp_path / 'cut')!r}, model={small_model!r}, **{TINY}"
+    script = (
+        "import os, signal, sys, torch\n"
+        "torch.set_num_threads(1)\n"
+        "from transformers import TrainerCallback\n"
+        "from cytoimagenet.training.train import train\n"
+        "class Kill(TrainerCallback):\n"
+        "    def on_step_end(self, args, state, control, **_):\n"
+        "        if state.global_step == 11: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"train({arguments}, callbacks=[Kill()])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    train(small_dataset, tmp_path / "cut", model=small_model, **TINY)
+    train(small_dataset, tmp_path / "whole", model=small_model, **TINY)
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_other_settings_are_refused(run, small_dataset, small_model, tmp_path):
+    folder, _ = run
+    with pytest.raises(SettingsChangedError, match="learning_rate"):
+        train(small_dataset, folder, resume=True, learning_rate=0.5)
+    with pytest.raises(UsageError, match="no run to resume"):
+        train(small_dataset, tmp_path / "nothing", resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match="something else"):
+        train(small_dataset, tmp_path / "other", model=small_model, **TINY)
+
+
+def test_run_without_a_name_goes_under_runs(small_dataset, small_model, tmp_path):
+    done = train(small_dataset, model=small_model, **{**TINY, "epochs": 1, "labels": ["actin", "hela"]})
+    digest = Manifest.load(small_dataset).digest
+    assert str(done.folder) == f"runs/quick-{digest[:8]}"
+    assert json.loads((done.folder / "config.json").read_text())["id2label"] == {"0": "actin", "1": "hela"}
+
+
+def gradient(small_dataset, small_model, tmp_path, batch_size, accumulation):
+    chosen = settings(
+        "paper", model=small_model, size=32, epochs=1, batch_size=batch_size, accumulation=accumulation, workers=0
+    )
+    index = read_index(small_dataset)
+    trainer = _trainer(tmp_path, chosen, index, None, 0, 1, ())
+    trainer.model.eval()
+    trainer.model.train = lambda *_: trainer.model  # BatchNorm by its stored statistics; no dropout, no drop connect
+    norms = []
+
+    class Stop(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, **_):
+            norms.append(torch.stack([w.grad.norm() for w in trainer.model.parameters()]).norm().item())
+            raise CutOff
+
+    trainer.add_callback(Stop())
+    object.__setattr__(trainer.settings, "rotation", 0.0)
+    with pytest.raises(CutOff):
+        trainer.train()
+    return norms[0]
+
+
+def test_accumulated_gradient_is_that_of_the_whole_batch(small_dataset, small_model, tmp_path):
+    whole = gradient(small_dataset, small_model, tmp_path / "a", 64, 1)
+    parts = gradient(small_dataset, small_model, tmp_path / "b", 16, 4)
+    assert parts == pytest.approx(whole, rel=1e-4)
+    assert whole > 0
+
+
+def test_weight_decay_spares_biases_and_norms(small_dataset, small_model, tmp_path):
+    trainer = _trainer(tmp_path, settings(model=small_model, size=32), read_index(small_dataset), None, 0, 1, ())
+    trainer.create_optimizer()
+    decayed, spared = trainer.optimizer.param_groups
+    assert decayed["weight_decay"] == 0.02
+    assert spared["weight_decay"] == 0
+    assert min(weight.ndim for weight in decayed["params"]) == 2
+    assert max(weight.ndim for weight in spared["params"]) == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bf16"}, {"compile": "eager"}, {"balance": "loss"}, {"balance": "sampling"}]
+)
+def test_other_ways_to_train_run_and_keep_finite_weights(small_dataset, small_model, tmp_path, changes):
+    done = train(small_dataset, tmp_path / "run", model=small_model, **{**TINY, "epochs": 1, **changes})
+    assert all(torch.isfinite(weight).all() for weight in weights(done.folder).values() if weight.is_floating_point())
+    assert np.isfinite(done.metrics["train_loss"])
+    assert load_backbone(done.folder)(torch.rand(1, 3, 32, 32)).shape == (1, 320)
+
+
+def test_balanced_stream_is_refused(small_dataset, small_model, tmp_path):
+    with pytest.raises(UsageError, match="random access"):
+        train(small_dataset, tmp_path / "run", model=small_model, **TINY, balance="sampling", loader="stream")
