@@ -29,7 +29,7 @@ from .errors import (
 )
 from .pixels import merge_float, normalise, to_grey8
 from .png import encode_png
-from .quality import Verdict
+from .quality import Levels, Verdict
 from .readers import read_channel
 from .storage import filesystem, is_local, join
 
@@ -208,7 +208,7 @@ def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.
 
 def _crop(merged: NDArray[np.float32], box: crops.Box) -> Tried:
     part = merged[box.y_min : box.y_max, box.x_min : box.x_max]
-    verdict = quality.judge_crop(to_grey8(part))
+    verdict = quality.judge_crop(Levels(to_grey8(part)))
     if verdict is not None:
         return Tried(box, part.shape, verdict=verdict)
     try:
@@ -218,12 +218,13 @@ def _crop(merged: NDArray[np.float32], box: crops.Box) -> Tried:
 
 
 def _finished(image: NDArray[np.uint8]) -> Tried:
-    verdict = quality.judge(image)
+    levels = Levels(image)
+    verdict = quality.judge(levels)
     if verdict is not None:
         return Tried(shape=image.shape, verdict=verdict)
     return Tried(
         shape=image.shape,
         png=encode_png(image),
         sha256=pixel_digest(image),
-        entropy=quality.Levels(image).entropy,
+        entropy=levels.entropy,
     )

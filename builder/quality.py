@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from .pixels import HIGH, LOW
 
 BLANK_MEAN = 1  # grey levels of 0 to 255, all three published with the crops
 SATURATED_MEAN = 254
 DIM_PERCENTILE = 75
-LOW, HIGH = 0.1, 99.9  # percentiles that normalisation stretches to 0 and 1
+EXACT = 2**24  # OpenCV counts in single precision, exact up to here
 
 
 class Verdict(NamedTuple):
@@ -28,12 +31,17 @@ class Levels:
 
     Parameters
     ----------
-    image : uint8 array
+    image : uint8 array, shape (height, width)
     """
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
-        self.counts = np.bincount(image.ravel(), minlength=256)
         self.pixels = int(image.size)
+        if 0 < self.pixels < EXACT:
+            counts = cv2.calcHist([np.ascontiguousarray(image)], [0], None, [256], [0, 256])
+            self.counts = counts.ravel().astype(np.int64)
+        else:
+            self.counts = np.bincount(image.ravel(), minlength=256)
+        self._ends = np.cumsum(self.counts)
 
     @property
     def used(self) -> int:
@@ -55,16 +63,14 @@ class Levels:
         """Return the percentile with linear interpolation, as `numpy.percentile` does."""
         place = (self.pixels - 1) * q / 100
         below = int(place)
-        ends = np.cumsum(self.counts)
-        low, high = np.searchsorted(ends, [below + 1, min(below + 2, self.pixels)])
+        low, high = np.searchsorted(self._ends, [below + 1, min(below + 2, self.pixels)])
         return float(low + (high - low) * (place - below))
 
 
-def judge(image: NDArray[np.uint8]) -> Verdict | None:
+def judge(levels: Levels) -> Verdict | None:
     """Say why a finished 8-bit image is left out; None if it is kept."""
-    if image.size == 0:
+    if levels.pixels == 0:
         return Verdict("empty", "no pixel")
-    levels = Levels(image)
     if levels.counts[0] == levels.pixels:
         return Verdict("empty", "every pixel is 0")
     if levels.percentile(LOW) == levels.percentile(HIGH):
@@ -79,15 +85,14 @@ def judge(image: NDArray[np.uint8]) -> Verdict | None:
     return None
 
 
-def judge_crop(image: NDArray[np.uint8]) -> Verdict | None:
+def judge_crop(levels: Levels) -> Verdict | None:
     """Say why a crop is left out before it is stretched: stretching would make noise of a blank one look like cells.
 
     Parameters
     ----------
-    image : uint8 array
-        The crop at the brightness it has in its source image.
+    levels : Levels
+        Of the crop, at the brightness it has in its source image.
     """
-    levels = Levels(image)
     if levels.mean <= BLANK_MEAN:
         if levels.counts[0] == levels.pixels:
             return Verdict("empty", "every pixel is 0")

@@ -33,14 +33,14 @@ def _mostly(value, other, share=0.2):
     ],
 )
 def test_planted_defects(image, reason):
-    verdict = judge(image)
+    verdict = judge(Levels(image))
     assert (verdict and verdict.reason) == reason
 
 
 def test_a_few_odd_pixels_do_not_hide_a_constant_image():
     image = np.full((100, 100), 5, np.uint8)
     image[0, :5] = [0, 9, 200, 255, 100]  # 0.05 %
-    assert judge(image).reason == "constant"
+    assert judge(Levels(image)).reason == "constant"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_few_odd_pixels_do_not_hide_a_constant_image():
     ],
 )
 def test_crops_are_judged_before_they_are_stretched(image, reason):
-    verdict = judge_crop(image)
+    verdict = judge_crop(Levels(image))
     assert (verdict and verdict.reason) == reason
 
 
