@@ -165,7 +165,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     Layout(
         source="idr0021",
-        files={"centrosome": "{folder}/{image}", "centrosome*": "{folder}/{image}"},
+        files=dict.fromkeys(("centrosome", "tubulin"), "{folder}/{image}"),
         field=FIELDS["idr0021"],
         tables=_lines(
             "idr0021-experimentA-annotation.csv",

@@ -273,7 +273,7 @@ def well_name(text: str) -> str:
     >>> [well_name(text) for text in ("a1", "B - 07", "03,12", "00025", "AF48", "control")]
     ['A01', 'B07', 'C12', 'B01', 'AF48', '']
     """
-    if named := _CELL.match(text):
+    if (named := _CELL.match(text)) and int(named[2]):
         return f"{named[1].upper()}{int(named[2]):02}"
     numbers = text.split(",")
     if not all(n.isascii() and n.isdigit() for n in numbers) or len(numbers) > 2:

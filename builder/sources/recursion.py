@@ -42,7 +42,9 @@ def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
             if folder.find(glob)
         ]
         table = pd.concat(parts, ignore_index=True) if parts else None
-        if table is not None:
+        if table is None:
+            folder.counts.notes["no table metadata.csv, train.csv or test.csv"] += 1
+        else:
             integers = table["sirna"].str.fullmatch(r"\d+")
             table = table.assign(sirna=table["sirna"].where(~integers, "sirna_" + table["sirna"]))
         rows = _joined(_cells(rows), table, list(PLACE), folder)
