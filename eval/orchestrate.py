@@ -76,7 +76,7 @@ class Run:
     def keep(self, result: Result) -> None:
         """Merge a result into results.json at once: what is done survives a kill."""
         self.done.append(result)
-        results.merge(self.out, [result])
+        results.merge(self.out, result)
 
 
 def score_table(
@@ -269,7 +269,7 @@ def finish(run: Run) -> dict[str, Any]:
     """Write how long it took, and the report; return the document of results."""
     from .report import write_report
 
-    document = results.read(run.out)
+    document = results.pair(run.out)
     # what differs from run to run stays out of results.json, which equal input makes equal
     write_atomic(run.out / "timing.json", json.dumps(run.steps, indent=1).encode())
     write_report(document, run.out, notes=run.notes, steps=run.steps)

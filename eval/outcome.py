@@ -109,7 +109,7 @@ def line(entry: Mapping[str, Any]) -> str:
     low, high = (100 * entry["interval"][side] for side in ("low", "high"))
     beside = "  (beside) " if entry["beside"] else "  "
     return (
-        f"{beside}{entry['task']} {name_of(entry)}: {100 * entry['value']:.2f} % ({count}), "
+        f"{beside}{entry['task']} {name_of(entry)} of {entry['model']}, {entry['preprocess'] or 'as given'}: {100 * entry['value']:.2f} % ({count}), "
         f"95 % interval {low:.1f} to {high:.1f}; {settings_in_words(entry)}"
     )
 

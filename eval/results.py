@@ -101,25 +101,33 @@ def check(document: Any, where: str | PathLike[str] = "results.json") -> None:
         raise SchemaError("Two entries have the same key", where=where)
 
 
-def merge(out: str | PathLike[str], results: Iterable[Result]) -> dict[str, Any]:
-    """Put results into the document of a folder: a score of the same key is replaced, never added twice.
+def merge(out: str | PathLike[str], result: Result) -> dict[str, Any]:
+    """Put a result into the document of a folder: a score of the same key is replaced, never added twice.
 
-    Predictions are written first and the document last, so that it never names what is not there.
+    Predictions are written first and the document last, so that it never names what is not there. Comparisons are
+    left to `pair`.
     """
     out = Path(out)
     document = read(out)
-    entries = {entry["key"]: entry for entry in document["results"]}
-    for result in results:
-        for key, predictions in result.predictions.items():
-            _write_table(out / "predictions" / f"{key}.parquet", predictions)
-        entries.update({entry["key"]: entry for entry in result.entries})
-    ordered = [entries[key] for key in sorted(entries)]
+    for key, predictions in result.predictions.items():
+        _write_table(out / "predictions" / f"{key}.parquet", predictions)
+    entries = {entry["key"]: entry for entry in [*document["results"], *result.entries]}
+    return _write(out, [entries[key] for key in sorted(entries)], document["paired"])
+
+
+def pair(out: str | PathLike[str]) -> dict[str, Any]:
+    """Compare all models of a folder of results afresh, and keep that in its document."""
+    entries = read(out)["results"]
+    return _write(Path(out), entries, compare(Path(out), entries))
+
+
+def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]]) -> dict[str, Any]:
     document = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
-        "results": ordered,
-        "paired": compare(out, ordered),
+        "results": entries,
+        "paired": paired,
     }
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
     document = json.loads(text)
@@ -143,6 +151,7 @@ def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, A
             alike.setdefault(json.dumps([what, chosen], sort_keys=True), []).append(entry)
     found = []
     for group in alike.values():
+        group.sort(key=lambda entry: entry["model"])
         tables = {e["key"]: pd.read_parquet(out / "predictions" / f"{e['key']}.parquet") for e in group[:MOST_MODELS]}
         for first, second in combinations(group[:MOST_MODELS], 2):
             a, b = tables[first["key"]], tables[second["key"]]

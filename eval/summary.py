@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from ..builder.console import out as console
 from .outcome import NAMES, Result, line
 from .published import HEADLINE, PUBLISHED, kind_of
 
+PUBLISHED_VIEW = "concat-norm"  # the preprocessing the published numbers are of
 WIDE = 160  # characters of the table in a file or a pipe
 
 
-def show(done: Iterable[Result], document: Mapping[str, Any], out: Path) -> None:
+def show(done: Sequence[Result], document: Mapping[str, Any], out: Path) -> None:
     """Print the scores of this run, ours beside published, then where everything lies."""
     entries = [entry for result in done for entry in result.entries]
     table = Table(title="Scores", title_justify="left", caption_justify="left")
@@ -32,11 +33,16 @@ def show(done: Iterable[Result], document: Mapping[str, Any], out: Path) -> None
     # a table is never cut to the width of a terminal that is not there
     wide = console if console.is_terminal else Console(width=WIDE, highlight=False)
     wide.print(table)
-    console.print("Each with its settings:", markup=False)
-    for entry in entries:
+    headline = [e for e in entries if e["score"] == HEADLINE[e["task"]] and e["preprocess"] == entries[0]["preprocess"]]
+    shown = headline if len(done) > 1 else entries
+    console.print("With their settings (all in results.json and the report):", markup=False)
+    for entry in shown:
         console.print(line(entry), markup=False)
+    keys = {entry["key"] for entry in shown}
     for comparison in document["paired"]:
-        if set(comparison["keys"]) & {entry["key"] for entry in entries}:
+        # one random network against another, or the control, teaches nobody anything: they stay in the report
+        tells = len({kind_of(model) for model in comparison["models"]} - {""}) == 2
+        if keys.issuperset(comparison["keys"]) and tells:
             console.print(paired_line(comparison), markup=False)
     console.print(f"Written: {out / 'results.json'}, {out / 'report.html'}", markup=False)
 
@@ -44,7 +50,7 @@ def show(done: Iterable[Result], document: Mapping[str, Any], out: Path) -> None
 def row(entry: Mapping[str, Any]) -> list[str]:
     """Return a score as cells of text."""
     published = None
-    if entry["score"] == HEADLINE[entry["task"]]:
+    if entry["score"] == HEADLINE[entry["task"]] and entry["preprocess"] == PUBLISHED_VIEW:
         published = PUBLISHED.get((entry["task"], entry["split"], kind_of(entry["model"])))
     spread = entry["bootstrap"]
     return [
