@@ -7,6 +7,7 @@ be overlooked. Images and shards, which take hours, are only made where they are
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,16 +15,17 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 
-from . import schema, split, storage
+from . import split, storage
 from .catalog import write_catalog
 from .curate import Plan, Settings, curate, make_plan
 from .errors import SettingsChangedError
 from .field import Pixels, Reader, Wanted, images_of
-from .labels import MAX_IMAGES, MIN_IMAGES, assign_labels
+from .labels import MAX_IMAGES, MIN_IMAGES
 from .manifest import Manifest
 from .progress import track
+from .selection import select as select_file
 
 SHARD_SIZE = 128 * 10**6
 SAMPLE = 48  # source images that a dry run makes, to tell how large all will be
@@ -146,10 +148,14 @@ def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
     """Write the catalogue and the classes of RAW; return the file of the selected rows."""
     catalog, selection = storage.join(work, "catalog.parquet"), storage.join(work, "selection.parquet")
     write_catalog(raw, catalog, recipe.sources or None)
-    rows = schema.read(catalog, schema.CATALOG)
-    selected, rejected = _select(rows, recipe)
-    schema.write(rejected, storage.join(work, "selection.rejected.parquet"), schema.REJECTED)
-    schema.write(selected, selection, schema.SELECTION)
+    select_file(
+        catalog,
+        selection,
+        min_images=recipe.min_images,
+        max_images=recipe.max_images,
+        seed=recipe.seed,
+        allocation=recipe.allocation,  # type: ignore[arg-type]
+    )
     return selection
 
 
@@ -169,13 +175,12 @@ def foresee(raw: str | PathLike[str], recipe: Recipe | None = None) -> dict[str,
     dict
         Rows, classes, source images, images wanted and expected, bytes expected, seconds of one core expected.
     """
-    from .catalog import build_catalog
-
     recipe = recipe or Recipe()
-    rows = build_catalog(raw, recipe.sources or None).frame
-    selected, _ = _select(rows, recipe)
-    plan = make_plan(selected)
-    return {"rows": len(rows), "not_selected": len(rows) - len(selected), **expect(plan, raw, recipe.curation)}
+    with tempfile.TemporaryDirectory(prefix="cytoimagenet-foresee-") as folder:
+        plan = make_plan(select(raw, folder, recipe))
+        rows = pq.read_metadata(storage.join(folder, "catalog.parquet")).num_rows
+    selected = len(plan.selection)
+    return {"rows": rows, "not_selected": rows - selected, **expect(plan, raw, recipe.curation)}
 
 
 def expect(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str, Any]:
@@ -211,30 +216,6 @@ def expect(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str
         "bytes_expected": round(images * size / max(kept, 1)),
         "core_seconds_expected": round(seconds * len(idx), 1),
     }
-
-
-def _select(rows: pd.DataFrame, recipe: Recipe) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give classes; return the rows that got one, and a line for each that did not."""
-    selected = assign_labels(
-        rows,
-        min_images=recipe.min_images,
-        max_images=recipe.max_images,
-        seed=recipe.seed,
-        allocation=recipe.allocation,  # type: ignore[arg-type]
-    )
-    left = rows[~rows["idx"].isin(selected["idx"])]
-    rejected = pd.DataFrame(
-        {
-            "idx": left["idx"],
-            "file": left["channels"].str.split("|").str[0],
-            "dir_name": left["dir_name"],
-            "label": "",
-            "stage": "label",
-            "reason": "not_selected",
-            "detail": "",
-        }
-    )
-    return selected, rejected
 
 
 def _remove_dataset(out: str) -> None:

@@ -26,6 +26,7 @@ from .crops import wanted_crops
 from .errors import SettingsChangedError, UsageError
 from .field import Pixels, Wanted
 from .progress import progress
+from .selection import beside
 
 STARTED = "settings.json"
 FINISHED = "curated.json"
@@ -182,9 +183,8 @@ def earlier_of(selection: str | PathLike[str] | pd.DataFrame) -> str | None:
     """Return the table of what the labeller left out, if it lies beside the selection."""
     if isinstance(selection, pd.DataFrame):
         return None
-    text = os.fspath(selection)
-    beside = (text[: -len(".parquet")] if text.endswith(".parquet") else text) + ".rejected.parquet"
-    return beside if storage.exists(beside) else None
+    left_out = beside(selection, "rejected.parquet")
+    return left_out if storage.exists(left_out) else None
 
 
 def _claim(out: str, recorded: Mapping[str, Any], rebuild: bool) -> None:
