@@ -108,9 +108,10 @@ def line(entry: Mapping[str, Any]) -> str:
     count = f"{entry['correct']} of {entry['n']:,}" if entry["correct"] is not None else f"n {entry['n']:,}"
     low, high = (100 * entry["interval"][side] for side in ("low", "high"))
     beside = "  (beside) " if entry["beside"] else "  "
+    of = f"{entry['task']} {name_of(entry)} of {entry['model']}, {entry['preprocess'] or 'as given'}"
     return (
-        f"{beside}{entry['task']} {name_of(entry)} of {entry['model']}, {entry['preprocess'] or 'as given'}: {100 * entry['value']:.2f} % ({count}), "
-        f"95 % interval {low:.1f} to {high:.1f}; {settings_in_words(entry)}"
+        f"{beside}{of}: {100 * entry['value']:.2f} % ({count}), 95 % interval {low:.1f} to {high:.1f}; "
+        f"{settings_in_words(entry)}"
     )
 
 
