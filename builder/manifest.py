@@ -1,7 +1,8 @@
 """`manifest.json`: what a dataset folder holds, to the byte. Written last, so that a folder that has one is whole.
 
 The digest covers the data and how it was made: everything but itself, `versions` (the same data from another library
-version is the same data) and `pages` (README and the like are made from this manifest and may be made anew).
+version is the same data) and `pages` (README and the like are made from this manifest and may be made anew). The seal
+covers those as well, so that nothing in the file can change unseen.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.R
 PAGES = ("README.md", "croissant.json", "preview.png")
 """Files made from the manifest, for people and machines to read."""
 
-_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages")
+_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
 _KINDS = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
-    "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str,
+    "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
 }  # fmt: skip
 
 
@@ -81,9 +82,11 @@ class Manifest:
         except ValueError as error:
             raise SchemaError(f"manifest.json is not JSON: {error}", where=where) from error
         _check_form(data, where)
-        if digest(data) != data["digest"]:
+        if digest(data) != data["digest"] or seal(data) != data["seal"] or rendered(data) != raw:
             raise CheckFailedError(
-                "manifest.json was altered: its digest does not fit", where=where, next="Fetch or build it again"
+                "manifest.json was altered: its digest or seal does not fit",
+                where=where,
+                next="Fetch or build it again",
             )
         return cls(str(root), data)
 
@@ -133,17 +136,30 @@ class Manifest:
 
 def digest(data: Mapping[str, Any]) -> str:
     """Return the sha256 of the canonical JSON of a manifest, without what lies outside the digest."""
-    inside = {name: value for name, value in data.items() if name not in _OUTSIDE_THE_DIGEST}
-    text = json.dumps(inside, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _sha256({name: value for name, value in data.items() if name not in _OUTSIDE_THE_DIGEST})
+
+
+def seal(data: Mapping[str, Any]) -> str:
+    """Return the sha256 of the canonical JSON of all of a manifest but the seal itself."""
+    return _sha256({name: value for name, value in data.items() if name != "seal"})
+
+
+def rendered(data: Mapping[str, Any]) -> bytes:
+    """Return the bytes of `manifest.json`."""
+    return (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _sha256(data: Mapping[str, Any]) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write(root: str | PathLike[str], data: dict[str, Any]) -> Manifest:
-    """Write `manifest.json` with its digest, whole or not at all."""
+    """Write `manifest.json` with its digest and seal, whole or not at all."""
     data = {**data, "digest": digest(data)}
+    data["seal"] = seal(data)
     _check_form(data, join(root, NAME))
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(join(root, NAME), text.encode())
+    write_atomic(join(root, NAME), rendered(data))
     return Manifest(str(root), data)
 
 

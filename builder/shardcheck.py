@@ -6,7 +6,10 @@ import hashlib
 import json
 import re
 import tarfile
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 from . import schema
 from .manifest import Manifest
 from .shardformat import COLUMNS, ROW_GROUP, header, is_grey_png
-from .storage import filesystem, join
+from .storage import filesystem, is_local, join
 
 KEY = re.compile(r"[0-9a-z_-]{1,95}")
 MOST = {"png": 1 << 28, "json": 1 << 20, "cls": 20}  # bytes of a member; the PNG bound is beyond any crop
@@ -51,10 +54,14 @@ class _Hashing:
 
     def read(self, size: int) -> bytes:
         """Read exactly `size` bytes."""
-        data = self._file.read(size)
+        parts, left = [], size
+        while left and (part := self._file.read(left)):  # a stream over the network gives what has come so far
+            parts.append(part)
+            left -= len(part)
+        data = b"".join(parts)
         self._sha256.update(data)
         self.at += len(data)
-        if len(data) < size:
+        if left:
             raise _DamageError(f"ends at byte {self.at:,}, in the middle of a member")
         return data
 
@@ -82,24 +89,22 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
     entry = manifest.files[name]
     split = name.removeprefix("data/").split("-", 1)[0]
     expected = None if rows is None else rows.to_pylist()
-    fs, inner = filesystem(join(manifest.root, name))
     index = {label: number for number, label in enumerate(manifest.class_names)}
     found: list[dict[str, Any]] = []
     try:
-        with fs.open(inner, "rb") as raw:
-            file = _Hashing(raw)
-            try:
-                if manifest.shard_format != "parquet":
+        if manifest.shard_format == "parquet":
+            with on_disk(manifest.root, name) as path, open(path, "rb") as raw:
+                digest = _finish(_Hashing(raw), entry, checked)
+                if digest == entry["sha256"]:
+                    _check_parquet(raw, index, expected, found, checked)
+        else:
+            with in_order(manifest.root, name) as raw:
+                file = _Hashing(raw)
+                try:
                     _check_tar(file, entry["rows"], index, expected, found, checked)
-            except _DamageError as error:
-                checked.problems.append(str(error))
-            digest = file.finish()
-            checked.bytes = file.at
-        if digest != entry["sha256"]:
-            checked.problems.insert(0, "sha256 differs, the file was damaged or altered")
-        elif manifest.shard_format == "parquet":
-            with fs.open(inner, "rb") as raw:
-                _check_parquet(raw, index, expected, found, checked)
+                except _DamageError as error:
+                    checked.problems.append(str(error))
+                _finish(file, entry, checked)
     except OSError as error:
         checked.problems.append(f"can't be read: {error}")
     if not checked.problems and len(found) != entry["rows"]:
@@ -120,6 +125,33 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
     checked.sources = _hashes(sorted(files))
     del checked.problems[SHOWN:]
     return checked
+
+
+def in_order(root: str, name: str) -> AbstractContextManager[IO[bytes]]:
+    """Open a file of a dataset folder to be read from its beginning to its end; any web server can do that."""
+    fs, inner = filesystem(join(root, name))
+    return fs.open(inner, "rb", **({"block_size": 0} if "http" in str(fs.protocol) else {}))
+
+
+@contextmanager
+def on_disk(root: str, name: str) -> Iterator[str]:
+    """Give the local path of a file of a dataset folder; one that lies elsewhere is fetched for as long as needed."""
+    fs, inner = filesystem(join(root, name))
+    if is_local(root):
+        yield inner
+        return
+    with tempfile.TemporaryDirectory(prefix="cytoimagenet-verify-") as folder:
+        fs.get_file(inner, f"{folder}/file")
+        yield f"{folder}/file"
+
+
+def _finish(file: _Hashing, entry: dict[str, Any], checked: Checked) -> str:
+    """Read a file to its end and compare its hash."""
+    digest = file.finish()
+    checked.bytes = file.at
+    if digest != entry["sha256"]:
+        checked.problems.insert(0, "sha256 differs, the file was damaged or altered")
+    return digest
 
 
 def _check_tar(

@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os import PathLike, cpu_count
 
@@ -23,7 +24,7 @@ from .errors import CheckFailedError, CytoImageNetError
 from .manifest import CLASSES, METADATA, PAGES, TABLES, Manifest
 from .manifest import NAME as MANIFEST
 from .progress import Bar, progress
-from .shardcheck import Checked, check_shard
+from .shardcheck import Checked, check_shard, on_disk
 from .shardplan import SAMPLE
 from .storage import filesystem, join
 
@@ -87,14 +88,16 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         report.problems.append(f"{MANIFEST}: {error.what}")
         return report
     sound = _check_files(manifest, report)
-    _check_small_files(manifest, sound, report)
-    with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
-        checked = list(_check_shards(manifest, sound, workers or min(8, 2 * (cpu_count() or 1)), bar))
+    with ExitStack() as held:
+        tables = _check_small_files(manifest, sound, report, held)
+        with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
+            workers = workers or min(8, 2 * (cpu_count() or 1))
+            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar))
     for name, result in sorted(checked, key=lambda pair: pair[0]):
         report.problems += [f"{name}: {problem}" for problem in result.problems]
         report.bytes += result.bytes
         report.files += 1
-    if METADATA in sound:
+    if METADATA in tables:
         _check_together(manifest, dict(checked), report)
     report.images = sum(manifest.rows(split) for split in schema.SPLITS)
     return report
@@ -133,52 +136,56 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
     return sound
 
 
-def _check_small_files(manifest: Manifest, sound: set[str], report: Report) -> None:
-    """Check the sha256 of what is no shard, and the tables' columns and rows."""
-    fs, inner = filesystem(manifest.root)
-    for path, entry in {**manifest.files, **manifest.pages}.items():
-        if path not in sound or path.startswith("data/"):
+def _check_small_files(manifest: Manifest, sound: set[str], report: Report, held: ExitStack) -> dict[str, str]:
+    """Check what is no shard: the sha256, the tables' columns and rows; return where the sound tables can be read."""
+    tables = {}
+    for name, entry in {**manifest.files, **manifest.pages}.items():
+        if name not in sound or name.startswith("data/"):
             continue
-        hashed = hashlib.sha256()
-        with fs.open(join(inner, path), "rb") as file:
-            while block := file.read(1 << 20):
-                hashed.update(block)
-                report.bytes += len(block)
+        try:
+            path = held.enter_context(on_disk(manifest.root, name))
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            report.problems.append(f"{name}: can't be read: {error}")
+            continue
         report.files += 1
-        if hashed.hexdigest() != entry["sha256"]:
-            report.problems.append(f"{path}: sha256 differs, the file was damaged or altered")
-            sound.discard(path)
-            continue
-        if path in TABLES:
-            try:
-                with fs.open(join(inner, path), "rb") as file:
-                    table = pq.ParquetFile(file)
-                    wrong = not table.schema_arrow.remove_metadata().equals(TABLES[path])
-                    rows = table.metadata.num_rows
-            except (pa.ArrowInvalid, OSError) as error:
-                report.problems.append(f"{path}: no readable Parquet: {error}")
-                sound.discard(path)
-                continue
-            if wrong:
-                report.problems.append(f"{path}: other columns than the schema's")
-                sound.discard(path)
-            if rows != entry["rows"]:
-                report.problems.append(f"{path}: {rows:,} rows where the manifest says {entry['rows']:,}")
-    for path in TABLES:
-        if path not in manifest.files:
-            report.problems.append(f"{path}: not in the manifest")
-    if CLASSES in sound:
-        classes = schema.read(join(manifest.root, CLASSES), schema.CLASSES)
-        said = [{"index": i, **{k: c[k] for k in classes.columns[1:]}} for i, c in enumerate(manifest.classes)]
-        if classes.to_dict("records") != said:
+        report.bytes += entry["bytes"]
+        if digest != entry["sha256"]:
+            report.problems.append(f"{name}: sha256 differs, the file was damaged or altered")
+        elif name in TABLES and _is_table(path, name, entry["rows"], report):
+            tables[name] = path
+    report.problems += [f"{name}: not in the manifest" for name in TABLES if name not in manifest.files]
+    if CLASSES in tables:
+        classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
+        if classes != [{"index": i, **entry} for i, entry in enumerate(manifest.classes)]:
             report.problems.append(f"{CLASSES}: other classes than in the manifest")
+    return tables
 
 
-def _check_shards(manifest: Manifest, sound: set[str], workers: int, bar: Bar) -> Iterator[tuple[str, Checked]]:
+def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
+    """Say whether a file is the table it must be."""
+    try:
+        with pq.ParquetFile(path) as table:
+            columns, found = table.schema_arrow.remove_metadata(), table.metadata.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        report.problems.append(f"{name}: no readable Parquet: {error}")
+        return False
+    if found != rows:
+        report.problems.append(f"{name}: {found:,} rows where the manifest says {rows:,}")
+    if not columns.equals(TABLES[name]):
+        report.problems.append(f"{name}: other columns than the schema's")
+        return False
+    return True
+
+
+def _check_shards(
+    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar
+) -> Iterator[tuple[str, Checked]]:
     """Check all shards, some at a time, each beside its rows of `metadata.parquet`."""
     waiting: dict[Future[Checked], str] = {}
     with ThreadPoolExecutor(workers) as pool:
-        for name, rows in _shards_with_rows(manifest, sound):
+        for name, rows in _shards_with_rows(sound, metadata):
             waiting[pool.submit(check_shard, manifest, name, rows)] = name
             while len(waiting) >= 2 * workers:
                 yield from _done(waiting, bar)
@@ -194,13 +201,11 @@ def _done(waiting: dict[Future[Checked], str], bar: Bar) -> Iterator[tuple[str, 
         yield waiting.pop(future), result
 
 
-def _shards_with_rows(manifest: Manifest, sound: set[str]) -> Iterator[tuple[str, pa.Table | None]]:
+def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[str, pa.Table | None]]:
     """Yield every sound shard with its rows of `metadata.parquet`; the rows are read once, in order."""
     left = {name for name in sound if name.startswith("data/")}
-    if METADATA in sound:
-        fs, inner = filesystem(join(manifest.root, METADATA))
-        with fs.open(inner, "rb") as file:
-            table = pq.ParquetFile(file)
+    if metadata is not None:
+        with pq.ParquetFile(metadata) as table:
             for number in range(table.num_row_groups):  # the sharder writes a row group for each shard
                 rows = table.read_row_group(number)
                 names = set(rows["shard"].to_pylist())
