@@ -98,8 +98,8 @@ class Vocabulary:
         """Return, for each rule and column that changed something, how many rows and the most frequent example."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for (name, column, before, after), rows in self.changed.most_common():
-            entry = {"rule": name, "column": column, "rows": 0, "values": 0, "before": before, "after": after}
-            entry = found.setdefault((name, column), {**entry, "origin": ORIGIN[name]})
+            first = {"rule": name, "column": column, "rows": 0, "values": 0, "before": before, "after": after}
+            entry = found.setdefault((name, column), {**first, "origin": ORIGIN[name]})
             entry["rows"] += rows
             entry["values"] += 1
         order = list(ORIGIN)
