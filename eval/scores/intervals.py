@@ -32,7 +32,8 @@ def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     share = correct / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # at 0 and 1 the ends are exact; rounding must not push them inside
+    return (0.0 if correct == 0 else middle - half), (1.0 if correct == n else middle + half)
 
 
 def wald(correct: int, n: int, level: float = LEVEL) -> float:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from cytoimagenet.builder.errors import CheckFailedError, UsageError
+from cytoimagenet.eval.standardise import standardise
+from sklearn.preprocessing import StandardScaler
+
+
+@pytest.fixture
+def table(rng):
+    values = rng.normal(5, 3, (60, 4))
+    plates = np.repeat(["p1", "p2", "p3"], 20)
+    controls = np.tile([True] * 6 + [False] * 14, 3)
+    return values, plates, controls
+
+
+def test_all_is_scikit_learns(table):
+    values = table[0]
+    found, dropped = standardise(values, "all")
+    np.testing.assert_allclose(found, StandardScaler().fit_transform(values))
+    assert dropped == 0
+
+
+def test_train_is_fitted_on_train_only(table):
+    values = table[0]
+    fit = np.arange(60) < 20
+    found, _ = standardise(values, "train", fit=fit)
+    np.testing.assert_allclose(found, StandardScaler().fit(values[:20]).transform(values))
+
+
+def test_plate_dmso_is_pandas_by_plate(table):
+    values, plates, controls = table
+    found, _ = standardise(values, "plate-dmso", plates=plates, controls=controls)
+    for plate in set(plates):
+        here = plates == plate
+        wells = pd.DataFrame(values[here & controls])
+        expected = (values[here] - wells.mean().to_numpy()) / wells.std().to_numpy()  # pandas divides by n - 1
+        np.testing.assert_allclose(found[here], expected)
+
+
+def test_what_is_constant_or_not_finite_is_dropped_and_counted(table):
+    values, plates, controls = (array.copy() for array in table)
+    values[3, 0] = np.nan
+    values[:, 1] = 7.0
+    assert standardise(values, "none")[1] == 1
+    assert standardise(values, "all")[1] == 2
+    values[(plates == "p2") & controls, 2] = 1.0  # no spread among the DMSO wells of one plate
+    found, dropped = standardise(values, "plate-dmso", plates=plates, controls=controls)
+    assert dropped == 3
+    assert found.shape == (60, 1)
+    with pytest.raises(CheckFailedError, match="nothing to compare"):
+        standardise(values[:, :2], "all")
+
+
+def test_the_input_stays_as_it_was_and_the_type_too(table):
+    values = table[0].astype(np.float32)
+    before = values.copy()
+    found, _ = standardise(values, "all")
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(values, before)
+    assert standardise(values, "none")[0] is values
+
+
+def test_sphering_makes_dmso_wells_round(rng):
+    wells = rng.normal(size=(400, 5)) @ rng.normal(size=(5, 5))
+    plates, controls = np.repeat(["a"], 400), np.ones(400, bool)
+    found, _ = standardise(wells, "sphere-dmso", plates=plates, controls=controls)
+    spread = np.linalg.eigvalsh(np.cov(found.T))
+    assert spread.max() / spread.min() < 20
+    assert spread.max() <= 1.0
+    assert np.linalg.cond(np.cov(wells.T)) > 30
+
+
+def test_sphering_does_not_blow_up_with_fewer_wells_than_features(rng):
+    values = rng.normal(size=(30, 100))
+    controls = np.arange(30) < 8
+    found, _ = standardise(values, "sphere-dmso", plates=np.repeat("a", 30), controls=controls)
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() < 1e3
+
+
+def test_tvn_gives_the_plates_one_covariance(rng):
+    values = rng.normal(size=(400, 3))
+    plates = np.repeat(["a", "b"], 200)
+    values[plates == "b"] = values[plates == "b"] @ np.array([[3.0, 1, 0], [0, 0.3, 0], [0, 0, 1]])
+    controls = np.ones(400, bool)
+
+    def gap(way):
+        found, _ = standardise(values, way, plates=plates, controls=controls)
+        return np.linalg.norm(np.cov(found[plates == "a"].T) - np.cov(found[plates == "b"].T))
+
+    assert gap("tvn") < gap("sphere-dmso") / 1.5
+
+
+def test_a_plate_without_dmso_is_named(table):
+    values, plates, controls = table
+    with pytest.raises(UsageError, match="Plate p2 has 0 DMSO wells"):
+        standardise(values, "plate-dmso", plates=plates, controls=controls & (plates != "p2"))
+    with pytest.raises(UsageError, match="needs plates"):
+        standardise(values, "tvn")
