@@ -212,10 +212,16 @@ def _show_plan(plan: dict[str, Any], to: str, as_json: bool) -> None:
         f"Of a sample of {sample['source_images']:,} source images {sample['images_kept']:,} of "
         f"{sample['images_tried']:,} images tried are kept\n"
         f"Expected: {plan['images_expected']:,} images, {size(plan['bytes_expected'])} in {to}, and as much again "
-        f"beside it until you remove that; {plan['core_seconds_expected'] / 3600:,.2f} hours of one core\n"
+        f"beside it until you remove that; {_duration(plan['core_seconds_expected'])} of one core\n"
         "Nothing was written.",
         markup=False,
     )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:,.0f} seconds"
+    return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.0f} hours"
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,0 +1,170 @@
+"""Raw sources in, a dataset folder out: the whole chain, resumed, foreseen, refused, and killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from cytoimagenet.builder import schema
+from cytoimagenet.builder.build import Recipe, build, foresee, work_folder
+from cytoimagenet.builder.commands import add_to
+from cytoimagenet.builder.console import application
+from cytoimagenet.builder.errors import SettingsChangedError
+from cytoimagenet.builder.simulate import simulate_source
+from cytoimagenet.builder.verify import verify
+from typer.testing import CliRunner
+
+from tests.builder import curated_sources as made
+
+FEW = Recipe(min_images=3, chunk_rows=4)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw")
+    simulate_source("bbbc013", folder, seed=0, fields=6)
+    simulate_source("bbbc015", folder, seed=0, fields=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(raw, tmp_path_factory):
+    out = tmp_path_factory.mktemp("built") / "cytoimagenet"
+    manifest, told = build(raw, out, FEW, workers=0)
+    return out, manifest, told
+
+
+def _run(*arguments):
+    app = application("0")
+    add_to(app)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_dataset_is_whole_and_adds_up(built):
+    out, manifest, told = built
+    verify(out)
+    metadata = manifest.metadata(["label", "split"])
+    assert len(metadata) == told["counts"]["images"]["kept"] == sum(c["images"] for c in told["classes"])
+    catalog = schema.read(f"{work_folder(out)}/catalog.parquet", schema.CATALOG)
+    assert told["counts"]["rows"]["in"] == len(catalog) == 12
+    assert manifest.settings["min_images"] == 3
+    assert manifest.settings["min_class_size"] == 3
+    assert not list(out.rglob("*.py"))
+
+
+def test_a_rerun_changes_nothing_and_other_settings_are_refused_or_rebuilt(raw, built, tmp_path):
+    out = tmp_path / "cytoimagenet"
+    build(raw, out, FEW, workers=0)
+    first = made.contents(tmp_path)
+    build(raw, out, FEW, workers=0)
+    assert made.contents(tmp_path) == first
+    assert made.contents(out) == made.contents(built[0])
+    other = Recipe(min_images=3, chunk_rows=4, seed=5)
+    with pytest.raises(SettingsChangedError, match="seed 0, now 5"):
+        build(raw, out, other, workers=0)
+    build(raw, out, other, workers=0, rebuild=True)
+    fresh = tmp_path / "fresh" / "cytoimagenet"
+    build(raw, fresh, other, workers=0)
+    assert made.contents(out) == made.contents(fresh)
+
+
+def test_a_new_source_is_not_overlooked(raw, tmp_path):
+    out = tmp_path / "cytoimagenet"
+    build(raw, out, Recipe(min_images=3, sources=("bbbc013",)), workers=0)
+    with pytest.raises(SettingsChangedError, match="sources"):
+        build(raw, out, Recipe(min_images=3), workers=0)
+    _, told = build(raw, out, Recipe(min_images=3), workers=0, rebuild=True)
+    assert set(told["by_source"]) == {"bbbc013", "bbbc015"}
+    verify(out)
+
+
+def test_a_dry_run_tells_what_comes_and_writes_nothing(raw, built, tmp_path):
+    plan = foresee(raw, FEW)
+    told = built[2]
+    assert plan["rows"] == told["counts"]["rows"]["in"]
+    assert plan["not_selected"] == told["counts"]["rows"]["rejected"].get("not_selected", 0)
+    assert plan["sample"]["images_tried"] == told["counts"]["images"]["tried"]  # so few that the sample is all
+    assert plan["images_expected"] == pytest.approx(told["counts"]["images"]["kept"], abs=1)
+    ran = _run("build", raw, "--out", tmp_path / "x", "--min-images", 3, "--dry-run")
+    assert ran.exit_code == 0
+    assert "Nothing was written" in ran.output
+    assert f"{plan['images_wanted']} images wanted" in ran.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_commands_one_by_one_give_what_build_gives(raw, built, tmp_path):
+    steps = (
+        ("catalog", raw, "--out", tmp_path / "catalog.parquet"),
+        ("label", tmp_path / "catalog.parquet", "--out", tmp_path / "selection.parquet", "--min-images", 3),
+        ("curate", tmp_path / "selection.parquet", "--raw", raw, "--out", tmp_path / "curated", "--workers", 0,
+         "--min-class-size", 3),
+        ("shard", tmp_path / "curated", "--out", tmp_path / "cytoimagenet"),
+        ("build", raw, "--out", tmp_path / "built", "--min-images", 3, "--workers", 0, "--json"),
+    )  # fmt: skip
+    for step in steps:
+        ran = _run(*step)
+        assert ran.exit_code == 0, ran.output
+    shards = {n: c for n, c in made.contents(tmp_path / "cytoimagenet").items() if n.startswith("data/")}
+    assert shards == {n: c for n, c in made.contents(tmp_path / "built").items() if n.startswith("data/")}
+    assert json.loads(ran.output)["counts"]["images"]["kept"] == built[2]["counts"]["images"]["kept"]
+    ran = _run("qc", tmp_path / "curated", "--raw", raw, "--out", tmp_path / "qc.png")
+    assert ran.exit_code == 0
+    assert (tmp_path / "qc.png").read_bytes().startswith(b"\x89PNG")
+
+
+KILLED = """
+import os, signal, sys
+from cytoimagenet.builder.build import Recipe, build
+calls, plain = [], os.replace
+def replace(*args):
+    calls.append(args)
+    if len(calls) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    plain(*args)
+os.replace = replace
+build(sys.argv[1], sys.argv[2], Recipe(min_images=3, chunk_rows=4), workers=0)
+"""
+
+
+@pytest.mark.parametrize("at", [6, 13])
+def test_kill_9_and_run_again(at, raw, built, tmp_path):
+    out = tmp_path / "cytoimagenet"
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(raw), str(out), str(at)], check=False, env=os.environ)
+    assert ended.returncode == -signal.SIGKILL
+    assert not (out / "manifest.json").exists()
+    build(raw, out, FEW, workers=0)
+    assert made.contents(out) == made.contents(built[0])
+
+
+@pytest.mark.real
+def test_the_real_sources(shared, tmp_path):
+    manifest, told = build(shared / "raw", tmp_path / "cytoimagenet", Recipe(min_images=4), workers=0)
+    assert told["counts"]["rows"] == {"in": 69, "kept": 68, "rejected": {"not_selected": 1}}
+    assert told["by_source"]["bbbc014"]["rows"]["rejected"] == {"not_selected": 1}
+    assert {c["label"]: c["images"] for c in told["classes"]} == {"fly": 208, "nematode": 32, "u2os": 32}
+    assert told["counts"]["images"] == {"tried": 272, "kept": 272, "rejected": {}}
+    verify(tmp_path / "cytoimagenet")
+    assert list(manifest.class_names) == ["fly", "nematode", "u2os"]
+
+
+@pytest.mark.real
+def test_real_evaluation_images_are_kept_out(shared, tmp_path):
+    from cytoimagenet.builder.curate import Settings, curate
+
+    images = shared / "images"
+    pairs = sorted((images / "yeast_gfp_pairs").rglob("*_gfp.tif"))[:20]
+    rows = []
+    for n, gfp in enumerate(pairs):
+        name = str(gfp.relative_to(images))
+        rows.append(made.row(f"y-{n}", "yeast", f"{name}|{name.removesuffix('_gfp.tif')}_rfp.tif", "yeast"))
+    rows.append(made.row("h-0", "yeast", str(next((images / "hpa_cells").rglob("*.tif")).relative_to(images)), "hpa"))
+    import pandas as pd
+
+    told = curate(
+        pd.DataFrame(rows), images, tmp_path / "out", settings=Settings(min_class_size=1), workers=0,
+        evaldata=images / "yeast_gfp_pairs",
+    )  # fmt: skip
+    assert told["by_source"]["yeast"]["rows"]["rejected"] == {"in_evaluation_set": 20}
+    assert told["by_source"]["hpa"]["rows"]["kept"] == 1
