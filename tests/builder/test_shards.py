@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cytoimagenet.builder import manifest as manifests
 from cytoimagenet.builder import schema, shardformat, shards, storage
 from cytoimagenet.builder.errors import CheckFailedError, SchemaError, SettingsChangedError, UsageError
 from cytoimagenet.builder.manifest import Manifest
@@ -353,7 +354,7 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
     path.write_text("{")
     with pytest.raises(SchemaError, match="not JSON"):
         Manifest.load(tmp_path)
-    path.write_text(json.dumps(told | {"versions": {"numpy": "9"}}))
+    manifests.write(tmp_path, told | {"versions": {"numpy": "9"}})
     assert Manifest.load(tmp_path).digest == told["digest"], "other library versions are no other data"
 
 

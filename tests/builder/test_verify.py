@@ -75,7 +75,7 @@ def test_any_flipped_bit_is_found_in_the_file_it_is_in(form, small_dataset, twin
     shutil.copytree(small_dataset if form == "webdataset" else twin, folder)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         data = path.read_bytes()
-        for at in {0, len(data) - 1, *rng.integers(len(data), size=3).tolist()}:
+        for at in {0, len(data) - 1, int(rng.integers(len(data)))}:
             harmed = bytearray(data)
             harmed[at] ^= 1 << int(rng.integers(8))
             path.write_bytes(harmed)
@@ -266,8 +266,8 @@ def test_other_tables_are_found(copy):
     pq.write_table(table.drop_columns(["reason"]).slice(1), copy / "rejected.parquet")
     sealed(copy, files=["rejected.parquet"])
     assert problems(copy) == [
-        "rejected.parquet: other columns than the schema's",
         "rejected.parquet: 2 rows where the manifest says 3",
+        "rejected.parquet: other columns than the schema's",
     ]
 
 
