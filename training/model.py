@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
+from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
 
 from ..builder.errors import UsageError
 from ..builder.storage import write_atomic
@@ -225,8 +226,8 @@ def _read(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
         ) from error
 
 
-def adjust(network: nn.Module, *, norm_momentum: float, head_scale: float) -> None:
-    """Set the momentum of all BatchNorm layers, and scale the first weights of the head.
+def adjust(network: nn.Module, *, norm_momentum: float, head_scale: float, residual_scale: float = 1.0) -> None:
+    """Set the momentum of all BatchNorm layers, and scale the first weights of the head and the residual branches.
 
     Parameters
     ----------
@@ -236,11 +237,17 @@ def adjust(network: nn.Module, *, norm_momentum: float, head_scale: float) -> No
         The weight of a new batch.
     head_scale : float
         1 leaves the head as it was drawn.
+    residual_scale : float
+        Of the last BatchNorm of every EfficientNet block that adds to its input; 0 makes such a block pass its input
+        on unchanged. For a network with random weights only.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = norm_momentum
     with torch.no_grad():
+        for block in network.modules():
+            if isinstance(block, EfficientNetFinalBlockLayer) and block.apply_dropout:  # that is: it adds its input
+                block.project_bn.weight.mul_(residual_scale)
         network.get_submodule(_head(network)).weight.mul_(head_scale)  # type: ignore[operator]
 
 

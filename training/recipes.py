@@ -43,6 +43,7 @@ class Settings:
     dropout: float = 0.2  # before the head; EfficientNet-B0's own
     norm_momentum: float = 0.01  # weight of a batch in BatchNorm's statistics, Keras'; a short run needs faster ones
     head_scale: float = 1.0  # of the head's first weights; Keras' are large where classes are few
+    residual_scale: float = 1.0  # of what efficientnet-b0's blocks add at first; 0 learns in a third of the steps
     drop_connect: float = 0.2  # of the last residual branch, growing with depth; EfficientNet-B0's own
 
     rotation: float = 360.0  # degrees; cells have no up; preprint, 3.1
@@ -95,6 +96,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "label_smoothing": 0.1,
         "norm_momentum": 0.1,
         "head_scale": 0.1,
+        "residual_scale": 0.0,
         "drop_connect": 0.0,  # a short run can't afford to drop what it learns
         "flips": True,
         "zoom": 0.1,

@@ -186,7 +186,12 @@ def _trainer(
         pretrained=chosen.pretrained,
         **(b0 if chosen.model == B0 else {}),
     )
-    adjust(model, norm_momentum=chosen.norm_momentum, head_scale=chosen.head_scale)
+    adjust(
+        model,
+        norm_momentum=chosen.norm_momentum,
+        head_scale=chosen.head_scale,
+        residual_scale=chosen.residual_scale if chosen.model == B0 else 1.0,  # never on weights that were learnt
+    )
     if chosen.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = batches_of(index, chosen, training=True, rank=rank, world=world)

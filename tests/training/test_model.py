@@ -16,6 +16,7 @@ from cytoimagenet.training.efficientnet import (
 )
 from cytoimagenet.training.model import (
     IDENTITY,
+    adjust,
     build_model,
     imagenet_backbone,
     load_backbone,
@@ -217,3 +218,13 @@ def test_pickled_weights_are_refused(tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(UsageError, match="Can't read a model"):
         load_backbone(tmp_path)
+
+
+def test_a_residual_scale_of_zero_makes_blocks_pass_their_input_on():
+    network = build_b0(["a", "b"], seed=0, width_coefficient=0.25, hidden_dim=64).eval()
+    adjust(network, norm_momentum=0.1, head_scale=1.0, residual_scale=0.0)
+    adds = [block for block in network.efficientnet.encoder.blocks if block.projection.apply_dropout]
+    assert len(adds) == 9  # of B0's 16 blocks, those that keep size and width
+    for block in adds:
+        x = torch.randn(2, block.projection.project_conv.out_channels, 8, 8)
+        assert torch.equal(block(x), x)
