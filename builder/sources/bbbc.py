@@ -205,7 +205,11 @@ RECORDS: tuple[Source, ...] = (
     _bbbc(
         25,
         "Human U2OS cells – RNAi Cell Painting experiment",
-        downloads=("DatasetS8/37983_ERSyto.tar.gz", "DatasetS8/38034_PhGolgi.tar.gz"),
+        downloads=tuple(
+            f"DatasetS8/{plate}_{channel}.tar.gz"
+            for plate in (37983, *range(38002, 38007), 38030, 38034)
+            for channel in ("ERSyto", "ERSytoBleed", "Hoechst", "Mito", "PhGolgi")
+        ),
         tried="simulated",
         images=27_000,
         formats=("tif",),
@@ -236,7 +240,10 @@ RECORDS: tuple[Source, ...] = (
     _bbbc(
         38,
         "Kaggle 2018 Data Science Bowl",
-        downloads=("stage1_train.zip", "stage1_test.zip", "stage2_test_final.zip"),
+        downloads=(
+            *("stage1_train.zip", "stage1_test.zip", "stage2_test_final.zip", "metadata.xlsx"),
+            *("stage1_train_labels.csv", "stage1_solution.csv", "stage2_solution_final.csv"),
+        ),
         licence="CC0 1.0",
         tried="real images",
         images=3_754,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from ast import literal_eval
 from collections import Counter
@@ -12,9 +13,13 @@ import pandas as pd
 import pytest
 from cytoimagenet.builder.catalog import build_catalog
 from cytoimagenet.builder.locator import parse
+from cytoimagenet.builder.sources.bbbc import ADDRESS
 from cytoimagenet.builder.sources.kaggle import SINGLE_CELL, WHOLE_IMAGE
+from cytoimagenet.builder.sources.record import BROAD, CIL, KAGGLE
 from cytoimagenet.builder.sources.tables import read_table
 from cytoimagenet.builder.vocabulary import standard
+
+from cytoimagenet import SOURCES
 
 pytestmark = pytest.mark.real
 
@@ -94,9 +99,25 @@ def test_rows_are_those_of_the_published_table(shared, tmp_path, name):
 
 
 @pytest.fixture(scope="module")
-def registry(shared):
-    table = pd.read_csv(shared / "metadata" / "registry" / "datasets_info.csv").drop_duplicates("dir_name")
-    return table.set_index("dir_name")["class_sizes"].dropna().map(literal_eval)
+def published(shared):
+    table = pd.read_csv(shared / "metadata" / "registry" / "datasets_info.csv", keep_default_na=False)
+    return table.drop_duplicates("dir_name").set_index("dir_name")
+
+
+@pytest.fixture(scope="module")
+def registry(published):
+    return published["class_sizes"][published["class_sizes"] != ""].map(literal_eval)
+
+
+@pytest.mark.parametrize(
+    "source", [s for s in SOURCES.values() if s.database in (BROAD, KAGGLE, CIL)], ids=lambda source: source.dir_name
+)
+def test_records_name_every_published_address(published, source):
+    row = published.loc[source.dir_name]
+    said = re.findall(r"[^\s'\",\[\]]+://[^\s'\",\]]+|kaggle [^'\"]+", row["download"] + " " + row["metadata_download"])
+    moved = {address.replace("http://www.broadinstitute.org/bbbc", ADDRESS).strip() for address in said}
+    assert moved <= set(source.downloads)
+    assert (source.name, source.link, source.database) == (row["name"].strip(), row["link"].strip(), row["database"])
 
 
 def test_six_real_sources(shared):
