@@ -100,6 +100,28 @@ def _catalog(raw):
         return None
 
 
+ODD = ("", "|", " ", "é", "(1)", "+", "[", "__", "#page=1", ".tif", "_w9", "/", "a" * 300, "\u2028", "s", "0")
+
+
+@pytest.mark.parametrize("name", sorted(layouts()))
+def test_odd_names_are_rows_or_counted(tmp_path, name):
+    simulate_source(name, tmp_path, seed=4, fields=20, pixels=False)
+    inventory = tmp_path / name / "files.txt"
+    rng = np.random.default_rng(0)
+    lines = []
+    for line in inventory.read_text().splitlines():
+        place, odd = rng.integers(1, len(line) + 1), ODD[rng.integers(len(ODD))]
+        changed = line[:place] + odd + line[place + rng.integers(2) :]
+        lines.append((line, line.swapcase(), changed, changed)[rng.integers(4)])
+    inventory.write_text("".join(f"{line}\n" for line in lines))
+    made = build_catalog(tmp_path)
+    [counts] = made.counts
+    used = {parse(channel).file for row in made.table["channels"].to_pylist() for channel in row.split("|")}
+    assert counts.listed == len(lines) == counts.used + sum(counts.skipped.values())
+    assert len(used) == counts.used
+    assert {file.removeprefix(f"{name}/") for file in used} <= set(lines)
+
+
 SMEARS = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 50) | st.text(max_size=5),
     lambda inner: (
