@@ -5,7 +5,7 @@ It works on numbers about the images tried, about 100 bytes each, never on pixel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -118,14 +118,16 @@ def sides(
     idx = selection["idx"]
     if rule == "published":
         again = np.arange(len(rows)) - np.searchsorted(rows, rows)  # rows are sorted: the how manieth image of its row
-        names = zip(idx.take(pa.array(rows)).to_pylist(), again.tolist(), strict=True)
-        ranks = [split.rank(f"{name} {number}", seed, "validation") for name, number in names]
-        return split.validation_published(labels, np.array(ranks, dtype=np.uint64))
+        images = zip(idx.take(pa.array(rows)).to_pylist(), again.tolist(), strict=True)
+        return split.validation_published(labels, _ranks((f"{name} {number}" for name, number in images), seed))
     used, at = np.unique(rows, return_inverse=True)
     first, group = np.unique(split.source_groups(selection["channels"].take(pa.array(used))), return_inverse=True)
     names = idx.take(pa.array(used[first])).to_pylist()
-    ranks = np.array([split.rank(name, seed, "validation") for name in names], dtype=np.uint64)
-    return split.validation_by_image(labels, group[at], ranks)
+    return split.validation_by_image(labels, group[at], _ranks(names, seed))
+
+
+def _ranks(names: Iterable[str], seed: int) -> NDArray[np.uint64]:
+    return np.array([split.rank(name, seed, "validation") for name in names], dtype=np.uint64)
 
 
 def _reasons_so_far(tried: pa.Table) -> NDArray[np.int8]:

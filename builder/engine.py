@@ -39,14 +39,14 @@ class Workers(NamedTuple):
     ----------
     open : callable
         Gives a new executor, as a context.
-    count : int
+    size : int
         Workers in it.
     lost : tuple of exception types
         What a future raises when its worker died.
     """
 
     open: Callable[[], AbstractContextManager[Executor]]
-    count: int
+    size: int
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
 
 
@@ -103,7 +103,7 @@ def _until_a_loss(
     executor: Executor, jobs: Iterator[Job], task: tuple[str, str, Pixels], workers: Workers, suspects: list[Job]
 ) -> Iterator[tuple[Job, Done]]:
     running: dict[Future[Done], Job] = {}
-    room = AHEAD * workers.count
+    room = AHEAD * workers.size
     try:
         while True:
             while len(running) < room and not suspects and (job := next(jobs, None)) is not None:
@@ -241,9 +241,9 @@ def _dask(address: str, workers: int | None) -> Workers:
         with client, client.get_executor(pure=False, retries=0) as executor:
             yield executor
 
-    with remote() as executor:
-        count = max(1, sum(executor._client.nthreads().values()))
-    return Workers(remote, count, (KilledWorker, BrokenExecutor))
+    with remote():
+        threads = Client.current().nthreads()
+    return Workers(remote, max(1, sum(threads.values())), (KilledWorker, BrokenExecutor))
 
 
 def _cores() -> int:

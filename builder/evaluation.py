@@ -75,7 +75,7 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
                 for plane in _planes(join(folder, name)):
                     try:
                         files.setdefault(pixel_digest(to_grey8(normalise(plane))), name)
-                        shapes.add(plane.shape)  # type: ignore[arg-type]
+                        shapes.add(plane.shape)
                     except (ConstantImageError, NotFiniteImageError) as error:
                         skipped[name] = error.what
             except UnreadableImageError as error:

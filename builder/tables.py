@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,31 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from . import bookkeeping, chunk, locator, naming, schema, split, storage
+from . import bookkeeping, chunk, naming, schema, split, storage
 from .chunk import Done
-from .crops import Box
-from .decide import CODE, KEPT, Decision, decide, sides
+from .decide import KEPT, Decision, decide, sides
+from .lines import BATCH, Classes, Lines, as_table, gather
+from .rejected import left_out
 
 if TYPE_CHECKING:
     from .curate import Settings
 
 ROWS, REJECTED = "rows.parquet", "rejected.parquet"
-BATCH = 50_000  # lines turned into text at a time
-
-
-class Lines(NamedTuple):
-    """Every image tried: what its chunk says, its row of the selection, and the place of its chunk in the plan."""
-
-    said: pa.Table
-    rows: NDArray[np.int64]
-    chunks: NDArray[np.int64]
-
-
-class Classes(NamedTuple):
-    """The classes of a selection, in the order of their labels; `of` is each row's."""
-
-    names: list[str]
-    of: NDArray[np.int64]
 
 
 def write_tables(
@@ -96,7 +81,7 @@ def write_tables(
 
     rows_file, rejected_file = storage.join(out, ROWS), storage.join(out, REJECTED)
     _write(rows_file, schema.CURATED, _kept(selection, classes, lines, done, kept, validation, listed))
-    rejected = _left_out(selection, classes, lines, left, decision, evaluation, settings)
+    rejected = left_out(selection, classes, lines, left, decision, evaluation, settings)
     _write(rejected_file, schema.REJECTED, rejected, earlier)
     counts = account(selection, classes, lines, decision, earlier)
     _check(counts, rows_file, rejected_file)
@@ -105,18 +90,6 @@ def write_tables(
         "classes": [entry for entry in listed if entry["images"]],
         "digests": {ROWS: _digest(rows_file), REJECTED: _digest(rejected_file)},
     }
-
-
-def gather(order: NDArray[np.int64], done: Sequence[Done], out: str) -> Lines:
-    """Read what all chunks say."""
-    tables, rows, chunks, start = [], [], [], 0
-    for number, one in enumerate(done):
-        table = chunk.read_table(storage.join(out, chunk.FOLDER, one.name))
-        tables.append(table)
-        rows.append(order[start + table["row"].to_numpy()])
-        chunks.append(np.full(len(table), number))
-        start += one.rows
-    return Lines(pa.concat_tables(tables).combine_chunks(), np.concatenate(rows), np.concatenate(chunks))
 
 
 def account(
@@ -196,68 +169,7 @@ def _kept(
             "store_offset": said["offset"],
             "store_size": said["size"],
         }
-        yield _table(columns, schema.CURATED)
-
-
-def _left_out(
-    selection: pa.Table,
-    classes: Classes,
-    lines: Lines,
-    left: NDArray[np.int64],
-    decision: Decision,
-    evaluation: Mapping[str, str],
-    settings: Settings,
-) -> Iterator[pa.Table]:
-    """Yield a line for every image that is not kept, those of one source image together, the last reason last."""
-    for start in range(0, len(left), BATCH):
-        part = left[start : start + BATCH]
-        rows, code, twin = lines.rows[part], decision.reason[part], decision.twin[part]
-        source = selection.take(pa.array(rows))
-        detail = lines.said["detail"].take(pa.array(part)).to_pylist()
-        copies = np.flatnonzero(twin >= 0)
-        for at, of, file in zip(
-            copies, classes.of[lines.rows[twin[copies]]], _places(selection, lines, twin[copies]), strict=True
-        ):
-            detail[at] = f"same pixels as {file} of {classes.names[of]!r}"
-        for at in np.flatnonzero(
-            np.isin(code, [CODE["class_full"], CODE["class_too_small"], CODE["in_evaluation_set"]])
-        ):
-            row, images = int(rows[at]), decision.left[classes.of[rows[at]]]
-            detail[at] = {
-                "class_full": f"{images} images, at most {settings.max_images}",
-                "class_too_small": f"{images} images, at least {settings.min_class_size}",
-                "in_evaluation_set": f"same pixels as {decision.known.get(row)}",
-            }[schema.REASONS[code[at]]]
-        columns = {
-            "idx": source["idx"],
-            "file": _places(selection, lines, part),
-            "dir_name": source["dir_name"],
-            "label": source["label"],
-            "stage": ["curate"] * len(part),
-            "reason": [schema.REASONS[c] for c in code],
-            "detail": detail,
-        }
-        yield _table(columns, schema.REJECTED)
-
-
-def _places(selection: pa.Table, lines: Lines, at: NDArray[np.int64]) -> list[str]:
-    """Name images by their source file, or the file at fault, and their box if they are crops."""
-    channels = selection["channels"].take(pa.array(lines.rows[at])).to_pylist()
-    places = []
-    for files, said in zip(channels, lines.said.take(pa.array(at)).to_pylist(), strict=True):
-        first = files.split("|")[0]
-        box = Box(said["x_min"], said["x_max"], said["y_min"], said["y_max"], said["scaling"])
-        places.append(locator.with_box(first, box.xywh) if said["crop"] else said["file"] or first)
-    return places
-
-
-def _table(columns: Mapping[str, Any], wanted: pa.Schema) -> pa.Table:
-    arrays = []
-    for entry in wanted:
-        column = columns[entry.name]
-        column = column if isinstance(column, pa.ChunkedArray | pa.Array) else pa.array(column, entry.type)
-        arrays.append(column.cast(entry.type))
-    return pa.table(arrays, schema=wanted)
+        yield as_table(columns, schema.CURATED)
 
 
 def _write(path: str, wanted: pa.Schema, tables: Iterator[pa.Table], earlier: str | None = None) -> None:
