@@ -28,14 +28,15 @@ def open_file(path: str | PathLike[str]) -> Any:
     if not Path(path).is_file():
         raise MetadataError("This file is not there", where=path)
     try:
-        return _file(str(path), os.getpid())
+        about = os.stat(path)
+        return _file(str(path), os.getpid(), about.st_ino, about.st_mtime_ns)
     except OSError as error:
         raise MetadataError(f"Not a whole HDF5 file ({error}); download it again", where=path) from error
 
 
 @lru_cache(maxsize=32)
-def _file(path: str, process: int) -> Any:
-    # a handle belongs to one process: HDF5 does not survive a fork
+def _file(path: str, process: int, inode: int, changed: int) -> Any:
+    # a handle belongs to one process (HDF5 does not survive a fork) and to one state of the file
     try:
         import h5py
     except ImportError as error:

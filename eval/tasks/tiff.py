@@ -92,7 +92,7 @@ def zip_members(path: str) -> list[zipfile.ZipInfo]:
         If the zip is cut off or none.
     """
     try:
-        return [member for member in _archive(path, os.getpid()).infolist() if not member.is_dir()]
+        return [member for member in _archive(path, *_state(path)).infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         raise UnreadableImageError(path, f"not a whole zip file ({error}); download it again") from error
 
@@ -113,7 +113,7 @@ def _open(locator: str):
     path, _, member = locator.partition(INSIDE)
     if not member:
         return open(path, "rb")
-    archive = _archive(path, os.getpid())
+    archive = _archive(path, *_state(path))
     size = archive.getinfo(member).file_size
     if size > MAX_BYTES:
         raise TooLargeError(locator, f"{size:,} bytes are more than an image of this set can have")
@@ -121,6 +121,11 @@ def _open(locator: str):
 
 
 @lru_cache(maxsize=64)
-def _archive(path: str, process: int) -> zipfile.ZipFile:
-    # one handle a process: a forked worker must not share the parent's place in the file
+def _archive(path: str, process: int, inode: int, changed: int) -> zipfile.ZipFile:
+    # one handle a process (a forked worker must not share the parent's place in the file) and a state of the file
     return zipfile.ZipFile(path)
+
+
+def _state(path: str) -> tuple[int, int, int]:
+    about = os.stat(path)
+    return os.getpid(), about.st_ino, about.st_mtime_ns
