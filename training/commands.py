@@ -20,10 +20,19 @@ Examples:
   torchrun --nproc-per-node 4 -m cytoimagenet train cytoimagenet/ --recipe modern --set batch_size=256
 """
 
+CONVERT_EXAMPLES = """
+Examples:
+
+  cytoimagenet convert-weights efficientnetb0_weights-notop.h5 models/published
+
+  cytoimagenet features --model models/published --tasks bbbc021 --data evaldata --out features.parquet
+"""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this room's commands to the application."""
     app.command("train", epilog=TRAIN_EXAMPLES)(train)
+    app.command("convert-weights", epilog=CONVERT_EXAMPLES)(convert_weights)
 
 
 def train(
@@ -66,6 +75,24 @@ def train(
     console.out.print(f"Trained: {done.folder}", markup=False)
     for name, value in done.metrics.items():
         console.out.print(f"  {name:<20} {value:.4g}", markup=False)
+
+
+def convert_weights(
+    file: Annotated[str, typer.Argument(metavar="FILE.h5", help="Keras weights of an EfficientNet-B0.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Model folder to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the folder for machines.")] = False,
+) -> None:
+    """Turn Keras weights (the authors' published ones, or ImageNet's) into a model folder.
+
+    The features are the same to a relative 1e-4; a head, if there is one, is left out.
+    """
+    from .convert import convert
+
+    folder = convert(file, out)
+    if as_json:
+        console.emit({"model": str(folder)})
+    else:
+        console.out.print(f"Converted: {folder}", markup=False)
 
 
 def _labels(labels: list[str] | None) -> str | list[str] | None:

@@ -1,0 +1,231 @@
+"""Keras' EfficientNet-B0 weights, an HDF5 file, into our model.
+
+Two forms are read. The older, which Keras 2 wrote and the published CytoImageNet and ImageNet files have, holds a group
+a layer and names every weight (`stem_conv/kernel`). The newer, `.weights.h5`, numbers the layers of each kind in the
+order of the network (`conv2d_12/vars/0`). Both are checked against the network's shapes before a value is read.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from ..builder.errors import CytoImageNetError, UsageError
+from .efficientnet import IMAGE_SIZE, build_b0
+from .model import write_normalisation
+
+Weights = dict[str, "h5py.Dataset"]
+
+BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+IMAGENET_STD = (0.229, 0.224, 0.225)
+NORMALISATION = ("mean", "variance")
+KERAS_EPSILON = 1e-7  # Keras' Normalization divides by at least this
+
+
+class WeightsError(CytoImageNetError):
+    """An HDF5 file does not hold the weights of an EfficientNet-B0."""
+
+
+def convert(file: str | PathLike[str], out: str | PathLike[str]) -> Path:
+    """Turn a Keras weights file into a model folder that `load_backbone` and `transformers` read.
+
+    Parameters
+    ----------
+    file : str or path
+        `efficientnetb0_weights-notop.h5` as the authors published it, Keras' own `efficientnetb0_notop.h5`, a file of
+        `model.save_weights` (`.h5` or `.weights.h5`), or of `model.save` in HDF5 form. A head, if any, is left out.
+    out : str or path
+        The model folder; it must be new or empty.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    WeightsError
+        If it is no HDF5 file, or holds another network.
+    UsageError
+        If there is no such file, or the folder holds something.
+
+    Notes
+    -----
+    Keras pads strided convolutions on the right and below only where the image is even; ours always. Both are the same
+    for images whose sides 32 divides, such as 224.
+    """
+    source, folder = Path(file), Path(out)
+    if not source.is_file():
+        raise UsageError("There is no such file", where=source)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError("This folder holds something", where=folder, next="Name a new or empty one")
+    try:
+        opened = h5py.File(source, "r")
+    except OSError as error:
+        raise WeightsError(
+            "Not an HDF5 file", where=source, next="Give a Keras weights file, .h5 or .weights.h5"
+        ) from error
+    with opened:
+        weights = _by_name(opened, source)
+        model = build_b0([], seed=0)
+        state = {ours: _read(weights, theirs, shape, source) for ours, theirs, shape in _pairs(model)}
+        mean, std = _normalisation(weights, source)
+    model.load_state_dict(state, strict=False)  # BatchNorm's counter of batches is not in the file
+    transformers.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    write_normalisation(folder, mean, std, size=IMAGE_SIZE)
+    return folder
+
+
+def keras_names(model: torch.nn.Module) -> list[tuple[str, str, str]]:
+    """List the layers of our network in order: `(our name, Keras' name, kind)`."""
+    layers = [
+        ("efficientnet.embeddings.convolution", "stem_conv", "conv2d"),
+        ("efficientnet.embeddings.batchnorm", "stem_bn", "batch_normalization"),
+    ]
+    config: Any = model.config
+    stages = [
+        f"block{stage + 1}{chr(ord('a') + repeat)}_"
+        for stage, repeats in enumerate(config.num_block_repeats)
+        for repeat in range(repeats)
+    ]
+    for number, name in enumerate(stages):
+        block = f"efficientnet.encoder.blocks.{number}."
+        if number:
+            layers.append((f"{block}expansion.expand_conv", f"{name}expand_conv", "conv2d"))
+            layers.append((f"{block}expansion.expand_bn", f"{name}expand_bn", "batch_normalization"))
+        layers += [
+            (f"{block}depthwise_conv.depthwise_conv", f"{name}dwconv", "depthwise_conv2d"),
+            (f"{block}depthwise_conv.depthwise_norm", f"{name}bn", "batch_normalization"),
+            (f"{block}squeeze_excite.reduce", f"{name}se_reduce", "conv2d"),
+            (f"{block}squeeze_excite.expand", f"{name}se_expand", "conv2d"),
+            (f"{block}projection.project_conv", f"{name}project_conv", "conv2d"),
+            (f"{block}projection.project_bn", f"{name}project_bn", "batch_normalization"),
+        ]
+    layers.append(("efficientnet.encoder.top_conv", "top_conv", "conv2d"))
+    layers.append(("efficientnet.encoder.top_bn", "top_bn", "batch_normalization"))
+    return layers
+
+
+def _pairs(model: torch.nn.Module) -> list[tuple[str, str, tuple[int, ...]]]:
+    """List our weights with Keras' names and our shapes."""
+    ours = model.state_dict()
+    found = []
+    for name, layer, kind in keras_names(model):
+        if kind == "batch_normalization":
+            found += [
+                (f"{name}.{mine}", f"{layer}/{theirs}", tuple(ours[f"{name}.{mine}"].shape))
+                for theirs, mine in BATCH_NORM.items()
+            ]
+            continue
+        found.append((f"{name}.weight", f"{layer}/kernel", tuple(ours[f"{name}.weight"].shape)))
+        if f"{name}.bias" in ours:
+            found.append((f"{name}.bias", f"{layer}/bias", tuple(ours[f"{name}.bias"].shape)))
+    return found
+
+
+def _by_name(file: h5py.File, where: Path) -> Weights:
+    """Return the weights under the names of the older form, whichever form the file has."""
+    root = file["model_weights"] if isinstance(file.get("model_weights"), h5py.Group) else file
+    if "layer_names" in root.attrs:
+        return _older(root, where)
+    layers = file.get("layers", file.get("_layer_checkpoint_dependencies"))
+    if isinstance(layers, h5py.Group):
+        return _newer(layers)
+    raise WeightsError(
+        "This HDF5 file holds no Keras weights",
+        where=where,
+        next="Keras writes them with model.save_weights('NAME.weights.h5')",
+    )
+
+
+def _older(root: h5py.Group, where: Path) -> Weights:
+    weights: Weights = {}
+    for layer in map(_text, root.attrs["layer_names"]):
+        group = root.get(layer)
+        if not isinstance(group, h5py.Group):
+            raise WeightsError(f"The file names a layer {layer!r} that it lacks", where=where)
+        for name in map(_text, group.attrs.get("weight_names", ())):
+            # `layer/kernel:0`; a network within a network has more parts before
+            parts = name.split(":")[0].split("/")
+            owner = parts[-2] if len(parts) > 1 else layer
+            if owner.startswith("normalization_"):  # the only layer without a name of its own: Keras numbers it
+                owner = "normalization"
+            kind = "kernel" if parts[-1] == "depthwise_kernel" else parts[-1]
+            if isinstance(group.get(name), h5py.Dataset):
+                weights[f"{owner}/{kind}"] = group[name]
+    return weights
+
+
+def _newer(layers: h5py.Group) -> Weights:
+    """Name numbered layers: the nth of a kind in the file is the nth of that kind in the network."""
+    weights: Weights = {}
+    counted: dict[str, int] = {}
+    for _, layer, kind in keras_names(build_b0([], seed=0)):
+        number = counted[kind] = counted.get(kind, -1) + 1
+        values = layers.get(f"{kind}_{number}" if number else kind)
+        names = tuple(BATCH_NORM) if kind == "batch_normalization" else ("kernel", "bias")
+        if isinstance(values, h5py.Group) and isinstance(values.get("vars"), h5py.Group):
+            for position, name in enumerate(names):
+                if isinstance(values["vars"].get(str(position)), h5py.Dataset):
+                    weights[f"{layer}/{name}"] = values["vars"][str(position)]
+    stored = layers.get("normalization/vars")
+    for position, name in enumerate(NORMALISATION):
+        if isinstance(stored, h5py.Group) and str(position) in stored:
+            weights[f"normalization/{name}"] = stored[str(position)]
+    return weights
+
+
+def _read(weights: Weights, name: str, shape: tuple[int, ...], where: Path) -> torch.Tensor:
+    """Read one weight in our layout."""
+    if name not in weights:
+        raise WeightsError(
+            f"The file lacks {name}: these are not the weights of an EfficientNet-B0",
+            where=where,
+            next="EfficientNet-B0 is the only network this command converts",
+        )
+    stored = weights[name]
+    # Keras: (height, width, in, out), depthwise (height, width, channels, 1); torch: (out, in, height, width)
+    axes = None if len(shape) != 4 else (2, 3, 0, 1) if name.endswith("dwconv/kernel") else (3, 2, 0, 1)
+    expected = shape if axes is None else tuple(shape[axes.index(axis)] for axis in range(4))
+    values = _values(stored, name, expected, where)
+    return torch.from_numpy(np.ascontiguousarray(values if axes is None else values.transpose(axes)))
+
+
+def _values(stored: h5py.Dataset, name: str, shape: tuple[int, ...], where: Path) -> NDArray[np.float32]:
+    if stored.shape != shape or stored.dtype.kind != "f":
+        raise WeightsError(
+            f"{name} has the shape {stored.shape}; EfficientNet-B0's has {shape}",
+            where=where,
+            next="EfficientNet-B0 is the only network this command converts",
+        )
+    if stored.external or stored.is_virtual:
+        raise WeightsError(f"{name} points into another file", where=where)
+    values = stored[()].astype(np.float32)
+    if not np.isfinite(values).all():
+        raise WeightsError(f"{name} holds values that are no numbers", where=where)
+    return values
+
+
+def _normalisation(weights: Weights, where: Path) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation, for pixels in [0, 1], of the file's normalisation layer."""
+    if "normalization/mean" not in weights:
+        return [0.0] * 3, [1.0] * 3
+    mean, variance = (
+        _values(weights[f"normalization/{name}"], f"normalization/{name}", (3,), where) for name in NORMALISATION
+    )
+    if np.allclose(variance, IMAGENET_STD, atol=1e-4):
+        # Keras' ImageNet file stores standard deviations as variances, and its network divides by their root twice
+        return mean.tolist(), variance.tolist()
+    return mean.tolist(), np.maximum(np.sqrt(variance), KERAS_EPSILON).tolist()
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
