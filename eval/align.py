@@ -43,15 +43,22 @@ def align(features: FeatureTable, samples: Samples | None, task: str) -> Feature
         If a key is absent or repeated, if nothing fits, or if a sample (for BBBC021: a treatment) has no row.
     """
     if samples is None:
-        return _own_labels(features, task)
+        aligned = _own_labels(features, task)
+        return _with_batches(aligned, aligned.keys) if task == "bbbc021" else aligned
+    if task == "bbbc021":
+        return _with_batches(_bbbc021(features, samples), samples.table)
     if "id" in features.keys and set(features.keys["id"]) & set(samples.table["id"]):
-        return _by_id(features, samples, whole=task != "bbbc021")
-    if task != "bbbc021":
-        raise UsageError(
-            f"The table needs a column `id` that names the samples of {task}, such as {samples.ids[0]!r}",
-            where=features.source,
-        )
+        return _by_id(features, samples, whole=True)
+    raise UsageError(
+        f"The table needs a column `id` that names the samples of {task}, such as {samples.ids[0]!r}",
+        where=features.source,
+    )
+
+
+def _bbbc021(features: FeatureTable, samples: Samples) -> FeatureTable:
     keys = set(features.keys)
+    if "id" in keys and set(features.keys["id"]) & set(samples.table["id"]):
+        return _by_id(features, samples, whole=False)
     if {"plate", "well"} <= keys:
         return _by_well(features, samples)
     if {"compound", "concentration"} <= keys:
@@ -61,6 +68,22 @@ def align(features: FeatureTable, samples: Samples | None, task: str) -> Feature
         f"{samples.ids[0]!r}; this table has {', '.join(sorted(keys))}",
         where=features.source,
     )
+
+
+def _with_batches(aligned: FeatureTable, known: pd.DataFrame) -> FeatureTable:
+    """Add the batch of each row's treatment: its week, or, where it lies in several, a batch of its own.
+
+    That is a fact of the screen, not of the rows at hand: taxol at 0.3 µM lies in all ten weeks even where a table
+    holds three of its wells.
+    """
+    if "week" not in known:
+        return aligned
+    weeks: dict[str, set[str]] = {}
+    for name, week in zip(_treatment_names(known), known["week"], strict=True):
+        weeks.setdefault(name, set()).add(week)
+    batch = {name: min(found) if len(found) == 1 else f"several weeks: {name}" for name, found in weeks.items()}
+    keys = aligned.keys.assign(batch=[batch[name] for name in _treatment_names(aligned.keys)])
+    return FeatureTable(keys, aligned.values, aligned.names, aligned.source)
 
 
 def _own_labels(features: FeatureTable, task: str) -> FeatureTable:
@@ -129,17 +152,13 @@ def _by_treatment(features: FeatureTable, samples: Samples) -> FeatureTable:
     table = samples.table.assign(
         treatment=[treatment(*p) for p in zip(samples.table["compound"], samples.table["concentration"], strict=True)]
     )
-    of = table.groupby("treatment")
-    known = of.first()
-    # weeks of a treatment stay known although its wells are averaged: NSCB needs them
-    several = of["week"].min() != of["week"].max()
-    known.loc[several, "week"] = [f"several weeks: {name}" for name in known.index[several]]
+    known = table.groupby("treatment").first()
     position = known.index.get_indexer(pd.Index(names))
     rows = np.flatnonzero(position >= 0)
     _refuse_missing(set(_treatments(samples.table)) - set(names), "treatments", features.source)
     taken = known.iloc[position[rows]].reset_index(drop=True)
     taken["id"] = [f"row {r}" for r in rows]
-    columns = ["id", "compound", "concentration", "label", "week"]
+    columns = ["id", "compound", "concentration", "label"]
     return FeatureTable(taken[columns], features.values[rows], features.names, features.source)
 
 

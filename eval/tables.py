@@ -96,7 +96,7 @@ def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> Fea
         if name.endswith((".parquet", ".pq")):
             return _split(pd.read_parquet(path), str(path))
         if name.endswith((".csv", ".csv.gz")):
-            return _split(pd.read_csv(path, float_precision="round_trip"), str(path))
+            return _split(pd.read_csv(path), str(path))
         if name.endswith(".npz"):
             return _from_npz(path)
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:

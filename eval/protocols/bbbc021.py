@@ -52,7 +52,7 @@ class Profiles:
 
 
 def score(features: FeatureTable, settings: Settings) -> list[Scored]:
-    """Score a table of images or wells (keys compound, concentration, label; plate, well and week where known)."""
+    """Score a table of images or wells (keys compound, concentration, label; plate, well and batch where known)."""
     profiles = profile(features, settings, settings.standardise)
     used = {"metric": "cosine", "k": 1, "features": profiles.values.shape[1], "dropped": profiles.dropped}
     found = [not_same_compound(profiles, settings, used)]
@@ -111,12 +111,10 @@ def profile(features: FeatureTable, settings: Settings, way: Way) -> Profiles:
     np.add.at(means, code, done)
     means /= weight[:, None]
     first = np.unique(code, return_index=True)[1]
-    table = keys.loc[first, ["compound", "concentration", "label"]].reset_index(drop=True)
+    columns = ["compound", "concentration", "label", *(["batch"] if "batch" in keys else [])]
+    table = keys.loc[first, columns].reset_index(drop=True)
     table.insert(0, "id", ids)
     table["rows"] = weight
-    if "week" in keys:
-        weeks = keys.groupby(code)["week"].agg(lambda found: sorted(set(found))).to_list()
-        table["batch"] = [w[0] if len(w) == 1 else f"several weeks: {name}" for w, name in zip(weeks, ids, strict=True)]
     return Profiles(table, means, dropped)
 
 
