@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -25,14 +24,7 @@ class FetchError(CytoImageNetError):
     """Bytes of a remote file could not be had, though asked for several times."""
 
 
-def read_range(
-    path: str,
-    start: int,
-    stop: int,
-    *,
-    tries: int = TRIES,
-    pause: Callable[[float], None] = time.sleep,
-) -> bytes:
+def read_range(path: str, start: int, stop: int) -> bytes:
     """Read bytes [start, stop) of a file.
 
     Parameters
@@ -40,10 +32,6 @@ def read_range(
     path : str
         A local path or a URL.
     start, stop : int
-    tries : int
-        How often each part is asked for before giving up.
-    pause : callable
-        Waits some seconds.
 
     Raises
     ------
@@ -64,20 +52,12 @@ def read_range(
                 next="Run `cytoimagenet verify` on the dataset folder",
             )
         return data
-    parts = [_part(fs, inner, low, min(low + RANGE, stop), path, tries, pause) for low in range(start, stop, RANGE)]
+    parts = [_part(fs, inner, low, min(low + RANGE, stop), path) for low in range(start, stop, RANGE)]
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _part(
-    fs: fsspec.AbstractFileSystem,
-    inner: str,
-    start: int,
-    stop: int,
-    path: str,
-    tries: int,
-    pause: Callable[[float], None],
-) -> bytes:
-    for attempt in range(tries):
+def _part(fs: fsspec.AbstractFileSystem, inner: str, start: int, stop: int, path: str) -> bytes:
+    for attempt in range(TRIES):
         try:
             data = fs.cat_file(inner, start=start, end=stop)
             if len(data) == stop - start:
@@ -87,10 +67,14 @@ def _part(
             raise
         except Exception as error:  # each storage has errors of its own; the last one is told
             problem = f"{type(error).__name__}: {error}"
-        if attempt + 1 < tries:
-            pause(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1))
+        if attempt + 1 < TRIES:
+            _pause(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1))
     raise FetchError(
-        f"Bytes {start:,} to {stop:,} could not be read in {tries} tries; the last one: {problem}",
+        f"Bytes {start:,} to {stop:,} could not be read in {TRIES} tries; the last one: {problem}",
         where=path,
         next="Run the same command again once the storage answers; it goes on where it stopped",
     )
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds)

@@ -86,6 +86,7 @@ class KerasEfficientNetModel(_TrainsAsKeras, EfficientNetModel):
 
     def __init__(self, config: EfficientNetConfig) -> None:
         super().__init__(config)
+        self.loss_type = "ForImageClassification"  # tracing asks every part for its loss, and this one's is unknown
         # the parent pools with a window as wide as the features are many: the same mean, but no exporter follows it
         if config.pooling_type == "mean":
             self.pooler = nn.AdaptiveAvgPool2d(1)

@@ -1,0 +1,177 @@
+"""Remote shards: a storage that fails in passing costs time, never an image."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.loaders import remote
+from cytoimagenet.loaders.index import read_index
+from cytoimagenet.loaders.mapstyle import MapDataset
+from cytoimagenet.loaders.stream import ShardSource, stream
+
+SIZE = 24
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """Note the pauses instead of making them."""
+    pauses = []
+    monkeypatch.setattr(remote, "_pause", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def server(small_dataset):
+    """A server of the dataset folder with range requests, whose faults are drawn from a list."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self):
+            self.answer(body=False)
+
+        def do_GET(self):
+            self.answer(body=True)
+
+        def answer(self, body):
+            path = small_dataset / self.path.lstrip("/")
+            if not path.is_file():
+                self.send_error(404)
+                return
+            data = path.read_bytes()
+            found = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            start, stop = 0, len(data)
+            if found:
+                start, stop = int(found[1]), min(int(found[2] or len(data)) + 1, len(data))
+            fault = self.server.faults.pop(0) if body and self.server.faults and path.suffix == ".tar" else ""
+            self.server.asked.append((self.path, start, stop, fault))
+            if fault == "503":
+                self.send_error(503)
+                return
+            if fault == "reset":
+                self.close_connection = True
+                return
+            part = data[start:stop]
+            self.send_response(206 if found else 200)
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
+            told = len(part) if fault != "short, and says so" else len(part) // 2
+            self.send_header("Content-Length", str(told))
+            self.end_headers()
+            if body:
+                self.wfile.write(part[: told if fault != "cut off" else told // 2])
+                if fault == "cut off":
+                    self.close_connection = True
+
+        def log_message(self, *_):
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.faults, running.asked = [], []
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def collect(batches):
+    got = list(batches)
+    return torch.cat([b["images"] for b in got]), torch.cat([b["labels"] for b in got])
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_memory_storage_gives_the_same_batches(small_dataset):
+    fs = fsspec.filesystem("memory")
+    fs.put(str(small_dataset), "/remote/cytoimagenet", recursive=True)
+    try:
+        there = collect(stream("memory://remote/cytoimagenet", batch_size=16, size=SIZE))
+        assert same(there, collect(stream(small_dataset, batch_size=16, size=SIZE)))
+    finally:
+        fs.rm("/remote", recursive=True)
+
+
+def test_faults_cost_no_image_and_double_none(small_dataset, server, no_pauses):
+    server.faults[:] = ["503", "reset", "", "cut off", "short, and says so", "503", "503", "", "reset"]
+    url = f"http://127.0.0.1:{server.server_port}"
+    there = collect(stream(url, batch_size=16, size=SIZE, workers=2))
+    assert same(there, collect(stream(small_dataset, batch_size=16, size=SIZE, workers=2)))
+    faults = [fault for *_, fault in server.asked if fault]
+    assert sorted(faults) == sorted(["503", "reset", "cut off", "short, and says so", "503", "503", "reset"])
+    assert len(no_pauses) == len(faults)
+
+
+def test_validation_over_http_is_whole(small_dataset, server, no_pauses):
+    server.faults[:] = ["cut off"]
+    url = f"http://127.0.0.1:{server.server_port}"
+    images, labels = collect(stream(url, "validation", batch_size=7, size=SIZE))
+    assert len(images) == 30
+    assert labels.tolist() == read_index(small_dataset, "validation").label.tolist()
+
+
+def test_a_storage_that_stays_broken_is_told(server, no_pauses):
+    url = f"http://127.0.0.1:{server.server_port}"
+    batches = stream(url, batch_size=16, size=SIZE)
+    server.faults[:] = ["503"] * 100
+    with pytest.raises(remote.FetchError, match="in 6 tries") as caught:
+        collect(batches)
+    assert ".tar" in str(caught.value)
+    assert "503" in str(caught.value)
+    # each pause at most doubles: 0.5 s, 1 s, 2 s, 4 s, 8 s, with jitter
+    assert all(pause <= 8 for pause in no_pauses)
+
+
+def test_what_is_not_there_is_said_at_once(server, no_pauses):
+    with pytest.raises(FileNotFoundError):
+        remote.read_range(f"http://127.0.0.1:{server.server_port}/data/none.tar", 0, 10)
+    assert not no_pauses
+
+
+def test_a_sparse_subset_reads_only_its_own_bytes(small_dataset, server, no_pauses):
+    url = f"http://127.0.0.1:{server.server_port}"
+    index = read_index(url, labels=["hela"])
+    source = ShardSource(index, SIZE)
+    ids = np.flatnonzero(index.shard == index.shard[0])[[0, -1]]  # far apart in one shard
+    server.asked.clear()
+    with source.open(ids) as read:
+        pixels = read(ids)
+    asked = sum(stop - start for path, start, stop, _ in server.asked if path.endswith(".tar"))
+    assert asked == int(index.size[ids].sum())
+    with ShardSource(read_index(small_dataset, labels=["hela"]), SIZE).open(ids) as read:
+        assert (read(ids) == pixels).all()
+
+
+def test_long_ranges_are_asked_for_in_parts(small_dataset, server, monkeypatch, no_pauses):
+    monkeypatch.setattr(remote, "RANGE", 1000)
+    shard = sorted((small_dataset / "data").glob("train-*.tar"))[0]
+    server.faults[:] = ["", "503", "", "reset"]
+    got = remote.read_range(f"http://127.0.0.1:{server.server_port}/data/{shard.name}", 100, 5321)
+    assert got == shard.read_bytes()[100:5321]
+    assert max(stop - start for _, start, stop, _ in server.asked) <= 1000
+
+
+def test_a_cut_off_shard_is_named(small_dataset, tmp_path):
+    broken = tmp_path / "cytoimagenet"
+    shutil.copytree(small_dataset, broken)
+    shard = sorted((broken / "data").glob("train-*.tar"))[0]
+    shard.write_bytes(shard.read_bytes()[:3000])
+    with pytest.raises(remote.FetchError, match="The file ends") as caught:
+        collect(stream(broken, batch_size=16, size=SIZE, workers=0))
+    assert shard.name in str(caught.value)
+
+
+def test_random_access_asks_for_a_local_folder(server):
+    with pytest.raises(UsageError, match="local disk"):
+        MapDataset(f"http://127.0.0.1:{server.server_port}")
