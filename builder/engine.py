@@ -192,12 +192,9 @@ def _processes(count: int) -> Iterator[Executor]:
 
 
 def _settle() -> None:
-    """Make a new process a worker: one thread of computing, and none of it after its parent's end."""
+    """Make a new process a worker: it ends with its parent."""
     import signal
 
-    import cv2
-
-    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # Ctrl-C: at once and in silence; the parent speaks
     parent = multiprocessing.parent_process()
     if parent is not None:

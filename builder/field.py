@@ -21,13 +21,12 @@ from . import crops, locator, quality
 from .duplicates import pixel_digest
 from .errors import (
     ConstantImageError,
-    CytoImageNetError,
     MissingImageError,
     NotFiniteImageError,
     TooLargeError,
     UnreadableImageError,
 )
-from .pixels import merge_float, normalise, to_grey8
+from .pixels import normalise, to_grey8
 from .png import encode_png
 from .quality import Levels, Verdict
 from .readers import read_channel
@@ -184,26 +183,36 @@ def images_of(wanted: Wanted, reader: Reader, pixels: Pixels) -> Iterator[Tried]
 
 
 def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Return the mean of the stretched channels, and their digests where they are asked for.
+
+    The same as `pixels.merge_float`, with one channel in memory at a time and the file at fault known by name.
+    """
     files = wanted.channels.split("|")
-    channels = [reader.channel(file) for file in files]
-    for file, channel in zip(files, channels, strict=True):
-        if channel.size == 0:
-            raise Refused("empty", "no pixel", file)
-        if not channel.any():
-            raise Refused("empty", "every pixel is 0", file)
+    total: NDArray[np.float32] | None = None
+    digests: list[str] = []
+    for file in files:
+        stretched = _stretched(reader.channel(file), file)
+        if stretched.shape in pixels.match_shapes:
+            digests.append(pixel_digest(to_grey8(stretched)))
+        if total is not None and total.shape != stretched.shape:
+            shapes = " and ".join(f"{width}x{height}" for height, width in (total.shape, stretched.shape))
+            raise Refused("unreadable", f"the channels of one field differ in size: {shapes}", file)
+        total = stretched if total is None else np.add(total, stretched, out=total)
+    assert total is not None
+    return np.divide(total, len(files), out=total), tuple(digests)
+
+
+def _stretched(channel: NDArray, file: str) -> NDArray[np.float32]:
+    if channel.size == 0:
+        raise Refused("empty", "no pixel", file)
     try:
-        merged = merge_float(channels)
+        return normalise(channel)
     except ConstantImageError as error:
-        raise Refused("constant", error.what) from error
+        if not channel.any():
+            raise Refused("empty", "every pixel is 0", file) from error
+        raise Refused("constant", error.what, file) from error
     except NotFiniteImageError as error:
-        raise Refused("not_finite", error.what) from error
-    except CytoImageNetError as error:
-        raise Refused("unreadable", error.what) from error
-    digests: tuple[str, ...] = ()
-    if merged.shape in pixels.match_shapes:
-        stretched = [merged] if len(channels) == 1 else map(normalise, channels)
-        digests = tuple(pixel_digest(to_grey8(channel)) for channel in stretched)
-    return merged, digests
+        raise Refused("not_finite", error.what, file) from error
 
 
 def _crop(merged: NDArray[np.float32], box: crops.Box) -> Tried:
