@@ -1,0 +1,245 @@
+"""What a source image costs, beside its floor and the published steps; how the engine and the tables grow.
+
+    python benchmarks/curate.py                  # small, about a minute
+    python benchmarks/curate.py --full           # the table of docs/benchmarks/curate.md
+
+Every ratio is between figures of the same run. The published steps are re-created from the paper's description: each
+channel read with Pillow, two percentiles, clip, subtract, divide in double precision, average, saved as PNG; then each
+PNG read again, cropped, checked, stretched and saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tifffile
+from cytoimagenet.builder import chunk, schema, tables
+from cytoimagenet.builder.cells import Style, draw_field
+from cytoimagenet.builder.crops import draw
+from cytoimagenet.builder.curate import Settings, curate, make_plan
+from cytoimagenet.builder.field import Pixels, Reader, Wanted, images_of
+from cytoimagenet.builder.pixels import normalise
+from cytoimagenet.builder.png import encode_png
+from PIL import Image
+
+CHANNELS = ("nucleus", "er", "actin", "nucleoli", "mitochondria", "golgi")
+
+
+def make_fields(folder: Path, fields: int, side: int, kind: str) -> list[Wanted]:
+    """Write fields of six channels: 16-bit TIFF (a screen's own files) or 8-bit PNG (as Recursion ships them)."""
+    rng = np.random.default_rng(0)
+    drawn = draw_field(rng, Style(), (side, side), CHANNELS)
+    rows = []
+    for n in range(fields):
+        files = []
+        for channel, plane in drawn.items():
+            image = np.roll(plane, 37 * n, (0, 1)) * (4000 if kind == "tif" else 230)
+            image = image + rng.poisson(60 if kind == "tif" else 4, plane.shape)
+            files.append(f"{n}_{channel}.{kind}")
+            if kind == "tif":
+                tifffile.imwrite(folder / files[-1], image.astype(np.uint16))
+            else:
+                cv2.imwrite(str(folder / files[-1]), image.clip(0, 255).astype(np.uint8))
+        rows.append(Wanted(f"field-{n}", "|".join(files), 4))
+    return rows
+
+
+def cost(work, rows: list[Wanted]) -> float:
+    """Return the best CPU milliseconds per field of three rounds."""
+    best = np.inf
+    for _ in range(3):
+        start = time.process_time()
+        for row in rows:
+            work(row)
+        best = min(best, (time.process_time() - start) / len(rows))
+    return best * 1000
+
+
+def bench_field(folder: Path, rows: list[Wanted], kind: str, side: int, crops: int) -> dict:
+    reader = Reader(folder)
+    chunk._prepare()
+    rows = [row._replace(crops=crops) for row in rows]
+    made = {row.idx: [cv2.imdecode(np.frombuffer(i.png, np.uint8), 0) for i in images_of(row, reader, Pixels())]
+            for row in rows}  # fmt: skip
+    planes = {row.idx: [load(folder / f, kind) for f in row.channels.split("|")] for row in rows}
+
+    def ours(row: Wanted) -> None:
+        for _ in images_of(row, reader, Pixels()):
+            pass
+
+    def decode(row: Wanted) -> None:
+        for file in row.channels.split("|"):
+            load(folder / file, kind)
+
+    def one_pass(row: Wanted) -> None:
+        for plane in planes[row.idx]:
+            normalise(plane)
+
+    def encode(row: Wanted) -> None:
+        for image in made[row.idx]:
+            encode_png(image)
+
+    parts = {name: cost(work, rows) for name, work in (("decode", decode), ("pass", one_pass), ("encode", encode))}
+    floor = sum(parts.values())
+    mine, theirs = cost(ours, rows), cost(lambda row: published(row, folder), rows[:4])
+    return {
+        "files": f"6 x {side}x{side} {kind}", "crops": crops, **parts, "floor": floor, "ours": mine,
+        "ours / floor": mine / floor, "published": theirs, "published / ours": theirs / mine,
+    }  # fmt: skip
+
+
+def load(path: Path, kind: str) -> np.ndarray:
+    return tifffile.imread(path) if kind == "tif" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def published(row: Wanted, folder: Path) -> None:
+    stretched = []
+    for file in row.channels.split("|"):
+        channel = np.array(Image.open(folder / file))
+        low, high = np.percentile(channel, 0.1), np.percentile(channel, 99.9)
+        stretched.append((np.clip(channel, low, high) - low) / (high - low))
+    merged = io.BytesIO()
+    Image.fromarray((np.mean(stretched, axis=0) * 255).astype(np.uint8)).save(merged, "PNG")
+    image = np.array(Image.open(merged))
+    for box in draw(row.idx, 0, *image.shape)[: row.crops]:
+        crop = image[box.y_min : box.y_max, box.x_min : box.x_max]
+        assert 1 < crop.mean() < 254
+        assert np.percentile(crop, 75) > 0
+        low, high = np.percentile(crop, 0.1), np.percentile(crop, 99.9)
+        crop = (np.clip(crop, low, high) - low) / (high - low)
+        Image.fromarray((crop * 255).astype(np.uint8)).save(io.BytesIO(), "PNG")
+
+
+def selection_of(rows: list[Wanted], times: int) -> pd.DataFrame:
+    """Return a selection of the same files over and over."""
+    base = dict.fromkeys(schema.SELECTION.names, "")
+    return pd.DataFrame(
+        [
+            base | {"idx": f"{row.idx}-{n:05d}", "label": f"class {n % 7}", "category": "compound", "dir_name": "bench",
+                    "channels": row.channels}
+            for n in range(times) for row in rows
+        ]
+    )[schema.SELECTION.names]  # fmt: skip
+
+
+def peak() -> float:
+    """Return the most memory this process ever held, in MB (`getrusage` would count its parent's)."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def child(*arguments: object) -> dict:
+    """Run one measurement in a process of its own, whose memory is its own."""
+    ran = subprocess.run([sys.executable, __file__, *map(str, arguments)], check=True, stdout=subprocess.PIPE)
+    return json.loads(ran.stdout)
+
+
+def run_engine(folder: str, times: int, workers: int) -> dict:
+    rows = [Wanted(*row) for row in json.loads((Path(folder) / "rows.json").read_text())]
+    selection = selection_of(rows, times)
+    with tempfile.TemporaryDirectory() as out:
+        start = time.perf_counter()
+        curate(selection, folder, out, settings=Settings(min_class_size=1, chunk_rows=16), workers=workers)
+        seconds = time.perf_counter() - start
+    theirs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {"workers": workers, "fields": len(selection), "fields/s": len(selection) / seconds,
+            "MB, driver": peak(), "MB, largest worker": theirs / 1024}  # fmt: skip
+
+
+def run_tables(rows: int) -> dict:
+    """Decide over `rows` source images, one image each, without the images."""
+    rng = np.random.default_rng(0)
+    names = [f"source_{n % 40:02d}/plate_{n // 4000:05d}/well_{n % 4000:04d}" for n in range(rows)]
+    frame = pd.DataFrame(dict.fromkeys(schema.SELECTION.names, ""), index=range(rows))
+    frame["idx"] = [f"source_{n % 40:02d}-{n}" for n in range(rows)]
+    frame["channels"] = ["|".join(f"{name}_w{c}.tif" for c in range(1, 6)) for name in names]
+    frame["label"] = [f"compound {n // 1000:06d}" for n in range(rows)]
+    frame["compound"], frame["category"], frame["dir_name"] = frame["label"], "compound", [n[:9] for n in names]
+    frame["database"], frame["organism"], frame["cell_type"] = "Recursion", "human", "u2os"
+    with tempfile.TemporaryDirectory() as out:
+        schema.write(frame, f"{out}/selection.parquet", schema.SELECTION)
+        del frame, names
+        before = peak()
+        start = time.perf_counter()
+        plan = make_plan(f"{out}/selection.parquet")
+        planned = time.perf_counter() - start
+        done = []
+        for job in plan.jobs(256):
+            n = len(job.rows)
+            line = {
+                "row": np.arange(n), "number": np.zeros(n), "crop": np.ones(n, bool), "scaling": np.full(n, 0.5),
+                **{name: np.full(n, 512) for name in ("x_min", "x_max", "y_min", "y_max", "width", "height")},
+                "sha256": pa.array([rng.bytes(32) for _ in range(n)], pa.binary(32)),
+                "offset": np.arange(n) * 60_000, "size": np.full(n, 60_000), "entropy": np.full(n, 5.0),
+                **{name: [""] * n for name in ("reason", "detail", "file", "channel_digests")},
+            }  # fmt: skip
+            held = io.BytesIO()
+            columns = [pa.array(line[field.name]).cast(field.type) for field in chunk.TRIED]
+            pq.write_table(pa.table(columns, schema=chunk.TRIED), held)
+            name = f"{job.number:024d}.zip"
+            (Path(out) / chunk.FOLDER).mkdir(exist_ok=True)
+            with zipfile.ZipFile(f"{out}/{chunk.FOLDER}/{name}", "w") as archive:
+                archive.writestr(chunk.TABLE, held.getvalue())
+            done.append(chunk.Done(name, n, n, 0, n * 60_000, False))
+        start = time.perf_counter()
+        tables.write_tables(plan.selection, plan.order, done, out, Settings(), {}, None)
+        decided = time.perf_counter() - start
+        size = (Path(out) / "rows.parquet").stat().st_size
+    return {"source images": rows, "plan, s": planned, "decide and write, s": decided, "peak MB": peak(),
+            "MB before it": before, "rows.parquet, MB": size / 1e6}  # fmt: skip
+
+
+def show(title: str, lines: list[dict]) -> None:
+    print(f"\n{title}\n")
+    text = [[f"{v:,.2f}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else v for v in line.values()]
+            for line in lines]  # fmt: skip
+    print("| " + " | ".join(lines[0]) + " |\n|" + "---|" * len(lines[0]))
+    print("\n".join("| " + " | ".join(line) + " |" for line in text), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--engine", nargs=3, metavar=("FOLDER", "TIMES", "WORKERS"), help=argparse.SUPPRESS)
+    parser.add_argument("--tables", type=int, metavar="ROWS", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    cv2.setNumThreads(1)
+    if asked.engine:
+        print(json.dumps(run_engine(asked.engine[0], int(asked.engine[1]), int(asked.engine[2]))))
+        return
+    if asked.tables:
+        print(json.dumps(run_tables(asked.tables)))
+        return
+    with tempfile.TemporaryDirectory() as held:
+        folder = Path(held)
+        lines = []
+        for kind, side in (("tif", 1080), ("png", 512)):
+            (folder / kind).mkdir()
+            rows = make_fields(folder / kind, 12 if asked.full else 4, side, kind)
+            (folder / kind / "rows.json").write_text(json.dumps(rows))
+            lines += [bench_field(folder / kind, rows, kind, side, crops) for crops in (1, 4)]
+        show("One field on one core, CPU milliseconds", lines)
+        sizes = (10, 40) if asked.full else (4, 8)
+        engine = [child("--engine", folder / "png", times, workers) for times in sizes for workers in (1, 2)]
+        show("The engine on fields of 6 x 512x512 png, 4 crops each", engine)
+    show("Plan and tables, one image a source image", [
+        child("--tables", n) for n in ((100_000, 300_000, 1_000_000) if asked.full else (20_000, 60_000))
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
