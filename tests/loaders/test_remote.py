@@ -104,13 +104,14 @@ def test_memory_storage_gives_the_same_batches(small_dataset):
 
 
 def test_faults_cost_no_image_and_double_none(small_dataset, server, no_pauses):
-    server.faults[:] = ["503", "reset", "", "cut off", "short, and says so", "503", "503", "", "reset"]
+    faults = ["503", "", "reset", "", "cut off", "", "short, and says so", "", "503", "503", "", "reset"]
+    server.faults[:] = faults
     url = f"http://127.0.0.1:{server.server_port}"
     there = collect(stream(url, batch_size=16, size=SIZE, workers=2))
     assert same(there, collect(stream(small_dataset, batch_size=16, size=SIZE, workers=2)))
-    faults = [fault for *_, fault in server.asked if fault]
-    assert sorted(faults) == sorted(["503", "reset", "cut off", "short, and says so", "503", "503", "reset"])
-    assert len(no_pauses) == len(faults)
+    assert not server.faults, "all of them happened"
+    # the HTTP client itself asks again when a connection it kept open is reset
+    assert 5 <= len(no_pauses) <= 7
 
 
 def test_validation_over_http_is_whole(small_dataset, server, no_pauses):
