@@ -194,11 +194,12 @@ def _idr0088(i: int, rng: np.random.Generator) -> Info:
     n = place["plate_number"] % 3
     line = ("HepG2", "WPMY-1", "A549")[i // 3 % 3]
     green, red = MARKERS[i // 9 % 3]
-    plate = 110000251230 + 100 * n + 10 * (i // 3 % 3) + i // 9 % 3
+    plate = 110000251230 + 1000 * place["plate_number"] + 100 * n + 10 * (i // 3 % 3) + i // 9 % 3
+    cells, time = f"{line.replace('-', '')}{green.title()}{red.title()}", 150825 + place["plate_number"]
     return {
         **place,
         "plate": plate,
-        "folder": f"p170915PPS073/PpsL05{line.replace('-', '')}{green.title()}{red.title()}_PPS073_2017091{n}_150825",
+        "folder": f"p170915PPS073/PpsL05{cells}_PPS073_2017091{n}_{time}",
         "cell_type": line,
         "compound": COMPOUNDS[i // 27 % len(COMPOUNDS)],
         "phenotype": MECHANISMS[i // 27 % len(MECHANISMS)],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from .. import schema
 from ..errors import MetadataError
@@ -60,27 +61,10 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
         the channel of a row that stands apart and empty otherwise.
     """
     counts = folder.counts
-    files = _images(source, folder)
-    stems = pc.replace_substring_regex(files, IMAGE, "")
-    groups = pc.extract_regex(stems, f"(?is){source.pattern}")
-    known = groups.is_valid()
-    counts.skipped["name is not of this source"] += len(files) - pc.sum(known).as_py() if len(files) else 0
-    files, groups = files.filter(known), groups.filter(known)
-    parts = {f.name: groups.field(i) for i, f in enumerate(groups.type)}
-
-    channel = (
-        pc.utf8_lower(parts.pop("channel")) if "channel" in parts else pa.array([""] * len(files), pa.large_string())
-    )
-    order = {name: rank for rank, name in enumerate(source.stains or {"": ""})}
-    rank = pc.index_in(channel, pa.array(list(order), channel.type))
-    known = rank.is_valid()
-    counts.skipped["channel is not of this source"] += len(files) - pc.sum(known).as_py() if len(files) else 0
-    files, rank = files.filter(known), rank.filter(known).to_numpy(zero_copy_only=False).astype(np.int64)
-    parts = {name: values.filter(known) for name, values in parts.items()}
-
-    apart = np.array([name in source.apart for name in order] or [False])[rank] if len(rank) else np.zeros(0, bool)
-    field = _codes([*parts.values()], len(files))
-    field = field * (len(order) + 1) + np.where(apart, rank + 1, 0)
+    order = list(source.stains or {"": ""})
+    files, rank, parts = _match(source, folder, order)
+    apart = np.array([name in source.apart for name in order])[rank]
+    field = _codes(list(parts.values()), len(files)) * (len(order) + 1) + np.where(apart, rank + 1, 0)
     sequence = np.lexsort((np.arange(len(files)), rank, field))
     field, rank = field[sequence], rank[sequence]
     again = np.zeros(len(field), bool)
@@ -94,27 +78,48 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
     sizes = np.diff(starts, append=len(field))
     # two names of one stain (idr0081, imaged at two sites) are one channel of a field
     whole = len({stain for name, stain in source.stains.items() if name not in source.apart})
-    alone = apart[sequence[starts]] if len(starts) else np.zeros(0, bool)
+    alone = apart[sequence[starts]]
     if lacking := int((~alone & (sizes < whole)).sum()):
         counts.notes["fields that lack a channel"] += lacking
-    page = "" if source.page is None else f"#page={source.page}"
-    located = _glue(f"{source.dir_name}/", files, page)
-    channels = _join(located.take(pa.array(sequence)), starts)
-    names = pa.array([(source.stains or {"": ""})[name] for name in order], pa.large_string())
-    stains = _join(names.take(pa.array(rank)), starts)
 
     first = sequence[starts]
     by_path = np.argsort(first, kind="stable")  # files are sorted, so the place of its first file orders a row
     first, pick = pa.array(first[by_path]), pa.array(by_path)
+    columns = {name: values.take(first).dictionary_decode() for name, values in parts.items()}
+    columns["file"] = files.take(first)
+    del parts  # of millions of names: the next step needs the room
+    page = "" if source.page is None else f"#page={source.page}"
+    located = _glue(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
+    stains = pa.array([source.stains.get(name, "") for name in order], pa.large_string())
     tokens = pa.array(["", *order], pa.large_string())
-    columns = {name: values.take(first) for name, values in parts.items()}
     columns |= {
-        "file": files.take(first),
-        "channels": channels.take(pick),
-        "stains": stains.take(pick),
+        "channels": _join(located, starts).take(pick),
+        "stains": _join(stains.take(pa.array(rank)), starts).take(pick),
         "channel": tokens.take(pa.array(np.where(alone, rank[starts] + 1, 0)[by_path])),
     }
     return pa.table(columns).to_pandas()
+
+
+def _match(
+    source: Source, folder: Folder, order: Sequence[str]
+) -> tuple[pa.Array, NDArray[np.int64], dict[str, pa.DictionaryArray]]:
+    """Return the files whose name fits, sorted; the place of each one's channel in `order`; and the other groups."""
+    files = _images(source, folder)
+    groups = pc.extract_regex(pc.replace_substring_regex(files, IMAGE, ""), f"(?is){source.pattern}")
+    files, groups = _only(groups.is_valid(), "name is not of this source", folder, files, groups)
+    parts = {field.name: groups.field(i) for i, field in enumerate(groups.type)}
+    channel = parts.pop("channel", pa.repeat(pa.scalar("", pa.large_string()), len(files)))
+    rank = pc.index_in(pc.utf8_lower(channel), pa.array(order, pa.large_string()))
+    known = rank.is_valid()
+    parts = {name: values.filter(known).dictionary_encode() for name, values in parts.items()}
+    files, rank = _only(known, "channel is not of this source", folder, files, rank)
+    return files, rank.to_numpy(zero_copy_only=False).astype(np.int64), parts
+
+
+def _only(keep: pa.BooleanArray, reason: str, folder: Folder, *arrays: pa.Array) -> list[pa.Array]:
+    """Keep some of the files, counting the others under a reason."""
+    folder.counts.skipped[reason] += len(keep) - keep.true_count
+    return [array.filter(keep) for array in arrays]
 
 
 def join(
@@ -182,27 +187,19 @@ def _distinct(values: pd.Series) -> str:
 
 def _images(source: Source, folder: Folder) -> pa.Array:
     files = folder.files()
-    skipped = folder.counts.skipped
-    is_image = pc.match_substring_regex(files, IMAGE)
-    rules = [NO_IMAGE[0], (None, "not an image file"), *NO_IMAGE[1:], *source.skip]
-    for pattern, reason in rules:
-        hit = pc.invert(is_image) if pattern is None else pc.match_substring_regex(files, pattern)
-        number = pc.sum(hit).as_py() or 0
-        if number:
-            skipped[reason] += number
-            keep = pc.invert(hit)
-            files, is_image = files.filter(keep), is_image.filter(keep)
+    [files] = _only(pc.invert(pc.match_substring_regex(files, NO_IMAGE[0][0])), NO_IMAGE[0][1], folder, files)
+    [files] = _only(pc.match_substring_regex(files, IMAGE), "not an image file", folder, files)
+    for pattern, reason in (*NO_IMAGE[1:], *source.skip):
+        [files] = _only(pc.invert(pc.match_substring_regex(files, pattern)), reason, folder, files)
     return files
 
 
-def _codes(parts: list[pa.Array], n: int) -> np.ndarray:
+def _codes(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]:
     """Number the distinct combinations of several text columns."""
     code = np.zeros(n, np.int64)
-    for values in parts:
-        encoded = values.dictionary_encode()
+    for encoded in parts:
         one = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        code = code * max(len(encoded.dictionary), 1) + one
-        code = np.unique(code, return_inverse=True)[1].astype(np.int64)
+        code = np.unique(code * max(len(encoded.dictionary), 1) + one, return_inverse=True)[1].astype(np.int64)
     return code
 
 
@@ -216,7 +213,7 @@ def _glue(*parts: str | pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
 
 
-def _join(values: pa.Array, starts: np.ndarray) -> pa.Array:
+def _join(values: pa.Array, starts: NDArray[np.int64]) -> pa.Array:
     offsets = pa.array(np.append(starts, len(values)), pa.int32())
     return pc.binary_join(pa.ListArray.from_arrays(offsets, values), pa.scalar("|", pa.large_string()))
 
