@@ -61,6 +61,13 @@ def test_every_image_is_in_one_shard_with_its_bytes_row_and_class(small_curated,
     assert len(seen) == len(curated) == manifest.rows("train") + manifest.rows("validation") == 300
 
 
+@given(st.from_regex(r"[0-9a-z_-]{1,95}\.(png|json|cls)", fullmatch=True), st.integers(0, 8**11 - 1))
+def test_a_header_is_what_tarfile_writes(name, size):
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    assert shardformat.header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
+
+
 def test_metadata_says_where_the_bytes_lie(small_dataset):
     for row in Manifest.load(small_dataset).metadata().itertuples():
         with open(small_dataset / row.shard, "rb") as file:
