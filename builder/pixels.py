@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ConstantImageError, CytoImageNetError, NotFiniteImageError
+from .percentiles import tail_percentiles
 
 LOW, HIGH = 0.1, 99.9  # percentiles; preprint, 2.2: the procedure of DeepLoc (Kraus et al. 2017)
 WHITE = 255
@@ -61,8 +62,7 @@ def normalise(channel: NDArray[Any], low: float = LOW, high: float = HIGH) -> ND
             return _look_up(codes, table)
     elif not np.isfinite(channel).all():
         raise NotFiniteImageError("A pixel is infinite or not a number")
-    bottom, top = np.percentile(channel, (low, high))
-    return _stretch(channel, float(bottom), float(top))
+    return _stretch(channel, *tail_percentiles(channel, low, high))
 
 
 def merge_float(channels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
