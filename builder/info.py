@@ -73,9 +73,10 @@ def size(count: int) -> str:
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if value < 1000:
-            return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:,.3g} TB"
+            break
+        value, unit = value / 1000, "TB"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:,.{digits}f}".removesuffix("." + "0" * digits) + f" {unit}"
 
 
 def _pairs(values: dict[str, Any]) -> str:

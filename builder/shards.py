@@ -18,10 +18,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import manifest as manifests
@@ -33,11 +31,11 @@ from .progress import progress
 from .ranges import Fetch, reader_of
 from .shardformat import FORMATS, WRITERS, Tally, batched, is_grey_png
 from .shardplan import SAMPLE, SAMPLE_PER_CLASS, Plan, make_plan
+from .shardsort import rows_of_shard, sort_rows
 from .storage import atomic_writer, exists, filesystem, is_local, join, read_bytes, remove_temporaries, write_atomic
 
 SHARD_SIZE = 128_000_000  # bytes: large enough for fast sequential reading, small enough to fetch again
 UNFINISHED = ".unfinished"
-BATCH = 65_536  # rows of metadata held at once
 READ_AHEAD = 32  # images fetched in one go
 
 
@@ -102,7 +100,7 @@ def write_dataset(
     )
     fetch = fetch or reader_of(curated)
     with tempfile.TemporaryDirectory(prefix="cytoimagenet-shard-") as spill:
-        groups = _sort_into_groups(rows_file, plan, Path(spill))
+        groups = sort_rows(rows_file, plan, Path(spill))
         index = dict(zip(plan.classes["label"], plan.classes["index"].tolist(), strict=True))
         workers = workers or min(8, 2 * (os.cpu_count() or 1))
         with progress("shards", len(plan.row)) as bar, ThreadPoolExecutor(workers) as pool:
@@ -168,37 +166,6 @@ def _refuse_if_changed(out: str, present: dict[str, Any], task: dict[str, Any]) 
         )
 
 
-def _sort_into_groups(rows_file: str, plan: Plan, folder: Path) -> list[Path]:
-    """Sort the rows, batch by batch, into one file for each run of shards; return each shard's file.
-
-    The second pass: rows are read once, in order, and no more than a batch of them is in memory.
-    """
-    sizes = np.bincount(plan.shard, minlength=len(plan.names))
-    per_group = max(BATCH // 4, len(plan.row) // 256)  # rows; at most some 256 files are open at once
-    group = (np.cumsum(sizes) - sizes) // per_group
-    files = [folder / f"{number}.arrow" for number in group]
-    kind = pa.schema([*schema.CURATED, pa.field("key", pa.string()), pa.field("at", pa.int64()), ("shard", pa.int64())])
-    writers = {number: pa.ipc.new_file(folder / f"{number}.arrow", kind) for number in sorted(set(group.tolist()))}
-    fs, inner = filesystem(rows_file)
-    start = 0
-    with fs.open(inner, "rb") as file:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH, columns=schema.CURATED.names):
-            low, high = np.searchsorted(plan.row, [start, start + len(batch)])
-            keys = pa.array(plan.keys[start : start + len(batch)], pa.string())
-            within = plan.row[low:high] - start
-            for number in np.unique(group[plan.shard[low:high]]):
-                chosen = np.flatnonzero(group[plan.shard[low:high]] == number)
-                taken = pa.array(within[chosen])
-                columns = [batch.column(name).take(taken).cast(kind.field(name).type) for name in schema.CURATED.names]
-                columns += [keys.take(taken), pa.array(plan.position[low:high][chosen])]
-                columns += [pa.array(plan.shard[low:high][chosen])]
-                writers[int(number)].write_batch(pa.record_batch(columns, schema=kind))
-            start += len(batch)
-    for writer in writers.values():
-        writer.close()
-    return files
-
-
 def _write_shard(
     out: str, number: int, plan: Plan, group: Path, index: dict[str, int], format: str, fetch: Fetch
 ) -> int:
@@ -210,9 +177,7 @@ def _write_shard(
         fs, inner = filesystem(target)
         if fs.size(inner) == int(written.schema_arrow.metadata[b"bytes"]):
             return int(written.metadata.num_rows)
-    with pa.memory_map(str(group)) as source:
-        table = pa.ipc.open_file(source).read_all()
-        table = table.filter(pc.equal(table["shard"], number)).sort_by("at").drop_columns(["shard", "at"])
+    table = rows_of_shard(group, number)
     with atomic_writer(target) as file:
         tally = Tally(file)
         offsets = WRITERS[format](tally, _with_images(table, fetch), index)

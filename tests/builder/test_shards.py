@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import manifest as manifests
-from cytoimagenet.builder import schema, shardformat, shards, storage
+from cytoimagenet.builder import schema, shardformat, shards, shardsort, storage
 from cytoimagenet.builder.errors import CheckFailedError, SchemaError, SettingsChangedError, UsageError
 from cytoimagenet.builder.manifest import Manifest
 from cytoimagenet.builder.shardformat import is_grey_png
@@ -101,6 +101,14 @@ def test_equal_input_gives_equal_bytes_whatever_the_workers_and_the_order_of_row
     write_dataset(shuffled, tmp_path / "other")
     shards = {name: data for name, data in content(tmp_path / "other").items() if name.startswith("data/")}
     assert shards == {name: data for name, data in content(small_dataset).items() if name.startswith("data/")}
+
+
+def test_rows_that_come_in_many_batches_are_sorted_the_same(small_curated, small_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(shardsort, "BATCH", 44)
+    rows = schema.read(small_curated / "rows.parquet", schema.CURATED)
+    assert len(rows) > 6 * shardsort.BATCH
+    write_dataset(small_curated, tmp_path / "out")
+    assert content(tmp_path / "out") == content(small_dataset)
 
 
 def test_the_seed_decides_the_order(small_curated, small_dataset, tmp_path):
