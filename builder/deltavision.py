@@ -8,14 +8,13 @@ published it for IVE/Priism, and as Bio-Formats reads it.
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .plane import Limits
+from .plane import Limits, read_plain
 
 HEADER = 1024
 MARK = -16224
@@ -46,12 +45,8 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
         raise limits.refuse(f"the header says {planes} planes after {extended} bytes")
     chosen = limits.choose(page, *_axes(planes, waves, times, sequence))
     dtype = np.dtype(order + _TYPES[kind])
-    size = width * height * dtype.itemsize
-    start = HEADER + extended + chosen * size
-    if file.seek(0, os.SEEK_END) < start + size:
-        raise limits.refuse(f"truncated before the end of plane {chosen}")
-    file.seek(start)
-    return np.frombuffer(file.read(size), dtype).reshape(height, width)
+    start = HEADER + extended + chosen * width * height * dtype.itemsize
+    return read_plain(file, start, (height, width), dtype, limits)
 
 
 def _order(head: bytes) -> str | None:

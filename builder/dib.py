@@ -7,14 +7,13 @@ takes the 16 bits for colours of 5 bits each and the start for byte 40, without 
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .plane import Limits
+from .plane import Limits, read_plain
 
 PIXELS_START = 52
 _HEADER = struct.Struct("<IIIHHI")
@@ -32,9 +31,4 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
     limits.choose(page, "C", (planes,))
     if bits != 16 or planes != 1 or compression != 0:
         raise limits.refuse(f"a DIB of {planes} planes, {bits} bits, compression {compression}; only 1, 16, 0 is known")
-    size = 2 * width * height
-    held = file.seek(0, os.SEEK_END) - PIXELS_START
-    if held < size:
-        raise limits.refuse(f"truncated: {held:,} bytes of pixels where the header says {size:,}")
-    file.seek(PIXELS_START)
-    return np.frombuffer(file.read(size), "<u2").reshape(height, width)
+    return read_plain(file, PIXELS_START, (height, width), np.dtype("<u2"), limits)

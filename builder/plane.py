@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,18 @@ class Limits:
     def refuse(self, reason: str) -> UnreadableImageError:
         """Make the error that names this file."""
         return UnreadableImageError(self.where, reason)
+
+
+def read_plain(
+    file: IO[bytes], start: int, shape: tuple[int, int], dtype: np.dtype[Any], limits: Limits
+) -> NDArray[Any]:
+    """Read a plane that lies in a file as it is, from byte `start`."""
+    size = shape[0] * shape[1] * dtype.itemsize
+    end = file.seek(0, os.SEEK_END)
+    if end < start + size:
+        raise limits.refuse(f"truncated: {end:,} bytes, its pixels end at {start + size:,}")
+    file.seek(start)
+    return np.frombuffer(file.read(size), dtype).reshape(shape)
 
 
 def mean_of_colours(samples: NDArray[Any]) -> NDArray[np.float32]:

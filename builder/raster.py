@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .errors import TooLargeError
 from .plane import Limits, mean_of_colours, through_palette
 
 
@@ -43,9 +44,8 @@ def _with_pillow(file: IO[bytes], kind: str, page: int | None, limits: Limits) -
         warnings.simplefilter("ignore")  # Pillow warns of sizes; the bound below refuses them
         try:
             image = Image.open(file, formats=(kind,))
-        except Image.DecompressionBombError:
-            limits.check(limits.max_pixels + 1, 1)
-            raise
+        except Image.DecompressionBombError as error:
+            raise TooLargeError(limits.where, str(error)) from error
         with image:
             limits.check(*image.size)
             image.seek(limits.choose(page, "T", (getattr(image, "n_frames", 1),)))
@@ -64,7 +64,7 @@ def _plane_of_pillow(image: Image.Image, limits: Limits) -> NDArray[Any]:
 
 def _plane_of_samples(samples: NDArray[Any]) -> NDArray[Any]:
     if samples.dtype == np.bool_:
-        samples = samples.view(np.uint8)
+        samples = samples.astype(np.uint8)  # no view: Pillow's true is 255
     if samples.ndim == 2:
         return samples
     return samples[..., 0] if samples.shape[-1] <= 2 else mean_of_colours(samples)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import IO, Any
 
+import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
@@ -77,7 +78,7 @@ def read_channel(path: str | PathLike[str], *, page: int | None = None, max_pixe
             raise UnreadableImageError(where, said) from error
     if plane.ndim != 2 or plane.dtype.kind not in "uif":
         raise UnreadableImageError(where, f"not a plane of numbers: {plane.dtype} of shape {plane.shape}")
-    return plane.astype(plane.dtype.newbyteorder("="), copy=False)
+    return np.require(plane, plane.dtype.newbyteorder("="), ["C", "W"])
 
 
 @contextmanager

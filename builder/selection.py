@@ -85,7 +85,7 @@ def select(
     selection = selection.sort_by([("label", "ascending"), ("idx", "ascending")])
     settings = {"min_images": min_images, "max_images": max_images, "seed": seed, "allocation": allocation}
     report = summarise(result, selection, settings)
-    storage.write_atomic(beside(out, "report.json"), json.dumps(report, indent=1, ensure_ascii=False).encode())
+    storage.write_atomic(beside(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
     schema.write(selection.to_pandas(), out, schema.SELECTION)
     return report
 
@@ -119,7 +119,7 @@ def _rejected(table: pa.Table, held: NDArray[np.bool_], rows: NDArray[np.intp], 
     return pa.table(
         [
             own["idx"],
-            pc.replace_substring_regex(own["channels"], r"(?s)\|.*", ""),
+            pc.list_element(pc.split_pattern(own["channels"], "|", max_splits=1), 0),
             own["dir_name"],
             constant(""),
             constant("label"),

@@ -34,8 +34,9 @@ def sample(strata: NDArray[np.integer[Any]], target: int, allocation: Allocation
     >>> sample(np.array([0, 0, 0, 0, 1, 1]), 3)
     array([0, 1, 4])
     """
-    order = np.argsort(strata, kind="stable")
     sizes = np.bincount(strata)
+    # numbers of 16 bits are sorted by counting
+    order = np.argsort(strata.astype(np.uint16) if len(sizes) <= 2**16 else strata, kind="stable")
     sizes = sizes[sizes > 0]
     starts = np.cumsum(sizes) - sizes
     shares = allocate(sizes, target, order[starts], allocation)

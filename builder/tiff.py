@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
-from .plane import Limits, mean_of_colours, through_palette
+from .plane import Limits, mean_of_colours, read_plain, through_palette
 
 SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
@@ -38,9 +38,10 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
     with TiffFile(file, _multifile=False) as tif:
         first = tif.pages.first
         limits.check(first.imagewidth, first.imagelength)
+        _check_colours(first, limits)
         pages = _full_size(tif)
         inside = _planes_inside(first)
-        beyond = _planes_beyond(tif, len(pages) * inside)
+        beyond = _planes_beyond(tif, inside, limits)
         if beyond is not None:
             axes, shape, offset = beyond
             chosen = limits.choose(page, axes, shape)
@@ -48,6 +49,7 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
         axes, shape = _axes(tif, len(pages), inside)
         chosen = limits.choose(page, axes, shape)
         own = _page(tif, pages[chosen // inside])
+        _check_colours(own, limits)
         if _planes_inside(own) != inside:
             raise limits.refuse("its pages are of different kinds")
         _check(own, file, end, limits)
@@ -71,35 +73,33 @@ def _planes_inside(page: TiffPage) -> int:
     """Count the planes one page holds: depth times samples, unless the samples are a colour or have alpha."""
     samples = page.samplesperpixel
     colour = page.photometric in _COLOURS and samples in (3, 4)
-    alpha = page.photometric in _GREYS and samples == 2 and page.extrasamples
+    alpha = page.photometric in _GREYS and samples == 2 and page.extrasamples[:1] in ((1,), (2,))
     if colour or alpha:
         samples = 1
     return max(page.imagedepth, 1) * max(samples, 1)
 
 
-def _planes_beyond(tif: TiffFile, planes: int) -> tuple[str, tuple[int, ...], int] | None:
+def _planes_beyond(tif: TiffFile, inside: int, limits: Limits) -> tuple[str, tuple[int, ...], int] | None:
     """Find planes that lie behind the only page's own, without pages: (axes, lengths, first byte)."""
     if len(tif.pages) > 1:
         return None
     first = tif.pages.first
     series = tif.series[0]
-    lengths = tuple(n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YX")
-    names = "".join(axis for axis in series.axes if axis not in "YX")
-    if "S" in names or math.prod(lengths) <= planes or series.dataoffset is None or first.compression != 1:
+    if math.prod(series.shape) <= math.prod(first.shape):
         return None
+    names = "".join(axis for axis in series.axes if axis not in "YX")
+    lengths = tuple(n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YX")
+    plain = first.dtype is not None and first.bitspersample == first.dtype.itemsize * 8 and first.compression == 1
+    if not plain or inside > 1 or "S" in names or first.photometric not in _GREYS or series.dataoffset is None:
+        raise limits.refuse(f"a stack (axes {names}, {lengths}) in one page, of compressed or coloured pixels")
     return names, lengths, series.dataoffset
 
 
 def _contiguous(file: IO[bytes], first: TiffPage, offset: int, chosen: int, limits: Limits) -> NDArray[Any]:
-    if first.dtype is None or first.bitspersample != first.dtype.itemsize * 8 or first.photometric not in _GREYS:
-        raise limits.refuse("a contiguous stack of packed or coloured pixels")
+    assert first.dtype is not None
     dtype = first.dtype.newbyteorder(first.parent.byteorder)
     size = first.imagewidth * first.imagelength * dtype.itemsize
-    file.seek(offset + chosen * size)
-    data = file.read(size)
-    if len(data) < size:
-        raise limits.refuse(f"truncated before the end of plane {chosen}")
-    plane = np.frombuffer(data, dtype).reshape(first.imagelength, first.imagewidth)
+    plane = read_plain(file, offset + chosen * size, (first.imagelength, first.imagewidth), dtype, limits)
     return _brighter(plane, first, limits)
 
 
@@ -111,6 +111,11 @@ def _axes(tif: TiffFile, pages: int, inside: int) -> tuple[str, tuple[int, ...]]
         if math.prod(n for _, n in kept) == pages * inside:
             return "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
     return "IS", (pages, inside)
+
+
+def _check_colours(page: TiffPage, limits: Limits) -> None:
+    if page.photometric not in (*_GREYS, *_COLOURS, PHOTOMETRIC.PALETTE):
+        raise limits.refuse(f"{PHOTOMETRIC(page.photometric).name} is not a colour space of a microscope image")
 
 
 def _check(page: TiffPage, file: IO[bytes], end: int, limits: Limits) -> None:
@@ -163,8 +168,6 @@ def _plane(page: TiffPage, index: int, limits: Limits) -> NDArray[Any]:
         return mean_of_colours(plane)
     if page.photometric == PHOTOMETRIC.PALETTE:
         return _through_colormap(plane[..., 0], page, limits)
-    if page.photometric not in _GREYS and page.photometric is not None:
-        raise limits.refuse(f"{PHOTOMETRIC(page.photometric).name} is not a colour space of a microscope image")
     return _brighter(np.ascontiguousarray(plane[..., index % inside]), page, limits)
 
 
