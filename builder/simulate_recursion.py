@@ -12,8 +12,9 @@ from .sources.recursion import FIVE_STAINS, SIX_STAINS, UNTREATED
 
 ROWS = "BCDEFGHIJKLMNO"  # the outermost wells of a 384-well plate stay empty
 COLUMNS = range(2, 24)
-WELLS = tuple(f"{row}{column:02}" for row in ROWS for column in COLUMNS)
-PLATES = 4
+WELLS_384 = tuple(f"{row}{column:02}" for row in ROWS for column in COLUMNS)
+ROWS_1536 = (*"BCDEFGHIJKLMNOPQRSTUVWXYZ", "AA", "AB", "AC", "AD", "AE")
+WELLS_1536 = tuple(f"{row}{column:02}" for column in range(2, 48) for row in ROWS_1536)
 SIRNAS = ("EMPTY", "n337250", "s21721", "s501357", "s35651", "s3887", "s8645", "s18582", "s501323")
 FACTORS = ("EMPTY", "Sonic-Hedgehog", "LPS_EK", "5ppp_dsRNA_LyoVec", "4-1BB", "GRO-b", "IL-1-alpha")
 DRUGS = ("", "Remdesivir (GS-5734)", "Quinine", "4-Methyl-1,2-oxazole", "Arbidol", "17β-Estradiol", "Tazobactam")
@@ -25,19 +26,22 @@ TREATED = ("site_id", "well_id", "cell_type", *PLACE, "treatment", "treatment_co
 DISEASED = ("site_id", "well_id", "cell_type", *PLACE, "disease_condition", "treatment", "treatment_conc", "SMILES")
 
 
-def _place(i: int, cells: Sequence[str], sites: int) -> tuple[Info, int]:
+def _place(
+    i: int, cells: Sequence[str], sites: int, wells: Sequence[str] = WELLS_1536, plates: int = 27
+) -> tuple[Info, int]:
     """Return where field `i` lies and its treatment's number: all cell types alike, all treatments in each."""
     well, site = divmod(i, sites)
     turn, cell = divmod(well, len(cells))
-    plates, position = divmod(turn, len(WELLS))
-    experiment = f"{cells[cell]}-{plates // PLATES + 1:02}"
-    place = {"experiment": experiment, "plate": plates % PLATES + 1, "well": WELLS[position], "site": site + 1}
+    plate, position = divmod(turn, len(wells))
+    number = plate // plates + 1
+    experiment = f"{cells[cell]}-{number:02}" if wells is WELLS_384 else f"{cells[cell]}-{number}"
+    place = {"experiment": experiment, "plate": plate % plates + 1, "well": wells[position], "site": site + 1}
     well_id = f"{experiment}_{place['plate']}_{place['well']}"
     return {**place, "cell_type": cells[cell], "well_id": well_id, "site_id": f"{well_id}_{site + 1}"}, turn
 
 
 def _rxrx1(i: int, rng: np.random.Generator) -> Info:
-    place, turn = _place(i, ("HUVEC", "RPE", "HEPG2", "U2OS"), sites=2)
+    place, turn = _place(i, ("HUVEC", "RPE", "HEPG2", "U2OS"), sites=2, wells=WELLS_384, plates=4)
     number = turn % len(SIRNAS)
     # sirna_id counts the treatments from 0; the untreated wells have the last number
     kind = "negative_control" if SIRNAS[number] == "EMPTY" else "treatment"

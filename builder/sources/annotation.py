@@ -86,6 +86,8 @@ def annotated(study: Study) -> Labels:
             return rows
         plates = PlateFolders(lines["plate"], _pairs(folder), [lines[name] for name in lines if name[:2] == "@f"])
         where = rows["folder"] if "folder" in rows else _each(rows["file"], lambda path: path.rpartition("/")[0])
+        if {"plate", "run"} <= set(rows):  # some files name their plate themselves
+            where = where + np.where(rows["plate"] == "", "", "/" + rows["plate"] + "/" + rows["run"])
         rows = rows.assign(_plate=_each(where, plates.find), _image=_image_keys(rows, study))
         lines = lines.rename(columns={"plate": "_plate", "image": "_image"})
         rows = join(

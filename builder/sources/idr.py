@@ -25,7 +25,7 @@ SCANR = (  # --W00001--P00001--Z00000--T00000--nucleus-dapi.tif
     r"--(?P<channel>[^/]+)$"
 )
 CELLVOYAGER = (  # 110000251230_B02_T0001F001L01A01Z01C01.tif
-    r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<well>[A-Z]+\d\d)_T(?P<time>\d+)F(?P<field>\d+)L(?P<line>\d+)A\d+"
+    r"^(?P<folder>.*/)?(?P<prefix>[^/]*)_(?P<well>[A-Z]+\d\d)_T(?P<time>\d+)F(?P<field>\d+)L(?P<line>\d+)A\d+"
     r"Z(?P<plane>\d+)C0*(?P<channel>\d+)$"
 )
 INCELL = (  # A - 01(fld 1 wv DAPI - DAPI).tif
@@ -39,9 +39,9 @@ EITHER_SITE = (  # BSF018292-1A_A01_w1.TIF (MetaXpress), or A - 01(fld 1 wv DAPI
     r"^(?P<folder>.*/)?(?P<prefix>[^/]*_)?(?P<well>[A-Z]+(?: - )?\d{1,2})(?P<field>_s\d+|\(fld \d+)?"
     r"[_ ]?wv? ?(?P<channel>[12]|[^()/]* - [^()/]*)\)?$"
 )
-OPERA = (  # 003005001.flex, or NAME__PLATE__A01....flex
+OPERA = (  # 003005001.flex, or VAMP_DEG_20131008__Meas_01__A05.flex
     r"^(?P<folder>.*/)?(?:(?P<row>\d{3})(?P<column>\d{3})(?P<field>\d{3})"
-    r"|(?P<name>[^/]*?)__(?P<plate>[^/]*?)__(?P<well>[A-Z]+\d{1,2})(?P<rest>[^0-9/][^/]*)?)$"
+    r"|(?P<plate>[^/]*?)__(?P<run>[^/]*?)__(?P<well>[A-Z]+\d{1,2})(?P<rest>[^0-9/][^/]*)?)$"
 )
 
 CELL_LINE = {"cell_type": "Characteristics [Cell Line]"}
@@ -389,13 +389,14 @@ RECORDS: tuple[Source, ...] = (
             optional={"sirna.2": "siRNA Pool Identifier 2", "sirna.3": "siRNA Pool Identifier 3"},
         ),
         tried="simulated",
-        images=25_945,
+        images=233_505,
         formats=("tif",),
         organism="human",
         cell_type="hela",
         microscopy="confocal",
         pattern=CELLVOYAGER,
-        # unverified: the study lists four stains and five files a site; file 5 is left out and counted
+        # in the order of the study's rendering settings, which know four of the five files a site has; file 5 is left
+        # out and counted
         stains={"1": "nucleus", "2": "rna", "3": "pcna", "4": "cell body"},
     ),
 )

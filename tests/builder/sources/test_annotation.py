@@ -210,6 +210,18 @@ def test_a_list_of_plates_with_too_many_cells_is_an_error(tmp_path):
     assert error.value.where.endswith("plates.tsv, line 2")
 
 
+def test_a_file_may_name_its_plate_itself(tmp_path):
+    (root := tmp_path / "idr0072").mkdir()
+    columns = ["Plate", "Well", "Characteristics [Organism]", "Characteristics [Cell Line]", "Comment [Gene Symbol]"]
+    line = "VAMP_DEG_20131008/Meas_01,A5,Mus musculus,NMuMG,VAMP5"
+    (root / "idr0072-screenB-annotation.csv").write_text(f"{','.join(columns)}\n{line}\n")
+    names = ["VAMP_DEG_20131008__Meas_01__A05", "VAMP_DEG_20131008__Meas_02__A05", "VAMP_DEG_20131008__Meas_01__A05__2"]
+    (root / "files.txt").write_text("".join(f"20201209-ftp/plates/{name}.flex\n" for name in names))
+    rows, counts = read(tmp_path, "idr0072")
+    assert rows.gene.tolist() == ["vamp5 targeted", "vamp5 targeted", ""]
+    assert (counts.unlabelled, counts.labels_without_image) == (1, 0)
+
+
 @pytest.mark.parametrize("source", OURS)
 def test_without_tables_every_image_is_a_row(source, tmp_path):
     simulate_source(source, tmp_path, seed=2, fields=20, pixels=False)
