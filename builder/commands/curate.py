@@ -23,6 +23,7 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done and how large it will be; write nothing.")
 ]
 MaxImages = Annotated[int, typer.Option(help="Most images of a class.")]
+ChunkRows = Annotated[int, typer.Option(help="Source images per chunk: what a killed worker loses at most.", min=1)]
 SHOWN = 30  # classes printed one by one; all are in curated.json
 
 
@@ -63,6 +64,7 @@ def curate(
     max_images: MaxImages = 1000,
     min_class_size: Annotated[int, typer.Option(help="Fewest images of a class after quality control.")] = 287,
     split: Split = SplitRule.by_image,
+    chunk_rows: ChunkRows = 256,
     rebuild: Rebuild = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -79,7 +81,7 @@ def curate(
     """
     from .. import curate as room
 
-    settings = room.Settings(seed, max_images, min_class_size, split.value)
+    settings = room.Settings(seed, max_images, min_class_size, split.value, chunk_rows)
     if dry_run:
         from ..build import expect
 
@@ -116,6 +118,7 @@ def build(
     shard_size: Annotated[str, typer.Option(help="Wished size of a shard: 128MB, 64MiB, ...")] = "128MB",
     form: Annotated[Form, typer.Option("--format", help="Tar shards, or the Parquet twin.")] = Form.webdataset,
     evaldata: Evaldata = None,
+    chunk_rows: ChunkRows = 256,
     workers: Workers = None,
     dask: Dask = None,
     rebuild: Rebuild = False,
@@ -144,6 +147,7 @@ def build(
         min_class_size=min_class_size,
         split=split.value,
         seed=seed,
+        chunk_rows=chunk_rows,
         shard_size=parse_size(shard_size),
         format=form.value,
         sources=tuple(source or ()),

@@ -1,0 +1,141 @@
+"""Kill -9 a command at random moments, run it again to its end, and compare every byte with an undisturbed run.
+
+    python benchmarks/kills.py build --kills 3       # quick
+    python benchmarks/kills.py --kills 20            # the table of docs/benchmarks/kills.md
+
+Moments are uniform over the time an undisturbed run takes, the interpreter's start included; a run that had ended
+before its moment came is counted apart. The kill hits the main process alone: its workers must end by themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+START = "import cytoimagenet; cytoimagenet.main()"
+
+
+class Case(NamedTuple):
+    """A command: what it needs, how it is called, and which files must be the same."""
+
+    prepare: Callable[[Path], None]
+    arguments: Callable[[Path, Path], list[str]]  # of what was prepared, and of the output folder
+    same: tuple[str, ...] = ("**/*",)
+
+
+def sources(folder: Path) -> None:
+    from cytoimagenet.builder.simulate import simulate_source
+
+    for name in ("bbbc013", "bbbc015", "bbbc026"):
+        simulate_source(name, folder / "raw", seed=0, fields=60)
+
+
+def curated(folder: Path) -> None:
+    from cytoimagenet.builder.synthetic import write_curated
+
+    write_curated(folder / "curated", classes=8, images=400, sides=(64, 160))
+
+
+def dataset(folder: Path) -> None:
+    from cytoimagenet.builder.shards import write_dataset
+    from cytoimagenet.builder.synthetic import write_curated
+
+    write_curated(folder / "curated", classes=3, images=40, sides=(64, 96))
+    write_dataset(folder / "curated", folder / "cytoimagenet")
+
+
+CASES = {
+    "build": Case(
+        sources,
+        lambda held, out: ["build", f"{held}/raw", "--out", f"{out}/cytoimagenet", "--min-images", "10",
+                           "--chunk-rows", "8", "--workers", "2"],
+    ),
+    "shard": Case(
+        curated,
+        lambda held, out: ["shard", f"{held}/curated", "--out", f"{out}/cytoimagenet", "--shard-size", "500KB"],
+    ),
+    "train": Case(
+        dataset,
+        lambda held, out: ["train", f"{held}/cytoimagenet", "--out", f"{out}/run", "--recipe", "quick", "--epochs", "2",
+                           "--size", "32", "--set", "save_steps=2"],
+        same=("run/model.safetensors", "run/history.csv"),
+    ),
+}  # fmt: skip
+
+
+def contents(folder: Path, patterns: tuple[str, ...]) -> dict[str, bytes]:
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def run(arguments: list[str], log: Path, kill_after: float | None = None) -> bool:
+    """Run a command to its end, or kill it after some seconds; say whether it was killed."""
+    with open(log, "ab") as file:
+        child = subprocess.Popen([sys.executable, "-c", START, *arguments], stdout=file, stderr=file)
+        try:
+            code = child.wait(kill_after)
+        except subprocess.TimeoutExpired:
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
+            return True
+    if code:
+        sys.exit(f"`cytoimagenet {' '.join(arguments)}` ended with {code}:\n{log.read_text()[-3000:]}")
+    return False
+
+
+def bench(name: str, kills: int, seed: int) -> dict:
+    case, draw = CASES[name], random.Random(seed)
+    with tempfile.TemporaryDirectory() as held:
+        root = Path(held)
+        case.prepare(root / "input")
+        whole, log = root / "whole", root / "log"
+        start = time.perf_counter()
+        run(case.arguments(root / "input", whole), log)
+        seconds = time.perf_counter() - start
+        expected = contents(whole, case.same)
+        hit = rerun = different = 0
+        for _ in range(kills):
+            out = root / "out"
+            if run(case.arguments(root / "input", out), log, draw.uniform(0, seconds)):
+                hit += 1
+            start = time.perf_counter()
+            run(case.arguments(root / "input", out), log)
+            rerun += time.perf_counter() - start
+            different += contents(out, case.same) != expected
+            shutil.rmtree(out)
+    return {
+        "command": name,
+        "files compared": len(expected),
+        "kills": hit,
+        "ended before": kills - hit,
+        "different after the rerun": different,
+        "undisturbed, s": seconds,
+        "mean rerun, s": rerun / kills,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commands", nargs="*", choices=[*CASES, []], default=[])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    lines = [bench(name, asked.kills, asked.seed) for name in asked.commands or CASES]
+    print("| " + " | ".join(lines[0]) + " |\n|" + "---|" * len(lines[0]))
+    for line in lines:
+        print("| " + " | ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in line.values()) + " |")
+    sys.exit(any(line["different after the rerun"] for line in lines))
+
+
+if __name__ == "__main__":
+    main()
