@@ -13,6 +13,7 @@ import pandas as pd
 
 from .annotation import Study, annotated
 from .folder import Folder
+from .idr_addresses import ANNOTATIONS
 from .record import BRIGHTFIELD, IDR, Labels, Source
 
 # How the instruments name their files. `folder` finds the plate; the rest names the field.
@@ -61,7 +62,10 @@ def _idr(
         link=f"https://idr.openmicroscopy.org/webclient/?show={show}",
         licence=licence,
         citation=citation,
-        downloads=(f"idr{number:04} by Aspera or FTP, https://idr.openmicroscopy.org/about/download.html",),
+        downloads=(
+            f"idr{number:04} by Aspera or FTP, https://idr.openmicroscopy.org/about/download.html",
+            *ANNOTATIONS.get(number, ()),
+        ),
         **facts,
     )
 
