@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 
 import numpy as np
@@ -236,57 +235,7 @@ def test_without_tables_every_image_is_a_row(source, tmp_path):
     assert counts.notes
 
 
-def _mutations(data: bytes, rng: np.random.Generator):
-    """Damage a table as downloads, editors and hands do."""
-    yield data[: int(rng.integers(len(data)))]
-    yield b""
-    yield data.replace(b"\n", b"\r\n")
-    yield b"\xef\xbb\xbf" + data
-    for _ in range(2):
-        at = int(rng.integers(len(data)))
-        yield data[:at] + rng.bytes(int(rng.integers(1, 5))) + data[at:]
-        yield data[:at] + b'"' + data[at:]
-        yield data[:at] + b"," + data[at:]
-        yield data[:at] + b"\n" + data[at:]
-        yield data[:at] + data[at + int(rng.integers(1, 40)) :]
-        flipped = bytearray(data)
-        flipped[at] ^= 1 << int(rng.integers(8))
-        yield bytes(flipped)
-    lines = data.split(b"\n")
-    yield b"\n".join(lines[1:])
-    yield b"\n".join(reversed(lines))
-    yield b"\n".join(line[: len(line) // 2] for line in lines)
-
-
-@pytest.mark.parametrize("source", OURS)
-def test_damaged_tables_give_rows_or_our_error(source, tmp_path):
-    simulate_source(source, tmp_path, seed=4, fields=12, pixels=False)
-    whole, clean = read(tmp_path, source)
-    rng = np.random.default_rng(0)
-    tables = [path for path in (tmp_path / source).rglob("*") if path.is_file() and path.name != "files.txt"]
-    assert tables
-    images = len(whole) + clean.skipped["failed quality control"] // 3
-    named, read_anyway = [], 0
-    for path in tables:
-        original = path.read_bytes()
-        packed = original[:2] == b"\x1f\x8b"
-        inside = (gzip.compress(text) for text in _mutations(gzip.decompress(original), rng)) if packed else ()
-        for damaged in (*_mutations(original, rng), *inside):
-            path.write_bytes(damaged)
-            try:
-                rows, counts = read(tmp_path, source)
-            except MetadataError as error:
-                named.append((str(path), str(error.where)))
-                continue
-            # an image is only ever lost to a reason of its own
-            assert len(rows) + counts.skipped["failed quality control"] // 3 == images
-            read_anyway += 1
-        path.write_bytes(original)
-    assert read_anyway and named
-    assert all(path in where for path, where in named)
-
-
-@pytest.mark.parametrize("source", ["idr0080", "idr0037", "idr0072", "rec_rxrx1"])
+@pytest.mark.parametrize("source", ["idr0080", "idr0072"])
 @given(
     names=st.lists(
         st.text(st.characters(exclude_characters="\r\n\x00/", exclude_categories=["Cs"]), min_size=1, max_size=30),
