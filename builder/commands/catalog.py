@@ -135,23 +135,18 @@ def _show(made: Catalog, path: Path) -> None:
 
 
 def _explain(made: Catalog) -> None:
-    from rich.table import Table
-
     from ..console import out
 
-    shown = Table(box=None, pad_edge=False, title="What the spelling rules changed", title_justify="left")
-    for title in ("rule", "column", "rows", "values", "example", "origin"):
-        shown.add_column(title, justify="right" if title in ("rows", "values") else "left", overflow="fold")
+    out.print("\nWhat the spelling rules changed", style="bold")
+    rule = ""
     for entry in made.vocabulary.report():
-        example = f"{entry['before']} -> {entry['after'] or '(none)'}"
-        shown.add_row(
-            entry["rule"], entry["column"], f"{entry['rows']:,}", str(entry["values"]), _plain(example), entry["origin"]
-        )
-    out.print(shown)
+        if entry["rule"] != rule:
+            rule = entry["rule"]
+            out.print(f"{rule} [{entry['origin']}]", markup=False)
+        example = f"{_short(entry['before'])} -> {_short(entry['after']) or '(none)'}"
+        numbers = f"{entry['rows']:>11,} rows {entry['values']:>6,} spellings"
+        out.print(f"  {entry['column']:<13}{numbers}   {example}", markup=False)
 
 
-def _plain(text: str) -> str:
-    """Keep brackets in names from being read as rich's markup."""
-    from rich.markup import escape
-
-    return escape(text if len(text) <= 60 else f"{text[:57]}...")
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
