@@ -118,7 +118,8 @@ def merge(out: str | PathLike[str], result: Result) -> dict[str, Any]:
 def pair(out: str | PathLike[str]) -> dict[str, Any]:
     """Compare all models of a folder of results afresh, and keep that in its document."""
     entries = read(out)["results"]
-    return _write(Path(out), entries, compare(Path(out), entries))
+    _write(Path(out), entries, compare(Path(out), entries))
+    return read(out)
 
 
 def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]]) -> dict[str, Any]:
@@ -129,11 +130,17 @@ def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]
         "results": entries,
         "paired": paired,
     }
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    document = json.loads(text)
     check(document)
+    # an entry a line: quick to write again after each model, and two runs can be compared line by line
+    lists = {name: ",\n".join(_json(one) for one in document[name]) for name in ("results", "paired")}
+    head = _json({name: document[name] for name in ("format", "schema_version", "versions")})[:-1]
+    text = f'{head},\n"results": [\n{lists["results"]}\n],\n"paired": [\n{lists["paired"]}\n]}}\n'
     write_atomic(out / "results.json", text.encode())
     return document
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

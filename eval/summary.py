@@ -42,7 +42,7 @@ def show(done: Sequence[Result], document: Mapping[str, Any], out: Path) -> None
     for comparison in document["paired"]:
         # one random network against another, or the control, teaches nobody anything: they stay in the report
         kinds = [kind_of(model) for model in comparison["models"]]
-        if keys.issuperset(comparison["keys"]) and "" not in kinds and kinds != ["random", "random"]:
+        if keys.intersection(comparison["keys"]) and "" not in kinds and kinds != ["random", "random"]:
             console.print(paired_line(comparison), markup=False)
     console.print(f"Written: {out / 'results.json'}, {out / 'report.html'}", markup=False)
 

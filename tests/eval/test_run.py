@@ -1,0 +1,308 @@
+"""The command, from files to files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cytoimagenet.builder import storage
+from cytoimagenet.builder.errors import SchemaError, UsageError
+from cytoimagenet.eval import backbones, orchestrate, report, results, simulate
+from cytoimagenet.eval.commands import run as command
+from cytoimagenet.eval.evaluate import evaluate
+from cytoimagenet.eval.outcome import Result
+from typer.testing import CliRunner
+
+
+class Small(torch.nn.Module):
+    """A network of a few random filters: quick, and its features differ by class."""
+
+    def __init__(self, seed):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.filters = torch.nn.Conv2d(3, 6, 5, stride=2)
+
+    def forward(self, images):
+        seen = torch.relu(self.filters(images))
+        return torch.cat([seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3))], dim=1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evaldata")
+    simulate.simulate_bbbc021(root / "bbbc021", shape=(40, 48), sites=1)
+    simulate.simulate_coos7(root / "coos7", train=4, test=2)
+    simulate.simulate_cyclops(root / "cyclops", cells=4)
+    return root
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """Small networks under the names of the real ones."""
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        seed = {"imagenet": 7, "runs/first": 8}.get(name) or int(name.partition(":")[2] or 0)
+        return backbones.backbone(Small(seed), name.rpartition("/")[2])
+
+    monkeypatch.setattr(backbones, "load", load)
+    return loaded
+
+
+def invoke(*arguments):
+    import typer
+
+    app = typer.Typer()
+    command.add_to(app)
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=True)
+
+
+def test_all_tasks_all_models(data, networks, tmp_path, monkeypatch):
+    monkeypatch.setattr(orchestrate, "RANDOM_SEEDS", 2)
+    reported = []  # the page is drawn in the tests of tables; here it is most of the time
+    monkeypatch.setattr(report, "write_report", lambda document, out, **more: reported.append((document, out, more)))
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    (tmp_path / "runs" / "first" / "model.safetensors").touch()
+    options = ("--data", data, "--preprocess", "concat-norm,merge-raw", "--engine", "torch", "--out", "res")
+    done = invoke(*options)
+    assert done.exit_code == 0, done.output
+    assert networks == ["random:0", "random:1", "imagenet", "runs/first"]
+    document = results.read("res")
+    found = {(e["task"], e["split"], e["score"], e["model"], e["preprocess"]) for e in document["results"]}
+    for task, split, score in (("bbbc021", "", "nsc"), ("coos7", "test4", "knn"), ("cyclops", "", "knn")):
+        for model in ("random:0", "random:1", "imagenet", "first", "fusion of imagenet and first"):
+            assert {(task, split, score, model, m) for m in ("concat-norm", "merge-raw")} <= found
+        assert (task, split, score, "mean-intensity", "concat-norm") in found
+        assert (task, split, "probe", "imagenet", "concat-norm") in found
+        assert (task, split, "probe", "imagenet", "merge-raw") not in found
+    widths = {e["model"]: e["settings"]["features"] + e["settings"]["dropped"] for e in document["results"]
+              if (e["task"], e["score"], e["preprocess"]) == ("cyclops", "knn", "concat-norm")}  # fmt: skip
+    assert widths["fusion of imagenet and first"] == widths["imagenet"] + widths["first"] == 2 * 2 * 12
+    ways = {e["task"]: e["settings"]["standardise"] for e in document["results"] if not e["beside"]}
+    assert ways == {"bbbc021": "all", "coos7": "train", "cyclops": "all"}
+    assert {tuple(p["models"]) for p in document["paired"]} >= {("first", "imagenet"), ("imagenet", "random:0")}
+    assert [(one, str(out)) for one, out, _ in reported] == [(document, "res")]
+    assert {step["step"] for step in reported[0][2]["steps"]} >= {"coos7: features", "cyclops: features"}
+    # the same again computes nothing new and changes no byte
+    before = {p: p.read_bytes() for p in (tmp_path / "res").rglob("*") if p.is_file() and p.name != "timing.json"}
+    assert invoke(*options, "--tasks", "cyclops").exit_code == 0
+    for path, content in before.items():
+        assert path.read_bytes() == content, path
+    # other settings stand beside them, the old ones stay
+    assert invoke(*options, "--ties", "published", "--tasks", "cyclops").exit_code == 0
+    after = results.read("res")["results"]
+    assert {e["key"] for e in document["results"]} < {e["key"] for e in after}
+
+
+def test_what_is_missing_is_said_and_the_rest_runs(data, networks, tmp_path):
+    (tmp_path / "evaldata").mkdir()
+    (tmp_path / "evaldata" / "cyclops").symlink_to(data / "cyclops")
+    done = invoke("--models", "imagenet,RUN,fusion", "--preprocess", "merge-norm", "--engine", "torch")
+    assert done.exit_code == 0, done.output
+    said = done.output
+    assert "bbbc021: no data" in said
+    assert "BBBC021_v1_moa.csv" in said
+    assert "Zenodo" in said
+    assert "No training run" in said
+    assert "fusion left out" in said
+    assert {e["task"] for e in results.read("results")["results"]} == {"cyclops"}
+
+
+def test_no_data_is_an_error(tmp_path):
+    done = invoke("--data", tmp_path / "nothing")
+    assert isinstance(done.exception, UsageError)
+    assert "no data for any task" in str(done.exception)
+
+
+def test_the_place_of_the_data(monkeypatch, tmp_path):
+    assert str(orchestrate.data_root(None)) == "evaldata"
+    monkeypatch.setenv("CYTOIMAGENET_EVALDATA", str(tmp_path))
+    assert orchestrate.data_root(None) == tmp_path
+    assert str(orchestrate.data_root("given")) == "given"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--tasks", "bbbc022"], "--tasks 'bbbc022'"),
+        (["--tasks", ""], "nothing named"),
+        (["--preprocess", "norm"], "--preprocess 'norm'"),
+        (["--input-size", "big"], "--input-size 'big'"),
+        (["--standardise", "z"], "--standardise z does not exist"),
+        (["--cyclops-labels", "mine"], "--cyclops-labels mine"),
+        (["--features", "t.csv"], "belongs to one task"),
+        (["--metadata", "x"], "go with --features"),
+        (["--features", "t.csv", "--tasks", "cyclops"], "no such table"),
+    ],
+)
+def test_wrong_usage_is_named_before_anything_is_read(data, networks, arguments, said):
+    done = invoke("--data", data, *arguments)
+    assert isinstance(done.exception, UsageError), done.output
+    assert done.exception.exit_code == 2
+    assert said in str(done.exception)
+    assert networks == []
+
+
+def test_unlabelled_cells_are_refused(networks, tmp_path):
+    simulate.simulate_cyclops(tmp_path / "made", cells=4, layout="tree")
+    for number, folder in enumerate(sorted((tmp_path / "made").iterdir())):
+        folder.rename(tmp_path / "made" / f"YFG{number}")
+    (tmp_path / "evaldata").mkdir()
+    (tmp_path / "made").rename(tmp_path / "evaldata" / "cyclops")
+    done = invoke("--tasks", "cyclops")
+    assert isinstance(done.exception, UsageError)
+    assert "have no labels" in str(done.exception)
+
+
+def test_damage_is_named_before_anything_is_computed(data, networks, tmp_path):
+    (tmp_path / "evaldata").mkdir()
+    (tmp_path / "evaldata" / "cyclops").symlink_to(data / "cyclops")
+    (tmp_path / "evaldata" / "coos7").mkdir()
+    done = invoke()
+    assert "train, test1, test2, test3, test4 not there" in str(done.exception)
+    assert networks == []
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.fixture
+def table(tmp_path, rng):
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("xyz"))
+    frame["label"] = [f"k{i % 3}" for i in range(60)]
+    frame["id"] = [f"cell {i}" for i in range(60)]
+    frame.loc[frame["label"] == "k1", "x"] += 3
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    return frame
+
+
+def test_a_table_of_ones_own(table, tmp_path):
+    done = invoke("--tasks", "cyclops", "--features", "mine.csv", "--name", "$HOME <b>mine</b>", "--json")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "results" / "report.html").is_file()
+    document = json.loads(done.stdout)
+    assert document == results.read("results")
+    (knn,) = [e for e in document["results"] if e["score"] == "knn"]
+    assert (knn["model"], knn["n"], knn["settings"]["standardise"]) == ("$HOME <b>mine</b>", 60, "none")
+    assert "<b>mine" not in (tmp_path / "results" / "report.html").read_text()
+
+
+def test_two_tables_are_compared(table, tmp_path):
+    table.assign(x=0.0).to_parquet(tmp_path / "worse.parquet")
+    for name in ("mine.csv", "worse.parquet"):
+        done = invoke("--tasks", "cyclops", "--features", name, "--no-probe")
+        assert done.exit_code == 0, done.output
+    (pair,) = [p for p in results.read("results")["paired"] if p["score"] == "knn"]
+    assert pair["models"] == ["mine", "worse"]
+    assert pair["difference"] > 0
+    assert pair["mcnemar"]["only_first"] - pair["mcnemar"]["only_second"] == round(pair["difference"] * 60)
+    assert "mine against worse" in done.output
+
+
+def test_a_rerun_replaces_and_never_appends(table, tmp_path):
+    result = evaluate("cyclops", table, probe=False)
+    first = results.merge(tmp_path / "out", result)
+    content = (tmp_path / "out" / "results.json").read_bytes()
+    assert results.merge(tmp_path / "out", result) == first
+    assert (tmp_path / "out" / "results.json").read_bytes() == content
+    other = evaluate("cyclops", table, probe=False, model="other")
+    both = results.merge(tmp_path / "out", other)
+    assert len(both["results"]) == 2 * len(first["results"])
+
+
+def test_a_kill_at_any_write_leaves_a_readable_folder(table, tmp_path, monkeypatch):
+    result = evaluate("cyclops", table)
+    results.merge(tmp_path / "whole", result)
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").rglob("*") if p.is_file()}
+    replace, calls = os.replace, []
+
+    def die_at(number):
+        def dying(*paths):
+            calls.append(paths)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+            replace(*paths)
+
+        return dying
+
+    for number in range(1, len(whole) + 1):
+        out = tmp_path / f"killed {number}"
+        calls.clear()
+        monkeypatch.setattr(storage.os, "replace", die_at(number))
+        with pytest.raises(KeyboardInterrupt):
+            results.merge(out, result)
+        monkeypatch.setattr(storage.os, "replace", replace)
+        results.check(results.read(out))
+        results.merge(out, result)
+        assert {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
+
+
+def spoiled(**changed):
+    entry = dict.fromkeys(results.ENTRY, "")
+    entry |= {"value": 0.5, "correct": 1, "n": 2, "interval": {}, "bootstrap": None, "settings": {}, "beside": False}
+    entry |= {"rows": 2, "left_out": 0, **changed}
+    return {"format": results.FORMAT, "schema_version": 1, "versions": {}, "results": [entry], "paired": []}
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ([], "Not a document"),
+        ({"format": "other"}, "Not a document"),
+        ({**spoiled(), "schema_version": 2}, "Schema version 2"),
+        ({**spoiled(), "paired": None}, "must be lists"),
+        (spoiled(n="2"), "'n' is absent or of another type"),
+        (spoiled(value=1.5), "1.5 is no share"),
+        ({**spoiled(), "results": spoiled()["results"] * 2}, "same key"),
+    ],
+)
+def test_a_spoiled_document_is_refused(document, said, tmp_path):
+    results.check(spoiled())
+    with pytest.raises(SchemaError, match=said):
+        results.check(document)
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(SchemaError, match="Not JSON"):
+        results.merge(tmp_path, Result([], {}))
+
+
+def test_the_script_runs_from_a_hostile_folder(checkout, table, tmp_path):
+    hostile = tmp_path / "hostile"
+    for name in ("eval", "loaders", "builder", "training", "datasets", "cytoimagenet"):
+        (hostile / name).mkdir(parents=True)
+        (hostile / name / "__init__.py").write_text("raise SystemExit('the wrong module')")
+    out = tmp_path / "out"
+    asked = [sys.executable, str(checkout / "eval" / "run_all.py"), "--tasks", "cyclops", "--no-probe"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    options = {"cwd": hostile, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run([*asked, "--features", str(tmp_path / "mine.csv"), "--out", str(out)], **options)
+    assert done.returncode == 0, done.stderr
+    assert results.read(out)["results"]
+    assert "of 60)" in done.stdout
+    failed = subprocess.run([*asked, "--features", "absent.csv"], **options)
+    assert failed.returncode == 2
+    assert "Traceback" not in failed.stderr
+    assert "no such table" in failed.stderr
+
+
+def test_the_numbers_of_a_network_are_those_of_its_table(data, networks, tmp_path):
+    """The table that was extracted, saved and scored as anybody's, gives the same score."""
+    from cytoimagenet.eval import features, tasks
+
+    samples = tasks.read("cyclops", data / "cyclops")
+    made = features.extract(
+        samples, backbones.load("imagenet"), methods=["concat-norm"], cache=tmp_path, engine="torch"
+    )
+    made["imagenet", "concat-norm"].save(tmp_path / "table.parquet")
+    done = invoke("--data", data, "--tasks", "cyclops", "--models", "imagenet", "--preprocess", "concat-norm",
+                  "--engine", "torch", "--no-probe")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    again = evaluate("cyclops", tmp_path / "table.parquet", samples, standardise="all", probe=False)
+    (knn,) = [e for e in results.read("results")["results"] if (e["score"], e["model"]) == ("knn", "imagenet")]
+    assert knn["confusion"] == again.scores["knn"].confusion
+    assert np.isclose(knn["value"], again.scores["knn"])
