@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
@@ -84,9 +85,20 @@ def build_cache(
     path = cache_path(manifest.digest, size, folder)
     if path.exists():
         return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # one process decodes, the others of a training on several GPUs wait for it
+    lock = path.with_name(f"{TEMPORARY}{path.name}.lock")
+    with FileLock(lock):
+        if not path.exists():
+            _decode(data_dir, manifest, path, size, workers)
+    lock.unlink(missing_ok=True)
+    return path
+
+
+def _decode(data_dir: str | PathLike[str], manifest: Manifest, path: Path, size: int, workers: int | None) -> None:
+    """Write the cache beside its name, noting how far it is, and put it in its place once it is whole."""
     parts = [read_index(data_dir, split) for split in schema.SPLITS if manifest.rows(split)]
     shape = (parts[0].total, size, size)
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{TEMPORARY}{path.name}")
     note = unfinished.with_suffix(".json")
     done = _started(unfinished, note, shape)
@@ -106,7 +118,6 @@ def build_cache(
         os.fsync(file.fileno())
     os.replace(unfinished, path)
     note.unlink(missing_ok=True)
-    return path
 
 
 def _started(file: Path, note: Path, shape: tuple[int, int, int]) -> dict[str, int]:

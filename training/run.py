@@ -51,6 +51,11 @@ def stored_settings(folder: Path) -> Settings | None:
     return settings(values.pop("recipe"), **values)
 
 
+def known(folder: Path) -> dict[str, Any] | None:
+    """Return what a folder's run knows of itself, if there is one."""
+    return json.loads((folder / RUN).read_text()) if (folder / RUN).exists() else None
+
+
 def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, Any]:
     """Take a folder for a run, or find the run that is in it.
 
@@ -81,8 +86,8 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
         write_atomic(folder / SETTINGS, to_yaml(chosen).encode())
         return {**facts, "finished": False}
     other = [name for name in changed(before, chosen) if name not in _FREE]
-    known = json.loads((folder / RUN).read_text())
-    if known["digest"] != facts["digest"]:
+    noted = known(folder) or {**facts, "finished": False}
+    if noted["digest"] != facts["digest"]:
         other.append("the dataset")
     if other:
         raise SettingsChangedError(
@@ -90,7 +95,7 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
             where=folder,
             next="Name another folder with --out, or go on with that run by --resume and no settings",
         )
-    return known
+    return noted
 
 
 def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, world: int) -> dict[str, Any]:

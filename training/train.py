@@ -100,17 +100,28 @@ def train(
     rank, world = place()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run.facts_of(data_dir, index.digest, images, len(index.class_names), world)
-    if rank == 0:
-        facts = run.claim(folder, chosen, facts)
-        if facts["finished"]:
-            return Run(folder, facts["metrics"])
+    # every process must see that there is nothing to do, or the others would wait for rank 0 for ever
+    facts = run.claim(folder, chosen, facts) if rank == 0 else run.known(folder) or {**facts, "finished": False}
+    if facts["finished"]:
+        return Run(folder, facts["metrics"])
     trainer = _trainer(folder, chosen, index, validation, rank, world, callbacks)
-    checkpoint = newest_checkpoint(folder)
+    checkpoint = _from_rank_0(newest_checkpoint(folder) if rank == 0 else None)
     torch.manual_seed(chosen.seed * 65_537 + rank)  # each process draws its own rotations
     if checkpoint is not None:
         trainer.restore(checkpoint)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    return _finish(trainer, folder, facts, index, validation)
+    done = _finish(trainer, folder, facts, index, validation)
+    _from_rank_0(None)  # no process leaves before the run folder is complete
+    return done
+
+
+def _from_rank_0(value: Any) -> Any:
+    """Return rank 0's value on every process."""
+    if not torch.distributed.is_initialized():
+        return value
+    held = [value]
+    torch.distributed.broadcast_object_list(held, src=0)
+    return held[0]
 
 
 def _resumed(out: Any, data_dir: str, chosen: Settings, changes: dict[str, Any]) -> Settings:
@@ -235,6 +246,7 @@ def arguments(folder: Path, chosen: Settings, *, steps: int, world: int = 1) -> 
         torch_compile=chosen.compile != "none",
         torch_compile_backend=chosen.compile if chosen.compile != "none" else None,
         ddp_backend="gloo" if world > 1 and not gpu else None,
+        ddp_find_unused_parameters=False,
         logging_steps=10,
         save_strategy="no",  # the callback of the trainer says when
         save_total_limit=CHECKPOINTS,
@@ -318,9 +330,10 @@ def _line(row: dict[str, Any], epochs: int) -> str:
 def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: Index, validation: Index | None) -> Run:
     """Evaluate class by class and write what a run leaves."""
     # without validation images the table tells of the training images, in order and as they are
-    plain = trainer.eval_dataset or batches_of(
-        index, trainer.settings, training=False, rank=trainer.args.process_index, world=trainer.args.world_size
-    )
+    plain = trainer.eval_dataset
+    if plain is None:
+        place_in = {"rank": trainer.args.process_index, "world": trainer.args.world_size}
+        plain = batches_of(index, trainer.settings, training=False, **place_in)
     counted = trainer.confusion(plain)
     table = run.history(trainer.state.log_history)
     metrics = {name: float(value) for name, value in table.iloc[-1].dropna().items()}

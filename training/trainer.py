@@ -190,7 +190,7 @@ class EpochTrainer(Trainer):
 
     def restore(self, checkpoint: Path) -> None:
         """Take up what our checkpoints hold beyond the Trainer's, and skip what its epoch has seen."""
-        held = load_file(checkpoint / EXTRA, device=str(self.args.device))
+        held = load_file(checkpoint / EXTRA)
         if self.args.process_index == 0:  # the counts of all processes went into the file
             self.counts.copy_(held["counts"])
         if self.average is not None:
