@@ -45,15 +45,14 @@ def genes_of_ht29(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         "BBBC017_v1_metadata.xls",
         {"plate": "384-Plate#", "well": "384-well", "gene": "gene name", "phenotype": "class"},
     )
-    if table is None:
-        return rows
     rows = rows.assign(plate=rows["plate"].str.lstrip("0"), well=well(rows["well"]))
-    table = table.assign(
-        plate=table["plate"].str.lstrip("0"),
-        well=well(table["well"]),
-        gene=data(table["gene"]),
-        phenotype=data(table["phenotype"]).str.replace(";", "|", regex=False),
-    )
+    if table is not None:
+        table = table.assign(
+            plate=table["plate"].str.lstrip("0"),
+            well=well(table["well"]),
+            gene=data(table["gene"]),
+            phenotype=data(table["phenotype"]).str.replace(";", "|", regex=False),
+        )
     return join(rows, table, ["plate", "well"], folder)
 
 
@@ -79,9 +78,8 @@ def compounds_of_u2os(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
             {"plate": "Plate", "well": "Well", "compound": "Compound Name"},
             separator="\t",
         )
-    if table is None:
-        return rows
-    table = table.assign(well=well(table["well"]), compound=data(table["compound"]))
+    if table is not None:
+        table = table.assign(well=well(table["well"]), compound=data(table["compound"]))
     return join(rows.assign(well=well(rows["well"])), table, ["plate", "well"], folder)
 
 

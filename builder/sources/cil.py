@@ -12,12 +12,10 @@ from .record import CIL, Source
 def kinases(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     """Name the group of the kinase that is imaged; the table lists archives, one image in each."""
     table = folder.table("*kinome_mapping.csv", {"image": "file_name", "group": "kinase"})
-    if table is None:
-        return rows
-    table = table.assign(
-        image=table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True), cell_visible=data(table["group"]) + " kinase"
-    )
-    return join(rows, table[["image", "cell_visible"]], ["image"], folder)
+    if table is not None:
+        image = table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True)
+        table = pd.DataFrame({"image": image, "cell_visible": data(table["group"]) + " kinase"})
+    return join(rows, table, ["image"], folder)
 
 
 RECORDS: tuple[Source, ...] = (

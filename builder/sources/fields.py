@@ -123,7 +123,7 @@ def _only(keep: pa.BooleanArray, reason: str, folder: Folder, *arrays: pa.Array)
 
 
 def join(
-    rows: pd.DataFrame, labels: pd.DataFrame, on: Sequence[str], folder: Folder, *, where: str = "label table"
+    rows: pd.DataFrame, labels: pd.DataFrame | None, on: Sequence[str], folder: Folder, *, where: str = "label table"
 ) -> pd.DataFrame:
     """Add the columns of a label table to the rows, matching `on`; count what finds no partner.
 
@@ -131,6 +131,7 @@ def join(
     ----------
     rows, labels : DataFrame of str
         Both have the columns `on`. A key that `labels` holds several times gives its distinct values joined by `|`.
+        Without `labels` (the table is not there) all rows count as unlabelled.
     on : sequence of str
         Key columns, compared as whole strings.
     folder : Folder
@@ -143,6 +144,9 @@ def join(
     DataFrame
         `rows` with the further columns of `labels`; empty where a row has no label.
     """
+    if labels is None:
+        folder.counts.unlabelled += len(rows)
+        return rows
     absent = [name for name in on if name not in labels.columns or name not in rows.columns]
     if absent:
         raise MetadataError(f"No column {', '.join(absent)} to match images and labels by", where=where)

@@ -58,7 +58,9 @@ def _protein(identifier: str, codes: str, names: tuple[str, ...]) -> Labels:
         table = folder.table(
             "*train.csv", {"image": identifier, "codes": codes}, must={"codes": rf"(({code})([ |]+({code}))*)?"}
         )
-        if table is not None:
+        if table is None:
+            folder.counts.unlabelled += int(green.sum())
+        else:
             found = {text: places(text.replace("|", " "), names) for text in table["codes"].unique()}
             table = table.assign(found=table["codes"].map(found).astype("str"))[["image", "found"]]
             visible = visible.where(~green, join(rows[green], table, ["image"], folder)["found"])

@@ -68,16 +68,15 @@ def _cells(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(rows: pd.DataFrame, table: pd.DataFrame | None, on: list[str], folder: Folder) -> pd.DataFrame:
-    if table is None:
-        folder.counts.unlabelled += len(rows)
-        return rows
-    labels = [name for name in table if name not in on]
-    table = table.assign(well=table["well"].str.upper(), **{name: data(table[name]) for name in labels})
+    if table is not None:
+        labels = [name for name in table if name not in on]
+        table = table.assign(well=table["well"].str.upper(), **{name: data(table[name]) for name in labels})
     return join(rows.assign(well=rows["well"].str.upper()), table, on, folder, where=str(folder.root))
 
 
 def _recursion(name: str, folder: str, **facts: Any) -> Source:
     """Fill in what all four share."""
+    facts = {"stains": SIX_STAINS, "organism": "human", **facts}
     return Source(
         dir_name=f"rec_{name.lower()}",
         database=RECURSION,
@@ -89,7 +88,7 @@ def _recursion(name: str, folder: str, **facts: Any) -> Source:
         formats=("png",),
         microscopy="fluorescence",
         pattern=PATTERN,
-        **{"stains": SIX_STAINS, "organism": "human", **facts},
+        **facts,
     )
 
 

@@ -76,6 +76,20 @@ def _said(field, column):
     return standard(field[column].replace("|", "/") if column == "compound" else field[column], column)
 
 
+@pytest.mark.parametrize(
+    "name", ["bbbc017", "bbbc022", "bbbc041", "cil_kinome", "kag_hpa", "kag_leukemia", "rec_rxrx1"]
+)
+def test_without_its_table_a_source_gives_rows_without_labels(tmp_path, name):
+    simulate_source(name, tmp_path, seed=0, fields=6, pixels=False)
+    for path in (tmp_path / name).rglob("*.*"):
+        if path.is_file() and path.name != "files.txt":
+            path.unlink()
+    [counts] = build_catalog(tmp_path).counts
+    # of four stains one is labelled by the table, of leukemia's cells one in three has it in its name
+    assert counts.unlabelled == {"kag_leukemia": 4}.get(name, 6)
+    assert counts.rows == (24 if name == "kag_hpa" else 6)
+
+
 def test_labels_of_the_green_channel_alone(simulated, made):
     for name in ("kag_hpa", "kag_hpa_single"):
         truth = simulated[1][name].fields.set_index("image")["protein"]
