@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import IO, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import schema
 from .card import parquet_features
 from .errors import CheckFailedError
-from .manifest import Manifest
-from .shardformat import COLUMNS, ROW_GROUP
+from .manifest import METADATA, Manifest
+from .ranges import reader_of
+from .shardformat import COLUMNS, ROW_GROUP, is_grey_png
 from .shardplan import SAMPLE, SAMPLE_PER_CLASS
+from .storage import is_local, join, read_bytes
 
+FEW = 0.2  # of all images; above, a disk or a network reads through faster than it jumps
+READ_AHEAD = 64  # images fetched in one go
 REST = [name for name in COLUMNS if name != "label"]
 
 
@@ -33,6 +41,49 @@ def split_sizes(manifest: Manifest, config: str, wanted: Collection[int] | None)
     else:
         sizes = {split: sum(entry[split] for entry in chosen) for split in schema.SPLITS}
     return {split: size for split, size in sizes.items() if size}
+
+
+def are_few(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
+    """Say whether the wanted images are better read one by one, by their place, than by reading all shards through."""
+    return sum(sizes.values()) <= FEW * sum(manifest.rows(split) for split in schema.SPLITS)
+
+
+def read_chosen(manifest: Manifest, shard: str, wanted: Collection[int]) -> Iterator[dict[str, Any]]:
+    """Yield the examples of the wanted classes in a shard, in its order, reading no other image.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the dataset folder, local or remote.
+    shard : str
+        Below the folder.
+    wanted : collection of int
+        Class numbers.
+
+    Raises
+    ------
+    CheckFailedError
+        If there is no image at the place that the metadata names.
+    """
+    index = {label: number for number, label in enumerate(manifest.class_names) if number in wanted}
+    rows = _rows_of(manifest.root, manifest.digest, tuple(index))
+    fetch = reader_of(manifest.root)
+    for batch in rows.filter(pc.equal(rows["shard"], shard)).to_batches(READ_AHEAD):
+        some = batch.to_pylist()
+        images = fetch(*([row[name] for row in some] for name in ("shard", "offset", "size")))
+        for row, png in zip(some, images, strict=True):
+            if not is_grey_png(png, row["width"], row["height"]):
+                raise _damaged(f"{row['key']} is not where metadata.parquet says", shard)
+            image = {"bytes": png, "path": f"{row['key']}.png"}
+            yield {"image": image, "label": index[row["label"]], **{name: row[name] for name in REST}}
+
+
+@lru_cache(maxsize=2)
+def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
+    """Read the rows of some classes; once for all shards. The digest tells a folder from one rebuilt in its place."""
+    where = join(root, METADATA)
+    source = where if is_local(root) else io.BytesIO(read_bytes(where))
+    return pq.read_table(source, schema=schema.METADATA, filters=pc.field("label").isin(labels))
 
 
 def read_shard(

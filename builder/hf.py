@@ -17,7 +17,7 @@ from datasets.builder import Key
 
 from . import schema
 from .errors import UsageError
-from .examples import SAMPLE, features, read_shard, split_sizes
+from .examples import SAMPLE, are_few, features, read_chosen, read_shard, split_sizes
 from .locate import FOLDER, cache_key, find
 from .manifest import Manifest
 
@@ -104,6 +104,19 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
             shards = {split: self.manifest.shards(name) for split, name in source.items()}
             files = {split: [f"{self.manifest.root}/{shard[0]}" for shard in of] for split, of in shards.items()}
             rows = {split: [shard[1] for shard in of] for split, of in shards.items()}
+            if wanted is not None and self.config.name != SAMPLE and are_few(self.manifest, sizes):
+                # a fetch of whole shards would cost hundreds of times what is wanted
+                return [
+                    datasets.SplitGenerator(
+                        name=split,
+                        gen_kwargs={
+                            "shards": [shard[0] for shard in of],
+                            "archives": [None for _ in of],
+                            "rows": rows[split],
+                        },
+                    )
+                    for split, of in shards.items()
+                ]
         local = dl_manager.download(files)
         return [
             datasets.SplitGenerator(
@@ -125,7 +138,11 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
     ) -> Iterator[tuple[Key, dict[str, Any]]]:
         form, wanted = self.manifest.shard_format, self._wanted()
         for number, (shard, archive, count) in enumerate(zip(shards, archives, rows, strict=True)):
-            for place, example in enumerate(read_shard(shard, archive, form, wanted, count)):
+            if archive is None and wanted is not None:
+                examples = read_chosen(self.manifest, shard, wanted)
+            else:
+                examples = read_shard(shard, archive, form, wanted, count)
+            for place, example in enumerate(examples):
                 yield Key(number, place), example
 
     def _wanted(self) -> frozenset[int] | None:

@@ -13,7 +13,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from cytoimagenet.builder import locate, schema
+from cytoimagenet.builder import examples, locate, schema
 from cytoimagenet.builder.errors import CheckFailedError, UsageError
 from cytoimagenet.builder.manifest import Manifest
 from cytoimagenet.builder.shards import write_dataset
@@ -198,6 +198,34 @@ def test_the_sample_and_chosen_labels(small_dataset, truth, monkeypatch):
         cytoimagenet.load_dataset(labels=["hella"])
     with pytest.raises(UsageError, match="There are default, sample, organism"):
         cytoimagenet.load_dataset("organisms")
+
+
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_few_classes_are_read_without_the_rest(form, small_dataset, twin, truth, tmp_path, monkeypatch):
+    """Overwrite every image of the other classes: who asks for one class in five must not notice."""
+    folder = tmp_path / "cytoimagenet"
+    shutil.copytree(small_dataset if form == "webdataset" else twin, folder)
+    wanted = {key: entry for key, entry in truth.items() if entry[1] == 3}
+    metadata = Manifest.load(folder).metadata()
+    for shard, rows in metadata.groupby("shard"):
+        data = (folder / shard).read_bytes()
+        kept = bytearray(len(data))
+        for row in rows[rows["label"] == "human"].itertuples():
+            kept[row.offset : row.offset + row.size] = data[row.offset : row.offset + row.size]
+        (folder / shard).write_bytes(kept)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    for streaming in (True, False):
+        loaded = cytoimagenet.load_dataset("organism", data_dir=folder, streaming=streaming)
+        assert {**told_by(loaded["train"]), **told_by(loaded["validation"])} == wanted
+    with pytest.raises(CheckFailedError, match="not where metadata"):
+        cytoimagenet.load_dataset(labels=["actin"], data_dir=folder)
+    monkeypatch.setattr(examples, "FEW", 0)
+    with pytest.raises(CheckFailedError, match="damaged"):
+        list(cytoimagenet.load_dataset("organism", data_dir=folder, streaming=True)["train"])
+    through = cytoimagenet.load_dataset("organism", data_dir=small_dataset, streaming=True, split="train")
+    monkeypatch.undo()
+    by_place = cytoimagenet.load_dataset("organism", data_dir=small_dataset, streaming=True, split="train")
+    assert [row["key"] for row in through] == [row["key"] for row in by_place]
 
 
 def test_slices_splits_and_processes(small_dataset, truth, monkeypatch):
