@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -84,20 +85,19 @@ def annotated(study: Study) -> Labels:
         if lines is None:
             folder.counts.unlabelled += len(rows)
             return rows
-        plates = PlateFolders(lines["plate"], _pairs(folder), [lines[name] for name in lines if name[:2] == "@f"])
+        aliases = [f"@f{i}" for i in range(len(study.folders))]
+        plates = PlateFolders(lines["plate"], _pairs(folder), [lines[name] for name in aliases])
         where = rows["folder"] if "folder" in rows else _each(rows["file"], lambda path: path.rpartition("/")[0])
         if {"plate", "run"} <= set(rows):  # some files name their plate themselves
             where = where + np.where(rows["plate"] == "", "", "/" + rows["plate"] + "/" + rows["run"])
         rows = rows.assign(_plate=_each(where, plates.find), _image=_image_keys(rows, study))
-        lines = lines.rename(columns={"plate": "_plate", "image": "_image"})
-        rows = join(
-            rows, lines.drop(columns=[name for name in lines if name[:2] == "@f"]), ["_plate", "_image"], folder
-        )
+        lines = lines.drop(columns=aliases).rename(columns={"plate": "_plate", "image": "_image"})
+        rows = join(rows, lines, ["_plate", "_image"], folder)
         for number, (stain, (_, pattern)) in enumerate(study.markers.items()):
-            rows = _named(rows, stain, f"@m{number}", pattern)
+            rows = _named(rows, stain, rows[f"@m{number}"], pattern)
         if study.refuse is not None:
             rows = leave_out(rows, rows["@refuse"].str.contains(study.refuse[1]), study.refuse[2], folder)
-        return rows.drop(columns=[name for name in rows if name[:1] in "@_"])
+        return rows.drop(columns=[name for name in rows if str(name)[0] in "@_"])
 
     return labels
 
@@ -290,22 +290,17 @@ def well_name(text: str) -> str:
     return f"{letters}{column + 1:02}"
 
 
-def _named(rows: pd.DataFrame, stain: str, column: str, pattern: str) -> pd.DataFrame:
+def _named(rows: pd.DataFrame, stain: str, cells: pd.Series, pattern: str) -> pd.DataFrame:
     """Replace a stain of the record by the name that the row's line gives it."""
-    found = _each(rows[column], lambda cell: ((m := re.search(pattern, cell)) and data_name(m[1])) or stain)
-    stains = rows["stains"].copy()
-    visible = rows["cell_visible"].copy() if "cell_visible" in rows else None
-    for name in found.unique():
-        if name != stain:
-            here = found == name
-            stains = stains.where(~here, _each(stains, lambda text, name=name: _swap(text, stain, name)))
-            if visible is not None:
-                visible = visible.where(~here, _each(visible, lambda text, name=name: _swap(text, stain, name)))
-    rows = rows.assign(stains=stains)
-    return rows if visible is None else rows.assign(cell_visible=visible)
+    names = _each(cells, lambda cell: _stain_name(found[1]) if (found := re.search(pattern, cell)) else "")
+    stains = rows["stains"]
+    for name in names.unique():
+        if name:
+            stains = stains.where(names != name, _each(rows["stains"], partial(_swap, old=stain, new=name)))
+    return rows.assign(stains=stains)
 
 
-def data_name(name: str) -> str:
+def _stain_name(name: str) -> str:
     """Make a name safe as one stain of a list: neither a bar nor a slash may split it."""
     return name.strip().replace("|", " ").replace("/", " ").lower()
 
@@ -317,8 +312,10 @@ def _swap(stains: str, old: str, new: str) -> str:
 def _paged(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
     if not study.pages:
         return rows
-    pages = [rows["channels"] + f"#page={page}" for page in study.pages]
-    whole = pages[0].str.cat(pages[1:], sep="|") if len(pages) > 1 else pages[0]
+    places = [rows["channels"] + f"#page={page}" for page in study.pages]
+    whole = places[0]
+    for place in places[1:]:
+        whole = whole + "|" + place
     return rows.assign(channels=whole, stains="|".join(study.pages.values()))
 
 
