@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import chunk, engine, evaluation, schema, split, storage, tables
@@ -152,16 +153,15 @@ def curate(
 
 def make_plan(selection: str | PathLike[str] | pd.DataFrame) -> Plan:
     """Read a selection and say what is to be made of it."""
-    if not isinstance(selection, pd.DataFrame):
-        selection = schema.read(selection, schema.SELECTION)
-    if not len(selection):
+    table = _read(selection)
+    if not len(table):
         raise UsageError(
             "No image was selected", next="Lower --min-images, or look at what `cytoimagenet label` reports."
         )
-    table = schema.check(selection, schema.SELECTION, "selection").sort_by(
-        [("label", "ascending"), ("idx", "ascending")]
-    )
-    table = table.combine_chunks()
+    sort = [("label", "ascending"), ("idx", "ascending")]
+    sorted_rows = pc.sort_indices(table.select(["label", "idx"]), sort_keys=sort).to_numpy()
+    if (sorted_rows != np.arange(len(table))).any():
+        table = table.take(pa.array(sorted_rows))
     twice = pc.value_counts(table["idx"]).flatten()
     if pc.max(twice[1]).as_py() > 1:
         named = twice[0].filter(pc.greater(twice[1], 1))[0].as_py()
@@ -171,6 +171,19 @@ def make_plan(selection: str | PathLike[str] | pd.DataFrame) -> Plan:
     keys = pa.table([table["dir_name"], table["channels"], table["idx"]], names=["a", "b", "c"])
     order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in "abc"]).to_numpy().astype(np.int64)
     return Plan(table, order, crops)
+
+
+def _read(selection: str | PathLike[str] | pd.DataFrame) -> pa.Table:
+    """Return the selection as one table; of a file, words that come again and again are kept once."""
+    if isinstance(selection, pd.DataFrame):
+        return schema.check(selection, schema.SELECTION, "selection").combine_chunks()
+    schema.read(selection, schema.SELECTION, ["label"])  # says what is wrong with the file
+    fs, inner = storage.filesystem(selection)
+    once = ("label", "idx", "dir_name", "path", "filename", "channels")
+    again = [name for name in schema.SELECTION.names if name not in once]
+    with fs.open(inner, "rb") as file:
+        table = pq.ParquetFile(file, read_dictionary=again).read(schema.SELECTION.names)
+    return table.unify_dictionaries().combine_chunks()
 
 
 def record(settings: Settings, known: evaluation.EvaluationImages, made_with: Mapping[str, Any] | None) -> dict:
