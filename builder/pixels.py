@@ -15,6 +15,7 @@ from .percentiles import tail_percentiles
 LOW, HIGH = 0.1, 99.9  # percentiles; preprint, 2.2: the procedure of DeepLoc (Kraus et al. 2017)
 WHITE = 255
 _LEVELS = 2**16  # the widest range of integers that is counted instead of sorted
+_WIDEST = float(np.finfo(np.float32).max)
 _EXACT = 2**24  # OpenCV counts in float32, which is exact up to here
 
 
@@ -43,7 +44,7 @@ def normalise(channel: NDArray[Any], low: float = LOW, high: float = HIGH) -> ND
     -----
     The procedure of DeepLoc (Kraus et al. 2017), which brightens dim fields. Integers that span up to 16 bits take
     one histogram and one look-up table instead of a sort; the result equals clipping, subtracting and dividing by
-    `numpy.percentile` in double precision exactly.
+    `numpy.percentile` in double precision exactly. Floats are stretched in single precision.
 
     Examples
     --------
@@ -135,13 +136,15 @@ def merge_channels(channels: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
 
 
 def _stretch(values: NDArray[Any], bottom: float, top: float) -> NDArray[np.float32]:
-    """Clip to [bottom, top], subtract, divide; in double precision, rounded to single once."""
+    """Clip to [bottom, top], subtract, divide: floats in single precision, all others in double, rounded once."""
     if not top > bottom:
         raise ConstantImageError("The 0.1th and 99.9th percentile are equal: nothing to stretch")
-    work = np.clip(values, bottom, top, dtype=np.float64)
-    work -= bottom
-    work /= top - bottom
-    return work.astype(np.float32)
+    narrow = values.dtype in (np.float16, np.float32) and top - bottom < _WIDEST
+    kind = np.float32 if narrow else np.float64
+    work = np.clip(values, kind(bottom), kind(top), dtype=kind)
+    work -= kind(bottom)
+    work /= kind(top) - kind(bottom)
+    return work.astype(np.float32, copy=False)
 
 
 def _counted(channel: NDArray[Any]) -> tuple[NDArray[Any], int, NDArray[np.int64]] | None:

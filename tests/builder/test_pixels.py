@@ -13,10 +13,11 @@ SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)
 
 
 def by_definition(channel, low=0.1, high=99.9):
-    """Clip at numpy's percentiles, subtract, divide: in double precision, rounded to single once."""
+    """Clip at numpy's percentiles, subtract, divide: singles as they are, all else in double precision."""
     bottom, top = np.percentile(channel, (low, high))
-    clipped = np.clip(channel.astype(np.float64), bottom, top)
-    return ((clipped - bottom) / (top - bottom)).astype(np.float32)
+    kind = np.float32 if channel.dtype == np.float32 else np.float64
+    bottom, top = kind(bottom), kind(top)
+    return ((np.clip(channel.astype(kind), bottom, top) - bottom) / (top - bottom)).astype(np.float32)
 
 
 def narrow(dtype):
@@ -72,6 +73,12 @@ def test_a_mask_is_two_values():
     mask = np.zeros((10, 10), bool)
     mask[2:5] = True
     assert np.array_equal(normalise(mask), mask.astype(np.float32))
+
+
+def test_floats_of_any_size_stay_in_range():
+    channel = np.linspace(-3.4e38, 3.4e38, 100, dtype=np.float32).reshape(10, 10)
+    got = normalise(channel, 0, 100)
+    assert got.min() == 0 and got.max() == 1 and np.isfinite(got).all()
 
 
 def test_the_channel_is_left_alone(rng):
