@@ -33,6 +33,13 @@ _KINDS = {
     "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
 }  # fmt: skip
 
+_ENTRIES: dict[str, dict[str, type]] = {
+    "classes": {"label": str, "category": str, "train": int, "validation": int},
+    "splits": {"rows": int, "bytes": int, "shards": int},
+    "files": {"rows": int, "bytes": int, "sha256": str},
+    "pages": {"bytes": int, "sha256": str},
+}
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -187,12 +194,14 @@ def _check_form(data: Any, where: str) -> None:
             where=where,
             next="Install the version of cytoimagenet that wrote it",
         )
+    for part, kinds in _ENTRIES.items():
+        entries = data[part] if isinstance(data[part], list) else data[part].values()
+        for entry in entries:
+            if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
+                raise SchemaError(f"An entry of {part} without {', '.join(kinds)}", where=where)
     for path, entry in {**data["files"], **data["pages"]}.items():
         parts = path.split("/")
-        if path.startswith("/") or "\\" in path or ".." in parts or "" in parts or ":" in path:
+        if path.startswith("/") or "\\" in path or ".." in parts or "" in parts or ":" in path or "\0" in path:
             raise SchemaError(f"File outside the dataset folder: {path!r}", where=where)
-        if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int) or len(entry.get("sha256", "")) != 64:
+        if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
             raise SchemaError(f"No size and sha256 for {path}", where=where)
-    for entry in data["classes"]:
-        if not isinstance(entry, dict) or not {"label", "category", "train", "validation"} <= set(entry):
-            raise SchemaError("A class without label, category, train, validation", where=where)

@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import pickle
+import random
 import shutil
 import tarfile
 import threading
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import manifest as manifests
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.errors import CheckFailedError
+from cytoimagenet.builder.errors import CheckFailedError, CytoImageNetError
 from cytoimagenet.builder.shardformat import header
 from cytoimagenet.builder.shards import write_dataset
 from cytoimagenet.builder.synthetic import write_curated
@@ -387,6 +388,39 @@ def test_the_number_of_workers_changes_nothing(copy):
     data[5000] ^= 4
     (copy / SHARD).write_bytes(data)
     assert vars(inspect(copy, workers=1)) == vars(inspect(copy, workers=8))
+
+
+def places(value, path=()):
+    """Every place in a nested JSON value."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+JUNK = [None, True, -1, 3.5, "", "../x", "\0", "data/train-x.tar", [], {}, [1], {"rows": "many"}, 10**30]
+
+
+def test_a_manifest_with_any_place_altered_is_a_problem_not_a_crash(copy):
+    """Forged so that digest and seal fit: what stands there may be nonsense, and must not become a traceback."""
+    told = json.loads((copy / "manifest.json").read_text())
+    forged = random.Random(0).sample([(p, junk) for p in places(told) if p for junk in JUNK], 60)
+    for path, junk in forged:
+        altered = json.loads(json.dumps(told))
+        inner = altered
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = junk
+        altered["digest"] = manifests.digest(altered)
+        altered["seal"] = manifests.seal(altered)
+        (copy / "manifest.json").write_bytes(manifests.rendered(altered))
+        report = inspect(copy)
+        assert all(isinstance(problem, str) for problem in report.problems), path
+        outside = path[0] in ("versions", "settings", "counts", "seed", "digest", "seal") or len(path) == 1
+        assert report.problems or outside, (path, junk)
+        try:
+            repr(manifests.Manifest.load(copy))
+        except CytoImageNetError:
+            assert report.problems, (path, junk)
 
 
 def test_without_a_manifest_it_says_so(tmp_path):
