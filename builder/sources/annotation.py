@@ -8,7 +8,7 @@ line in two steps: its folder tells the plate (`PlateFolders`), its name tells t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,15 +17,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import MetadataError
 from .fields import data, join
 from .folder import Folder
+from .plates import PlateFolders, plate_pairs
 from .record import Labels
-from .tables import decode, read_bounded
 
 COLUMNS_OF_A_384_WELL_PLATE = 24  # ScanR numbers the wells row by row
 _CELL = re.compile(r"^\s*([A-Za-z]{1,2})\s*[-_ ]?\s*0*(\d{1,2})\s*$")
-_FILE = re.compile(r"\.[A-Za-z]{3,6}$")
 
 Names = str | tuple[str, ...]
 
@@ -86,7 +84,7 @@ def annotated(study: Study) -> Labels:
             folder.counts.unlabelled += len(rows)
             return rows
         aliases = [f"@f{i}" for i in range(len(study.folders))]
-        plates = PlateFolders(lines["plate"], _pairs(folder), [lines[name] for name in aliases])
+        plates = PlateFolders(lines["plate"], plate_pairs(folder), [lines[name] for name in aliases])
         where = rows["folder"] if "folder" in rows else _each(rows["file"], lambda path: path.rpartition("/")[0])
         if {"plate", "run"} <= set(rows):  # some files name their plate themselves
             where = where + np.where(rows["plate"] == "", "", "/" + rows["plate"] + "/" + rows["run"])
@@ -110,80 +108,6 @@ def leave_out(rows: pd.DataFrame, which: pd.Series, reason: str, folder: Folder)
         folder.counts.used -= number
         folder.counts.skipped[reason] += number
     return rows[~which].reset_index(drop=True)
-
-
-class PlateFolders:
-    """Which plate a folder holds.
-
-    Parameters
-    ----------
-    plates : iterable of str
-        The plates that the annotation speaks of.
-    pairs : iterable of (str, str)
-        Plate and folder, in either order, as the study's `plates.tsv` gives them (full paths on its own server).
-    aliases : list of Series
-        Columns parallel to `plates` that name a folder.
-
-    Notes
-    -----
-    The end of a path that two plates share tells nothing and is forgotten; without a match the answer is empty.
-    """
-
-    def __init__(
-        self, plates: pd.Series, pairs: Iterable[tuple[str, str]] = (), aliases: Iterable[pd.Series] = ()
-    ) -> None:
-        self._paths: dict[str, str | None] = {}
-        self._names: dict[str, str | None] = {}
-        for plate in plates.unique():
-            self._learn(self._names, _squeezed(plate), plate)
-        own = dict(self._names)
-        for one, other in pairs:
-            for name, path in ((one, other), (other, one)):
-                if plate := own.get(_squeezed(name)):
-                    self._learn_path(path, plate)
-                    break
-        for column in aliases:
-            for plate, path in pd.DataFrame({"plate": plates.array, "path": column.array}).drop_duplicates().to_numpy():
-                self._learn_path(path, plate)
-                if _squeezed(path) and own.get(_squeezed(path), plate) == plate:
-                    self._learn(self._names, _squeezed(path), plate)
-
-    @staticmethod
-    def _learn(known: dict[str, str | None], key: str, plate: str) -> None:
-        known[key] = plate if known.get(key, plate) == plate else None
-
-    def _learn_path(self, path: str, plate: str) -> None:
-        parts = path.replace("\\", "/").strip("/").casefold().split("/")
-        if parts and _FILE.search(parts[-1]):
-            parts = parts[:-1]
-        if not parts or parts[0] == "..":  # `../screens/24277.screen` tells nothing of the images' folder
-            return
-        for start in range(len(parts)):
-            self._learn(self._paths, "/".join(parts[start:]), plate)
-
-    def find(self, folder: str) -> str:
-        """Return the plate of a folder: of its deepest part that is one; empty if none is."""
-        parts = folder.strip("/").casefold().split("/")
-        for end in range(len(parts), 0, -1):
-            for start in range(end):
-                path = "/".join(parts[start:end])
-                plate = (
-                    self._paths.get(path)
-                    or self._names.get(_squeezed(path))
-                    or self._names.get(_squeezed(path.split("__")[0]))  # PLATE__2016-06-16T00_38_35-Measurement2
-                )
-                if plate:
-                    return plate
-        return ""
-
-
-def _squeezed(name: str) -> str:
-    """Reduce a name to what its spellings share: `BSF018292_1A` and `BSF018292-1A`, `DTT p1` and `DTT/p1`.
-
-    The mitotic atlas calls the images of a folder `FOLDER_raw`.
-    """
-    bare = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold().removesuffix("_raw"))
-    return re.sub(r"[^0-9a-z]+", "", bare)
 
 
 def _lines(study: Study, folder: Folder) -> pd.DataFrame | None:
@@ -233,24 +157,6 @@ def _lines(study: Study, folder: Folder) -> pd.DataFrame | None:
 
 def _is_well(study: Study) -> bool:
     return "Well" in (study.image if isinstance(study.image, tuple) else (study.image,))
-
-
-def _pairs(folder: Folder) -> list[tuple[str, str]]:
-    pairs = []
-    for path in [*folder.find("*plates*.tsv"), *folder.find("*platename_mappings*.txt")]:
-        for number, line in enumerate(decode(read_bounded(path)).splitlines(), start=1):
-            cells = [cell.strip() for cell in line.split("\t")]
-            while len(cells) > 1 and not cells[-1]:
-                cells.pop()
-            if len(cells) > 2:
-                raise MetadataError(
-                    f"{len(cells)} cells where at most 2 are expected",
-                    where=f"{path}, line {number}",
-                    next="Expected: a plate and its folder, separated by a tab, without a header.",
-                )
-            if len(cells) == 2:  # a list of folders alone (idr0088) says no more than the folders do
-                pairs.append((cells[0], cells[1]))
-    return pairs
 
 
 def _image_keys(rows: pd.DataFrame, study: Study) -> pd.Series:

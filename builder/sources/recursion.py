@@ -70,7 +70,9 @@ def _cells(rows: pd.DataFrame) -> pd.DataFrame:
 def _joined(rows: pd.DataFrame, table: pd.DataFrame | None, on: list[str], folder: Folder) -> pd.DataFrame:
     if table is not None:
         labels = [name for name in table if name not in on]
-        table = table.assign(well=table["well"].str.upper(), **{name: data(table[name]) for name in labels})
+        table = table.assign(well=table["well"].str.upper())
+        for name in labels:
+            table[name] = data(table[name])
     return join(rows.assign(well=rows["well"].str.upper()), table, on, folder, where=str(folder.root))
 
 

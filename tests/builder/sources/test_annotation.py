@@ -11,9 +11,10 @@ from cytoimagenet.builder.errors import MetadataError
 from cytoimagenet.builder.locator import parse
 from cytoimagenet.builder.readers import read_channel
 from cytoimagenet.builder.simulate import layouts, simulate_source
-from cytoimagenet.builder.sources.annotation import PlateFolders, Study, annotated, well_name
+from cytoimagenet.builder.sources.annotation import Study, annotated, well_name
 from cytoimagenet.builder.sources.fields import read_source
 from cytoimagenet.builder.sources.folder import Folder
+from cytoimagenet.builder.sources.plates import PlateFolders
 from cytoimagenet.builder.sources.registry import SOURCES
 from cytoimagenet.builder.vocabulary import standard
 from hypothesis import given
