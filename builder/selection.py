@@ -27,6 +27,8 @@ from .strata import Allocation
 NO_LABEL = "holds no label of at least {min_images} rows"
 ALL_FULL = "none of its labels became a class, or the sample of its class left it out"
 _BATCH = 2**17
+_REPEATED = [name for name in schema.CATALOG.names if name not in ("idx", "filename", "channels")]
+_TOLD = pa.schema([schema.CATALOG.field(name) for name in ("idx", "channels", "dir_name")])
 
 
 def beside(out: str | PathLike[str], ending: str) -> str:
@@ -77,7 +79,7 @@ def select(
         kept = []
         with storage.atomic_writer(beside(out, "rejected.parquet")) as held:
             with pq.ParquetWriter(held, schema.REJECTED, compression="zstd", write_page_checksum=True) as writer:
-                for selected, rejected in _split(pq.ParquetFile(file), result, min_images):
+                for selected, rejected in _split(pq.ParquetFile(file, read_dictionary=_REPEATED), result, min_images):
                     kept.append(selected)
                     writer.write_table(rejected)
     selection = pa.concat_tables([schema.SELECTION.empty_table(), *kept])
@@ -96,13 +98,13 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
     categories = pa.array([label.column for label in result.labels], pa.string())
     at = 0
     for batch in parquet.iter_batches(_BATCH, columns=schema.CATALOG.names):
-        table = pa.Table.from_batches([batch]).cast(schema.CATALOG)
+        table = pa.Table.from_batches([batch])
         chosen = result.chosen[at : at + len(table)]
         held = result.held[at : at + len(table)]
         at += len(table)
         rows = np.flatnonzero(chosen >= 0)
         labels = pa.array(chosen[rows])
-        own = table.take(pa.array(rows))
+        own = table.take(pa.array(rows)).cast(schema.CATALOG)
         yield (
             pa.table([names.take(labels), categories.take(labels), *own.columns], schema=schema.SELECTION),
             _rejected(table, held, np.flatnonzero(chosen < 0), min_images),
@@ -110,7 +112,7 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
 
 
 def _rejected(table: pa.Table, held: NDArray[np.bool_], rows: NDArray[np.intp], min_images: int) -> pa.Table:
-    own = table.select(["idx", "channels", "dir_name"]).take(pa.array(rows))
+    own = table.select(["idx", "channels", "dir_name"]).take(pa.array(rows)).cast(_TOLD)
     details = pa.array([NO_LABEL.format(min_images=min_images), ALL_FULL])
 
     def constant(text: str) -> pa.Array:
