@@ -15,6 +15,7 @@ from .schema import LABEL_COLUMNS
 
 PAPER = "preprint 2.1"
 README = "published README"
+REGISTRY = "published registry"
 NEW = "this project"
 
 
@@ -36,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     Rule("u2os", ("cell_type",), r"^u-?2[ -]os$", "u2os", PAPER),
     Rule("nucleus", ("cell_visible",), r"^nuclei$", "nucleus", PAPER),
     Rule("cell membrane", ("cell_visible",), r"^gpcr$", "cell membrane", README),
+    Rule("actin", ("cell_visible",), r"^actb$", "actin", REGISTRY),  # idr0088's tagged beta-actin
     Rule(
         "white blood cell",
         ("cell_type",),

@@ -83,14 +83,18 @@ def _yeast_brightfield(study: Study) -> Labels:
 
 
 def _one_page_a_channel(study: Study) -> Labels:
-    """Give idr0021 its labels, and as many pages to each image as its line lists channels (525:CEP152; 615:TUBG1)."""
+    """Give idr0021 its labels, and as many pages to each image as its line lists channels (525:CEP152; 615:TUBG1).
+
+    The few `..._615_525_xx.tif` are colour images already: red, green, nothing.
+    """
     step = annotated(study)
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         rows = step(rows, folder)
         if "listed" not in rows:
             return rows
-        number = (rows["listed"].str.count(";") + 1).where(rows["listed"] != "", 0)
+        number = rows["listed"].str.count(";") + 1
+        number = number.where((rows["listed"] != "") & rows["file"].str.endswith(".dv"), 0)
         places, channels, stains = rows["channels"], rows["channels"], rows["stains"]
         for n in range(1, int(number.max() if len(rows) else 0) + 1):
             page = rows["channels"] + f"#page={n - 1}"

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
         ("cell_type", "red blood cell (?)", "red blood cell"),
         ("cell_visible", "Nuclei|actin|nucleus", "nucleus|actin"),
         ("cell_visible", "GPCR", "cell membrane"),
+        ("cell_visible", "nucleus|ACTB|RAB5A", "nucleus|actin|rab5a"),
         ("cell_visible", "['nuclei', 'b-tubulin']", "nucleus|b-tubulin"),
         ("phenotype", "DMSO", ""),
         ("phenotype", "N/A|dead|None", "dead"),
