@@ -24,7 +24,8 @@ def malaria(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     `cell_type` is the box's category. A smear that no file describes stays one row without a label.
     """
     boxes = [box for name in ("training.json", "test.json") for path in folder.find(name) for box in read_boxes(path)]
-    table = pd.DataFrame(boxes, columns=["image", "box", "cell_type"], dtype="str")
+    # the same file may lie in two folders; a box is one cell all the same
+    table = pd.DataFrame(boxes, columns=["image", "box", "cell_type"], dtype="str").drop_duplicates()
     rows = rows.assign(image=rows["image"].str.lower())
     counts = folder.counts
     known = rows["image"].isin(set(table["image"]))

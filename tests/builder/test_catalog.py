@@ -116,6 +116,14 @@ def test_each_box_of_a_smear_is_a_row(simulated, made):
     assert "white blood cell" in boxes.values()
 
 
+def test_a_second_copy_of_the_boxes_changes_nothing(tmp_path):
+    simulate_source("bbbc041", tmp_path, seed=0, fields=3, pixels=False)
+    before = build_catalog(tmp_path).frame
+    folder = tmp_path / "bbbc041"
+    (folder / "training.json").write_bytes((folder / "malaria" / "training.json").read_bytes())
+    pd.testing.assert_frame_equal(build_catalog(tmp_path).frame, before)
+
+
 def test_rules_hold_in_every_row(made):
     frame = made.frame
     schema.check(frame, schema.CATALOG)
