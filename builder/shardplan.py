@@ -22,6 +22,7 @@ SAMPLE = "sample"
 SAMPLE_PER_CLASS = 10  # enough to see what a class looks like
 MIN_SHARDS = 8  # every split of MANY images can be read by 8 workers, and counts divide by ranks x workers
 MANY = 256
+_KEY = re.compile(r"[0-9a-z_-]+")
 MAX_KEY = 95  # with `.json` a name fits the 100 bytes of a plain tar header
 
 
@@ -131,18 +132,25 @@ def safe_keys(filenames: Iterable[str]) -> list[str]:
     keys: list[str] = []
     taken: dict[str, int] = {}  # key -> how many wanted it
     for filename in filenames:
-        stem = re.sub(r"\.png$", "", filename, flags=re.IGNORECASE)
-        plain = unicodedata.normalize("NFKD", stem.lower()).encode("ascii", "ignore").decode()
-        base = re.sub(r"[^0-9a-z_-]+", "_", plain) or "image"
-        if len(base) > MAX_KEY:
-            base = f"{base[: MAX_KEY - 17]}-{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
-        key = base
+        key = base = _plain(filename)
         while key in taken:
             taken[base] += 1
             key = f"{base[: MAX_KEY - 8]}-{taken[base]}"
         taken[key] = 1
         keys.append(key)
     return keys
+
+
+def _plain(filename: str) -> str:
+    """Return the key a file name would have if it were alone."""
+    stem = filename[:-4] if filename[-4:].lower() == ".png" else filename
+    if len(stem) <= MAX_KEY and _KEY.fullmatch(stem):
+        return stem
+    letters = unicodedata.normalize("NFKD", stem.lower()).encode("ascii", "ignore").decode()
+    base = re.sub(r"[^0-9a-z_-]+", "_", letters) or "image"
+    if len(base) > MAX_KEY:
+        base = f"{base[: MAX_KEY - 17]}-{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
+    return base
 
 
 def _shuffled(keys: list[str], seed: int) -> NDArray[np.int64]:

@@ -360,8 +360,8 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
         ({"schema_version": "9.0.0"}, SchemaError, r"reads 1\."),
         ({"classes": {}}, SchemaError, "classes"),
         ({"seed": 1}, CheckFailedError, "altered"),
-        ({"files": {"../x": {"bytes": 1, "sha256": "0" * 64}}}, SchemaError, "outside"),
-        ({"files": {"x": {"bytes": 1, "sha256": "0"}}}, SchemaError, "sha256"),
+        ({"files": {"../x": {"rows": 1, "bytes": 1, "sha256": "0" * 64}}}, SchemaError, "outside"),
+        ({"files": {"x": {"rows": 1, "bytes": 1, "sha256": "0"}}}, SchemaError, "sha256"),
     ):
         path.write_text(json.dumps(told | change))
         with pytest.raises(error, match=said):
