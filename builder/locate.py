@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import schema
+from .console import err
 from .errors import CytoImageNetError, UsageError
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest
@@ -126,12 +127,19 @@ def find(data_dir: str | PathLike[str] | None = None, revision: str | None = Non
 
 
 def remember(folder: str | PathLike[str], revision: str | None = None) -> None:
-    """Let `load_dataset` find this dataset folder from everywhere; `pull` and `build` call it when they are done."""
+    """Let `load_dataset` find this dataset folder from everywhere; `pull` and `build` call it when they are done.
+
+    Where the cache can't be written, as on some clusters, that is said, and nothing else is lost.
+    """
     Manifest.load(folder)
     places = {**_remembered(), LATEST: _absolute(os.fspath(folder))}
     if revision is not None:
         places[revision] = places[LATEST]
-    write_atomic(_places(), json.dumps(places, indent=1).encode())
+    try:
+        write_atomic(_places(), json.dumps(places, indent=1).encode())
+    except OSError as error:
+        err.print(f"Could not note where the dataset lies in {_places()}: {error.strerror}", markup=False)
+        err.print(f"To load it from elsewhere, set ${HOME}={places[LATEST]}", markup=False)
 
 
 def cache_folder() -> Path:
@@ -166,8 +174,8 @@ def _places() -> Path:
 def _remembered() -> dict[str, str]:
     try:
         places = json.loads(_places().read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}  # a broken note is no reason to fail: the next `remember` writes it anew
+    except (OSError, ValueError):
+        return {}  # no note, or a broken one, is no reason to fail: the next `remember` writes it anew
     return places if isinstance(places, dict) else {}
 
 

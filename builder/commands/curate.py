@@ -138,6 +138,7 @@ def build(
       cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10
     """
     from .. import build as room
+    from ..locate import remember
     from .dataset import parse_size
 
     recipe = room.Recipe(
@@ -158,6 +159,7 @@ def build(
     manifest, told = room.build(
         raw, to, recipe, work=work, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild
     )
+    remember(to)
     if as_json:
         emit({"out": to, "digest": manifest.digest, "splits": manifest.splits, **told})
         return

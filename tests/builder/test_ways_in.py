@@ -357,6 +357,13 @@ def test_with_no_data_the_three_ways_are_named(tmp_path, monkeypatch):
         datasets.load_dataset("cytoimagenet", data_dir=str(tmp_path))
 
 
+def test_a_cache_that_cannot_be_written_is_no_failure(small_dataset, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    locate.remember(small_dataset)
+    assert f"CYTOIMAGENET_HOME={small_dataset}" in capsys.readouterr().err.replace("\n", "")
+
+
 def test_a_revision_is_one_of_a_pulled_copy_or_of_the_hub(small_dataset, twin):
     locate.remember(twin, "v1")
     locate.remember(small_dataset)
