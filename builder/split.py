@@ -46,7 +46,7 @@ def source_groups(channels: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         The first row of each row's group.
     """
     rows, hashes = [], []
-    for start in range(0, len(channels), SLICE):
+    for start in range(0, max(1, len(channels)), SLICE):
         places = pc.split_pattern(channels.slice(start, SLICE), "|")
         names = pc.replace_substring_regex(pc.list_flatten(places), locator.FRAGMENT.pattern, "")
         rows.append(np.repeat(np.arange(start, start + len(places)), pc.list_value_length(places).to_numpy()))

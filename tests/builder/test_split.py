@@ -23,6 +23,10 @@ def test_groups_are_files_whatever_page_or_box():
     assert source_groups(pa.array(channels)).tolist() == [0, 1, 0, 3, 3, 3, 0, 7, 0]
 
 
+def test_nothing_has_no_groups():
+    assert source_groups(pa.array([], pa.string())).tolist() == []
+
+
 @given(st.lists(st.sets(st.integers(0, 12), min_size=1, max_size=3), min_size=1, max_size=25))
 def test_groups_are_the_connected_parts(rows):
     found = source_groups(pa.array(["|".join(f"f{n}.tif" for n in sorted(files)) for files in rows]))
