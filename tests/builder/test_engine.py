@@ -135,6 +135,31 @@ def test_kill_9_and_run_again(raw, reference, tmp_path):
     assert made.contents(tmp_path / "out") == reference
 
 
+FULL = """
+import resource, sys
+import cytoimagenet
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.argv = ["cytoimagenet", *sys.argv[1:]]
+cytoimagenet.main()
+"""
+
+
+def test_a_full_disk_is_said_and_gone_on_from(raw, reference, tmp_path):
+    schema.write(raw[1], tmp_path / "selection.parquet", schema.SELECTION)
+    arguments = ["curate", tmp_path / "selection.parquet", "--raw", raw[0], "--out", tmp_path / "out"]
+    arguments += ["--min-class-size", 2, "--chunk-rows", 5, "--workers", 0]
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL, *map(str, arguments)], check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: File too large")
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "out" / "curated.json").exists()
+    assert not list((tmp_path / "out").rglob(f"{TEMPORARY}*"))
+    curate(tmp_path / "selection.parquet", raw[0], tmp_path / "out", settings=SETTINGS, workers=0)
+    assert made.contents(tmp_path / "out") == reference
+
+
 def test_memory_in_and_out(raw, reference):
     fs = fsspec.filesystem("memory")
     fs.put(str(raw[0]) + "/", "/lab/raw/", recursive=True)
