@@ -73,6 +73,7 @@ def annotated(study: Study) -> Labels:
 
     Notes
     -----
+    Two lines of one plate and well that agree are one line: idr0081's plates were imaged, and annotated, at two sites.
     Annotation tables are read first. A library table, their input, fills in the plates that an early annotation does
     not have; where there is no annotation it stands in for it.
     """
@@ -120,13 +121,18 @@ def _lines(study: Study, folder: Folder) -> pd.DataFrame | None:
         may["@only"] = study.only[0]
     if study.refuse is not None:
         may["@refuse"] = study.refuse[0]
-    tables = []
-    if folder.find("*annotation*.csv*"):
-        tables.append(folder.table("*annotation*.csv*", must, optional=may))
-    if folder.find("*library*.txt*"):
-        keys = {"plate": study.plate, "image": study.image}
-        how = (keys, {**study.labels, **may}) if tables else (must, may)
-        tables.append(folder.table("*library*.txt*", how[0], optional=how[1]))
+    tables = [
+        folder.table(glob, must, optional=may)
+        for glob in ("*annotation*.csv", "*annotation*.csv.gz")  # idr0088 has a .csv.zip beside them
+        if folder.find(glob)
+    ]
+    keys = {"plate": study.plate, "image": study.image}
+    how = (keys, {**study.labels, **may}) if tables else (must, may)
+    tables += [
+        folder.table(glob, how[0], optional=how[1])
+        for glob in ("*library*.txt", "*library*.txt.gz")
+        if folder.find(glob)
+    ]
     if not tables:
         folder.counts.notes["no annotation table"] += 1
         return None

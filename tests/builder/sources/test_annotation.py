@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 
 import numpy as np
@@ -198,6 +199,17 @@ def test_lines_of_one_well_join_their_values(tmp_path):
     rows, counts = study(tmp_path, text, ["1/A01.tif"], labels={"gene": "Gene Symbol"})
     assert rows.gene.tolist() == ["KIF11|PLK1"]
     assert counts.labels_without_image == 1
+
+
+def test_an_archive_beside_the_annotation_is_left_alone(tmp_path):
+    simulate_source("idr0088", tmp_path, seed=0, fields=9, pixels=False)
+    whole, _ = read(tmp_path, "idr0088")
+    (tmp_path / "idr0088" / "idr0088-screenA-annotation.csv.zip").write_bytes(b"PK\x03\x04 not a table")
+    packed = tmp_path / "idr0088" / "idr0088-screenA-annotation.csv.gz"
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))  # unpacked, and kept
+    again, counts = read(tmp_path, "idr0088")
+    pd.testing.assert_frame_equal(again, whole)
+    assert counts.labels_without_image == 0
 
 
 def test_a_list_of_plates_with_too_many_cells_is_an_error(tmp_path):
