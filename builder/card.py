@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import html
+import re
 from itertools import pairwise
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +20,8 @@ from .manifest import Manifest
 from .storage import join, write_atomic
 
 README = "README.md"
+TEMPLATE = "dataset_card.md"  # at the root of a checkout and of the installed package
+FEW = 100  # training images
 LICENCE = "other"  # each source has its own; the rows name it
 
 
@@ -83,17 +88,54 @@ def metadata(manifest: Manifest) -> dict[str, Any]:
 
 
 def body(manifest: Manifest) -> str:
-    """Return the text below the YAML."""
-    rows = "\n".join(
-        f"| {split} | {entry['rows']:,} | {entry['shards']} | {entry['bytes']:,} |"
-        for split, entry in manifest.splits.items()
+    """Return the text below the YAML: the template `dataset_card.md`, every number from the manifest and its tables."""
+    from jinja2 import Environment, StrictUndefined
+
+    from .sources.registry import SOURCES
+
+    template = (Path(__file__).resolve().parents[1] / TEMPLATE).read_text(encoding="utf-8")
+    # Markdown, not HTML: what could break a table or become markup is escaped cell by cell, by the filter
+    environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
+    environment.filters["cell"] = cell
+    rows = manifest.metadata(["dir_name", "database", "label"])
+    counts = rows["dir_name"].value_counts()
+    present = [(SOURCES[name], int(counts[name])) for name in sorted(counts.index) if name in SOURCES]
+    by_category: dict[str, list[int]] = {}
+    for entry in manifest.classes:
+        by_category.setdefault(entry["category"], []).append(entry["train"] + entry["validation"])
+    train = [entry["train"] for entry in manifest.classes]
+    databases = rows["database"].value_counts(normalize=True)
+    return environment.from_string(template).render(
+        images=f"{len(rows):,}",
+        classes=manifest.classes,
+        splits=manifest.splits,
+        categories=[(name, len(sizes), sum(sizes)) for name, sizes in sorted(by_category.items())],
+        sources=present,
+        all_sources=sorted(SOURCES.values(), key=lambda source: source.dir_name),
+        parquet=manifest.shard_format == "parquet",
+        imported="imported" in manifest.settings,
+        settings=dict(manifest.settings),
+        seed=manifest.seed,
+        rejected=manifest.counts.get("rejected", 0),
+        fly=int((rows["label"] == "fly").sum()),
+        small=sum(count < FEW for count in train),
+        largest=max(train),
+        smallest=min(train),
+        most=(str(databases.index[0]), float(databases.iloc[0])),
+        digest=manifest.digest,
     )
-    return (
-        "# CytoImageNet\n\n"
-        f"Microscopy images of {len(manifest.classes):,} classes, given by weak labels.\n\n"
-        f"| split | images | shards | bytes |\n|---|---|---|---|\n{rows}\n\n"
-        f"Digest: `{manifest.digest}`\n"
-    )
+
+
+def cell(value: Any) -> str:
+    r"""Return a value as one cell of a Markdown table: no markup of its own, on one line.
+
+    Examples
+    --------
+    >>> cell("a|b <script>")
+    'a\\|b &lt;script&gt;'
+    """
+    text = html.escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
 
 
 def card_features(manifest: Manifest) -> list[dict[str, Any]]:
