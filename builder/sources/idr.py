@@ -327,7 +327,7 @@ RECORDS: tuple[Source, ...] = (
         formats=("tiff",),
         organism="human",
         pattern=HARMONY,
-        stains={
+        stains={  # in the order of the study's own channel labels
             "1": "nucleus",
             "2": "er",
             "3": "nucleoli/cytoplasmic rna",

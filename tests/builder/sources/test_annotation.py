@@ -134,6 +134,12 @@ class TestPlateFolders:
         assert self.find(["two"], [("two", path)])("01_batch/002") == "two"
         assert self.find(["two"], [(path, "two")])("data/01_batch/002/sub") == "two"
 
+    def test_a_plate_numbered_with_and_without_a_zero(self):
+        folder = "20140424_HipSci + BJ 3000c_well_OC__2014-04-24T17_01_22-Measurement1"
+        path = f"/uod/idr/filesets/idr0037-vigilante-hipsci/images/{folder}/Images/Index.idx.xml"
+        find = self.find(["experiment_1", "experiment_10"], [("experiment_01", path)])
+        assert find(f"images/{folder}/Images") == "experiment_1"
+
     def test_a_shared_end_of_two_paths_tells_nothing(self):
         find = self.find(["a", "b"], [("a", "/x/one/Meas_01"), ("b", "/x/two/Meas_01")])
         assert (find("one/Meas_01"), find("two/Meas_01"), find("Meas_01")) == ("a", "b", "")
