@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from functools import partial
 
 import fsspec
 import numpy as np
@@ -189,12 +190,15 @@ def count_writes(monkeypatch, fail_at=None):
     return calls
 
 
-def test_a_failure_at_any_of_twenty_write_points_costs_nothing(small_curated, small_dataset, tmp_path, monkeypatch):
+def test_a_failure_at_any_of_twenty_write_points_costs_nothing(tmp_path, monkeypatch):
+    curated = write_curated(tmp_path / "curated", classes=2, images=30)
+    write = partial(write_dataset, curated, shard_size=20_000)
     with monkeypatch.context() as patch:
         calls = count_writes(patch)
-        write_dataset(small_curated, tmp_path / "counted", workers=1)
+        manifest = write(tmp_path / "counted", workers=1)
     assert calls[0] > 100
-    wanted = content(small_dataset)
+    assert manifest.splits["train"]["shards"] > 5
+    wanted = content(tmp_path / "counted")
     points = [1, *range(2, calls[0], calls[0] // 18), calls[0]]
     assert len(points) >= 20
     for point in points:
@@ -202,13 +206,13 @@ def test_a_failure_at_any_of_twenty_write_points_costs_nothing(small_curated, sm
         with monkeypatch.context() as patch:
             count_writes(patch, fail_at=point)
             with pytest.raises(OSError, match="No space left"):
-                write_dataset(small_curated, out, workers=1)
+                write(out, workers=1)
         left = content(out) if out.exists() else {}
         # whatever lies under a final name is whole; the manifest may be among it only as the very last of all
         whole = {name: data for name, data in left.items() if not name.startswith(shards.UNFINISHED)}
         assert all(wanted[name] == data for name, data in whole.items()), point
         before = {name: (out / name).stat().st_mtime_ns for name in whole if name.startswith("data/")}
-        write_dataset(small_curated, out)
+        write(out)
         assert content(out) == wanted, point
         noted = {name for name in before if f"{shards.UNFINISHED}/{name.replace('/', '-')}.parquet" in left}
         assert all((out / name).stat().st_mtime_ns == before[name] for name in noted), point
