@@ -155,10 +155,11 @@ def _lines(study: Study, folder: Folder) -> pd.DataFrame | None:
             whole = lines[f"@f{i}"] + "/" + whole
         lines["image"] = _each(whole, study.key)
     elif _is_well(study):
-        lines["image"] = _each(lines["image"], well_name)
+        lines["image"] = _each(lines["image"], lambda text: well_name(text) or f"no well: {text}")
     else:
         lines["image"] = lines["image"].str.casefold()
-    return lines
+    # what has no plate must not meet an image whose plate is not known
+    return lines.assign(plate=lines["plate"].where(lines["plate"] != "", "-"))
 
 
 def _is_well(study: Study) -> bool:

@@ -47,12 +47,13 @@ class PlateFolders:
         for column in aliases:
             for plate, path in pd.DataFrame({"plate": plates.array, "path": column.array}).drop_duplicates().to_numpy():
                 self._learn_path(path, plate)
-                if _squeezed(path) and own.get(_squeezed(path), plate) == plate:
+                if own.get(_squeezed(path), plate) == plate:
                     self._learn(self._names, _squeezed(path), plate)
 
     @staticmethod
     def _learn(known: dict[str, str | None], key: str, plate: str) -> None:
-        known[key] = plate if known.get(key, plate) == plate else None
+        if key:
+            known[key] = plate if known.get(key, plate) == plate else None
 
     def _learn_path(self, path: str, plate: str) -> None:
         parts = path.replace("\\", "/").strip("/").casefold().split("/")

@@ -166,7 +166,7 @@ def study(tmp_path, annotation, files, **how):
     (root / "files.txt").write_text("\n".join(files))
     folder = Folder(root, "idr0093")
     rows = pd.DataFrame({"file": files, "channels": [f"idr0093/{file}" for file in files], "stains": "marker|nucleus"})
-    rows = rows.assign(folder=rows.file.str.split("/").str[0], well=rows.file.str.extract(r"/([A-Z]\d+)")[0]).astype(
+    rows = rows.assign(folder=rows.file.str.split("/").str[0], well=rows.file.str.extract(r"/([A-Z]\d*)")[0]).astype(
         "str"
     )
     folder.counts.used = len(files)
@@ -198,6 +198,13 @@ def test_refused_images_are_counted_with_all_their_files(tmp_path):
     rows, counts = study(tmp_path, text, ["1/A01.tif", "1/A02.tif", "2/A02.tif"], labels={}, refuse=refuse)
     assert rows.file.tolist() == ["1/A01.tif", "2/A02.tif"]
     assert (counts.used, dict(counts.skipped), counts.unlabelled) == (2, {"failed quality control": 1}, 1)
+
+
+def test_unknown_plates_and_wells_never_meet(tmp_path):
+    text = "Plate,Well,Gene Symbol\n,A1,KIF11\n1,control,PLK1\n+,A1,INCENP\n"
+    rows, counts = study(tmp_path, text, ["x/A01.tif", "1/Z.tif", "-/A01.tif"], labels={"gene": "Gene Symbol"})
+    assert rows.gene.tolist() == ["", "", ""]
+    assert (counts.unlabelled, counts.labels_without_image) == (3, 3)
 
 
 def test_lines_of_one_well_join_their_values(tmp_path):
