@@ -7,6 +7,8 @@ have lost a neighbour before nomination. For such queries, usually none, everyon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import isqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -70,38 +72,110 @@ def nearest(
         return index, similarity
     centre = candidates.mean(axis=0, dtype=np.float64).astype(candidates.dtype) if metric == "euclidean" else None
     prepared, length = _prepare(candidates, centre)
-    block = max(1, min(n, BLOCK_BYTES // (4 * m)))
-    for start in range(0, n, block):
-        rows = np.arange(start, min(start + block, n))
-        part, part_length = _prepare(queries[rows], centre)
-        scores = part @ prepared.T
-        if metric == "euclidean":
-            scores *= 2.0
-            scores -= (length**2).astype(np.float32)
-        for codes, others in differ:
-            scores[codes[rows][:, None] == others[None, :]] = -np.inf
-        if itself:
-            scores[np.arange(len(rows)), rows] = -np.inf
-        nominees, lowest = _top(scores, min(k + SPARE, m))
-        exact = _similarity(queries[rows], candidates, nominees, metric)
-        exact[np.isneginf(np.take_along_axis(scores, nominees, axis=1))] = -np.inf
-        order = np.lexsort((nominees, -exact), axis=1)[:, :k]
-        kept = order.shape[1]
-        index[rows, :kept] = np.take_along_axis(nominees, order, axis=1)
-        similarity[rows, :kept] = np.take_along_axis(exact, order, axis=1)
-        if nominees.shape[1] == m:
+    # what a float32 score leaves out of the similarity: nothing for cosine, the query's own square for Euclid
+    square = (length**2).astype(np.float32) if metric == "euclidean" else None
+    count = min(k + SPARE, m)
+    if itself:
+        nominees, values = _nominate_each_other(prepared, square, count, differ)
+    else:
+        nominees, values = _nominate(queries, prepared, centre, square, count, differ)
+    rows = max(1, BLOCK_BYTES // (8 * count * queries.shape[1]))
+    for block in (slice(start, start + rows) for start in range(0, n, rows)):
+        exact = _similarity(queries[block], candidates, nominees[block], metric)
+        exact[np.isneginf(values[block])] = -np.inf
+        order = np.lexsort((nominees[block], -exact), axis=1)[:, :k]
+        index[block, : order.shape[1]] = np.take_along_axis(nominees[block], order, axis=1)
+        similarity[block, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
+        if count == m:
             continue
-        longest, features = float(length.max()), queries.shape[1]
-        error = UNIT * (2 * (features + 8) * part_length * longest + 4 * (part_length**2 + longest**2))
-        offset = part_length**2 if metric == "euclidean" else 0.0  # what the scores leave out: equal for all candidates
-        bar = similarity[rows, k - 1] + offset - error
-        for row in np.flatnonzero(lowest >= bar):
-            every = np.flatnonzero((scores[row] >= bar[row]) & ~np.isneginf(scores[row]))
-            exact_row = _similarity(queries[rows[row : row + 1]], candidates, every[None, :], metric)[0]
+        part, own = _prepare(queries[block], centre)
+        error = _rounding(own, float(length.max()), queries.shape[1])
+        bar = similarity[block, k - 1] + (own**2 if square is not None else 0.0) - error
+        for i in np.flatnonzero(values[block].min(axis=1) >= bar):
+            row = block.start + int(i)
+            scores = _scores(part[i : i + 1], prepared, square)
+            _exclude(scores, [(codes[row : row + 1], others) for codes, others in differ])
+            if itself:
+                scores[0, row] = -np.inf
+            every = np.flatnonzero((scores[0] >= bar[i] - error[i]) & ~np.isneginf(scores[0]))
+            exact_row = _similarity(queries[row : row + 1], candidates, every[None, :], metric)[0]
             best = np.lexsort((every, -exact_row))[:k]
-            index[rows[row], : len(best)], similarity[rows[row], : len(best)] = every[best], exact_row[best]
+            index[row, : len(best)], similarity[row, : len(best)] = every[best], exact_row[best]
     index[np.isneginf(similarity)] = -1
     return index, similarity
+
+
+def _rounding(own: NDArray[np.float64], longest: float, features: int) -> NDArray[np.float64]:
+    """Bound how far a float32 score may lie from the truth, by the lengths of the query and the longest candidate."""
+    return UNIT * (2 * (features + 8) * own * longest + 4 * (own**2 + longest**2))
+
+
+def _scores(
+    queries: NDArray[np.float32], candidates: NDArray[np.float32], square: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Return products, or what of minus the squared distance differs between candidates (2xy - yy)."""
+    scores = queries @ candidates.T
+    if square is not None:
+        scores *= 2.0
+        scores -= square
+    return scores
+
+
+def _exclude(scores: NDArray[np.float32], differ: Sequence[tuple[NDArray, NDArray]]) -> None:
+    for codes, others in differ:
+        scores[codes[:, None] == others[None, :]] = -np.inf
+
+
+def _nominate(
+    queries: NDArray[np.floating],
+    prepared: NDArray[np.float32],
+    centre: NDArray[np.floating] | None,
+    square: NDArray[np.float32] | None,
+    count: int,
+    differ: Sequence[tuple[NDArray, NDArray]],
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return each query's `count` highest candidates in float32, and their scores."""
+    n, m = len(queries), len(prepared)
+    nominees, values = np.zeros((n, count), np.int64), np.full((n, count), -np.inf, np.float32)
+    rows = max(1, BLOCK_BYTES // (4 * m))
+    for block in (slice(start, start + rows) for start in range(0, n, rows)):
+        scores = _scores(_prepare(queries[block], centre)[0], prepared, square)
+        _exclude(scores, [(codes[block], others) for codes, others in differ])
+        nominees[block], values[block] = _top(scores, count)
+    return nominees, values
+
+
+def _nominate_each_other(
+    prepared: NDArray[np.float32],
+    square: NDArray[np.float32] | None,
+    count: int,
+    differ: Sequence[tuple[NDArray, NDArray]],
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Do the same where queries and candidates are the same rows: a product serves both of its rows, half the work."""
+    n = len(prepared)
+    nominees, values = np.zeros((n, count), np.int64), np.full((n, count), -np.inf, np.float32)
+    side = max(1, isqrt(BLOCK_BYTES // 4))
+    tiles = [slice(start, min(start + side, n)) for start in range(0, n, side)]
+    for number, rows in enumerate(tiles):
+        for columns in tiles[number:]:
+            products = prepared[rows] @ prepared[columns].T
+            sides = [(rows, columns, products)]
+            if rows != columns:
+                sides.append((columns, rows, np.ascontiguousarray(products.T)))
+            for here, there, scores in sides:
+                if square is not None:
+                    scores *= 2.0
+                    scores -= square[there]
+                if here == there:
+                    np.fill_diagonal(scores, -np.inf)
+                _exclude(scores, [(codes[here], others[there]) for codes, others in differ])
+                found, high = _top(scores, min(count, scores.shape[1]))
+                both = np.concatenate([values[here], high], axis=1)
+                named = np.concatenate([nominees[here], found + there.start], axis=1)
+                kept = np.argpartition(both, both.shape[1] - count, axis=1)[:, both.shape[1] - count :]
+                values[here] = np.take_along_axis(both, kept, axis=1)
+                nominees[here] = np.take_along_axis(named, kept, axis=1)
+    return nominees, values
 
 
 def _prepare(
@@ -125,7 +199,7 @@ def _length(rows: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _top(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the columns of the `count` largest scores of each row, in no order, and the lowest of those scores.
+    """Return the columns of the `count` largest scores of each row, in no order, and those scores.
 
     The largest `count` of a row lie in the `count` groups of columns with the largest maxima, so only those are
     looked into: a fraction of the work of partitioning whole rows.
@@ -138,11 +212,11 @@ def _top(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], ND
         columns = (picked[:, :, None] * GROUP + np.arange(GROUP)).reshape(n, -1)
         tail = np.broadcast_to(np.arange(groups * GROUP, m), (n, m - groups * GROUP))
         columns = np.concatenate([columns, tail], axis=1)
+        values = np.take_along_axis(scores, columns, axis=1)
     else:
-        columns = np.broadcast_to(np.arange(m), (n, m))
-    values = np.take_along_axis(scores, columns, axis=1)
+        columns, values = np.broadcast_to(np.arange(m), (n, m)), scores
     top = np.argpartition(values, values.shape[1] - count, axis=1)[:, values.shape[1] - count :]
-    return np.take_along_axis(columns, top, axis=1), np.take_along_axis(values, top, axis=1).min(axis=1)
+    return np.take_along_axis(columns, top, axis=1), np.take_along_axis(values, top, axis=1)
 
 
 def _similarity(

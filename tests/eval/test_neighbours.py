@@ -54,6 +54,26 @@ def test_agrees_with_the_slow_search(seed, n, m, d, k, metric, dtype, group, blo
         np.testing.assert_array_equal(index, expected)
 
 
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(2, 150),
+    k=st.integers(1, 11),
+    metric=st.sampled_from(["cosine", "euclidean"]),
+    block=st.sampled_from([400, 10_000, 1 << 20]),
+)
+def test_all_against_all_agrees_with_the_slow_search(seed, n, k, metric, block):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(3, 1, (n, 5)).astype(np.float32)
+    codes = rng.integers(0, 30, n)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "GROUP", 4)
+        patch.setattr(neighbours, "BLOCK_BYTES", block)  # tiles of 10, 50 or all points
+        index, similarity = nearest(points, points, k, metric, itself=True, differ=((codes, codes),))
+    expected, value = slow(points, points, k, metric, itself=True, differ=((codes, codes),))
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(similarity, value, rtol=1e-9, atol=1e-9)
+
+
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 120), k=st.integers(1, 11))
 def test_equal_candidates_come_by_index_however_many_there_are(seed, n, k):
     points = np.random.default_rng(seed).integers(0, 2, (n, 2)).astype(np.float32)  # four places for all points
@@ -76,8 +96,8 @@ def test_float32_alone_would_have_lost_a_neighbour():
     points = np.vstack([points, [[-1.0, 0.0]] * 20])
     index, _ = nearest(points[:1], points, 3, "euclidean", differ=((np.array([7]), np.r_[7, np.zeros(120, int)]),))
     assert index.tolist() == [[101, 102, 103]]
-    index, _ = nearest(points[:1], points[:101], 3, "euclidean", itself=True)
-    assert index.tolist() == [[100, 99, 98]]
+    index, _ = nearest(points[:101], points[:101], 3, "euclidean", itself=True)
+    assert index[0].tolist() == [100, 99, 98]
 
 
 def test_self_is_left_out_by_index_not_by_distance():
