@@ -170,7 +170,8 @@ def score_models(
 
 
 def _score(samples: Samples, features: Features, model: str, method: str, choices: Choices, *, probe: bool) -> Result:
-    about = {name: features.settings[name] for name in ("input_size", "weights", "engine") if name in features.settings}
+    known = ("input_size", "weights", "images", "engine", "full_scale", "constant_channels")
+    about = {name: features.settings[name] for name in known if name in features.settings}
     return evaluate(
         samples.task,
         features.to_table(),

@@ -283,9 +283,11 @@ def _stands_on(results: Mapping[str, Any], entries: Sequence[Entry], steps: Sequ
         weights = settings.get("weights", "–")
         weights = " + ".join(one[:12] for one in ([weights] if isinstance(weights, str) else weights))
         row = [task, model, method, str(settings.get("input_size", "–")), settings.get("engine", "–")]
-        rows.append([*row, entry["rows"], entry["left_out"], weights, digest[:12]])
+        images = settings.get("images", "–")[:12]
+        rows.append([*row, entry["rows"], entry["left_out"], weights, images, digest[:12]])
     columns = ["task", "model", "preprocessing", "input size", "computed by", "rows", "left out"]
-    tables = [Table([*columns, "weights", "features (sha256)"], rows, "Features")]
+    digests = ["weights", "images", "features"]
+    tables = [Table([*columns, *digests], rows, "Features", "The last three: the first 12 digits of their SHA-256.")]
     if steps:
         taken_by = [[step["step"], step["seconds"], step["peak_gb"]] for step in steps]
         note = "Of the last run; what was cached took no time. Memory is the most the process used until then."

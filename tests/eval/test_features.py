@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,11 +16,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import typer
 from cytoimagenet.builder.errors import NotFiniteImageError, UsageError
 from cytoimagenet.builder.pixels import normalise
-from cytoimagenet.eval import backbones, features, fusion, preprocessing, runtime
+from cytoimagenet.eval import backbones, features, fusion, preprocessing, runtime, tasks
+from cytoimagenet.eval.commands import features as command
 from cytoimagenet.eval.simulate import simulate_bbbc021
+from cytoimagenet.eval.tables import read_table
 from cytoimagenet.eval.tasks import Samples
+from typer.testing import CliRunner
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -274,6 +279,110 @@ def test_fusion_refuses_what_does_not_match(ids, said):
         fusion.fuse(table_of("abc", [[1], [2], [3]]), table_of(ids, [[1]] * len(ids)))
 
 
+KILLED = """
+import os, signal, sys
+import torch
+from cytoimagenet.eval import backbones, features, tasks
+
+features.LARGEST_CHUNK = 16
+left, write = int(sys.argv[3]), features._write_array
+
+
+def dying(path, array):
+    global left
+    write(path, array)
+    left -= 1
+    if not left:
+        (path.parent / ".partial-chunk").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+features._write_array = dying
+torch.manual_seed(0)
+network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+samples = tasks.read("bbbc021", sys.argv[1])
+features.extract(samples, backbones.backbone(network, "m"), methods=["concat-norm"], cache=sys.argv[2], engine="torch")
+"""
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """Small plates, and their table computed in this process on one thread, as the child processes do."""
+    data = simulate_bbbc021(tmp_path / "data", shape=(16, 20), sites=1)
+    monkeypatch.setattr(features, "LARGEST_CHUNK", 16)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    samples = tasks.read("bbbc021", data)
+
+    def extract(cache, methods=preprocessing.METHODS):
+        options = {"cache": tmp_path / cache, "methods": methods, "engine": "torch"}
+        return features.extract(samples, backbones.backbone(network, "m"), **options)
+
+    yield data, extract
+    torch.set_num_threads(threads)
+
+
+def test_a_killed_process_is_resumed_to_the_same_bytes(tmp_path, alone):
+    data, extract = alone
+    command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), "3"]
+    killed = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=CHECKOUT)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "cut").rglob("chunk-*.npy"))) == 3
+    resumed = extract("cut", ["concat-norm"])["m", "concat-norm"]
+    assert resumed.settings["computed"] == len(resumed) - 3 * 16
+    extract("whole", ["concat-norm"])
+    cut, whole = (next((tmp_path / cache).rglob("features.npy")) for cache in ("cut", "whole"))
+    assert cut.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in cut.parent.iterdir()) == ["about.json", "features.npy", "ids.txt"]
+
+
+def test_the_command_writes_tables_the_scorers_take(tmp_path, monkeypatch):
+    data = simulate_bbbc021(tmp_path / "data" / "bbbc021", shape=(16, 20), sites=1).parent
+    monkeypatch.setattr(backbones, "load", lambda name: backbones.backbone(Moments(), name))
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, ["--data", str(data), "--engine", "torch", "--json", *arguments])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.output)
+
+    app = typer.Typer()
+    command.add_to(app)
+    (one,) = run("--model", "m", "--out", "one.parquet")
+    assert one["path"] == "one.parquet" and one["features"] == 9 and one["preprocess"] == "concat-norm"
+    several = run("--model", "m", "--preprocess", "merge-norm,merge-raw", "--input-size", "8", "--out", "t.parquet")
+    assert [made["path"] for made in several] == ["t-bbbc021-merge-norm.parquet", "t-bbbc021-merge-raw.parquet"]
+    table = read_table("one.parquet")
+    assert table.values.shape == (one["rows"], 9) and table.keys["id"].is_unique
+    before = Path("one.parquet").read_bytes()
+    run("--model", "m", "--out", "one.parquet", "--cache", "another")
+    assert Path("one.parquet").read_bytes() == before  # nothing of the run is in it
+
+
+def test_any_transformers_model_is_a_backbone(pixels, tmp_path):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    torch.manual_seed(0)
+    small = ViTConfig(
+        hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=16, patch_size=8
+    )
+    ViTForImageClassification(small).save_pretrained(tmp_path / "vit")
+    network = backbones.load(str(tmp_path / "vit"))
+    assert network.name == "vit"
+    options = {"methods": ["merge-norm"], "cache": tmp_path / "cache", "engine": "torch"}
+    table = features.extract(made(pixels), network, size=16, **options)["vit", "merge-norm"]
+    assert table.values.shape == (37, 12) and np.isfinite(table.values).all() and table.values.std(0).min() > 0
+    with pytest.raises(UsageError, match="12 x 10"):  # its own size is fixed
+        features.extract(made(pixels), network, **options)
+
+
+def test_seeds_of_random_weights_differ():
+    one, two = backbones.load("random:1"), backbones.load("random:2")
+    assert one.digest != two.digest and one.digest == backbones.load("random:1").digest
+    assert (one.name, one.source) == ("random:1", "random:1")
+
+
 ONE_OF_TWO = """
 import json, sys
 import torch
@@ -289,26 +398,30 @@ print(json.dumps([features.is_main_process(), found.settings["processes"], found
 """
 
 
-def test_two_processes_make_the_same_table(tmp_path):
-    data = simulate_bbbc021(tmp_path / "data", shape=(16, 20), sites=1)
-    said = {}
-    for count in (1, 2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        running = []
-        for rank in range(count):
-            several = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            several |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", **(several if count > 1 else {})}
-            command = [sys.executable, "-c", ONE_OF_TWO, str(data), str(tmp_path / f"cache{count}")]
-            running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=CHECKOUT))
-        said[count] = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
-        assert not any(process.returncode for process in running)
-    assert [main for main, *_ in said[2]] == [True, False] and said[1][0][0]
-    assert said[2][0][1] == 2 and 0 < said[2][0][2] < said[1][0][2]  # the main process did a part of the work
-    assert said[2][0][3] == said[2][1][3] == said[1][0][3]
-    tables = {count: sorted((tmp_path / f"cache{count}").rglob("features.npy")) for count in (1, 2)}
-    assert len(tables[1]) == 4
-    for alone, shared in zip(tables[1], tables[2], strict=True):
-        assert alone.parent.name == shared.parent.name and alone.read_bytes() == shared.read_bytes()
+def test_two_processes_make_the_same_table(tmp_path, alone):
+    data, extract = alone
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    several = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-c", ONE_OF_TWO, str(data), str(tmp_path / "two")]
+    running = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **several, "RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in "01"
+    ]
+    said = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
+    assert not any(process.returncode for process in running)
+    table = extract("one")["m", "concat-norm"]
+    assert [main for main, *_ in said] == [True, False] and features.is_main_process()
+    assert said[0][1] == 2 and 0 < said[0][2] < len(table)  # the main process did a part of the work
+    assert said[0][3] == said[1][3] == table.ids
+    one, two = (sorted((tmp_path / cache).rglob("features.npy")) for cache in ("one", "two"))
+    assert len(one) == 4
+    for ours, shared in zip(one, two, strict=True):
+        assert ours.parent.name == shared.parent.name and ours.read_bytes() == shared.read_bytes()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.eval import page
+from cytoimagenet.eval.report import write_report
 from PIL import Image
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7*7 }}' onclick='x"
@@ -120,4 +121,26 @@ def test_in_a_browser(chromium, tmp_path):
         fold.click()
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= 360
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not chromium.get_log("browser")
+
+
+@pytest.mark.browser
+def test_a_report_of_hostile_results_in_a_browser(chromium, tmp_path):
+    entry = {
+        **{"key": HOSTILE, "task": "bbbc021", "split": "", "score": "nsc", "model": HOSTILE, "preprocess": HOSTILE},
+        **{"beside": False, "value": 0.5, "correct": 1, "n": 2, "macro": 0.5, "f1": 0.5, "bootstrap": None},
+        **{"interval": {"low": 0.1, "high": 0.9}, "digest": HOSTILE, "rows": 2, "left_out": 0},
+        "by_class": [{"label": HOSTILE, "n": 2, "correct": 1, "accuracy": 0.5, "precision": 0.5, "f1": 0.5}],
+        "confusion": {"labels": [HOSTILE], "counts": [[1, 1]]},
+        "settings": {"standardise": "all", "features": 3},
+    }
+    document = {"versions": {HOSTILE: HOSTILE}, "results": [entry], "paired": []}
+    chromium.get(write_report(document, tmp_path, notes=[HOSTILE]).as_uri())
+    assert chromium.title == "CytoImageNet: transfer scores" and not chromium.get_log("browser")
+    for fold in chromium.find_elements("css selector", "summary"):
+        fold.click()
+    text = chromium.find_element("css selector", "main").text
+    assert text.count(HOSTILE) > 8
+    widths = chromium.execute_script("return [...document.images].map((image) => image.naturalWidth)")
+    assert len(widths) == 2 and min(widths) > 200
     assert not chromium.get_log("browser")
