@@ -22,14 +22,19 @@ MOST_CLASSES = 40
 
 
 def montage(
-    data_dir: str | PathLike[str], *, classes: int = 20, images: int = 8, labels: list[str] | None = None, seed: int = 0
+    data_dir: str | PathLike[str] | Manifest,
+    *,
+    classes: int = 20,
+    images: int = 8,
+    labels: list[str] | None = None,
+    seed: int = 0,
 ) -> Image.Image:
     """Draw some images of some classes, each class a row with its name, category and number of images.
 
     Parameters
     ----------
-    data_dir : str or path
-        The dataset folder, local or a URL.
+    data_dir : str, path or Manifest
+        The dataset folder, local or a URL, or its manifest.
     classes : int
         How many classes, drawn by seed among all; in index order.
     images : int
@@ -44,7 +49,7 @@ def montage(
     PIL.Image.Image
         RGB. Images are scaled to fit their tile, never stretched or brightened.
     """
-    manifest = Manifest.load(data_dir)
+    manifest = data_dir if isinstance(data_dir, Manifest) else Manifest.load(data_dir)
     unknown = [label for label in labels or () if label not in manifest.class_names]
     if unknown:
         raise UsageError(
@@ -58,7 +63,7 @@ def montage(
         names = names.sample(min(classes, MOST_CLASSES), random_state=seed).sort_index()
     rows = rows[rows["label"].isin(names)].sort_values("key")
     chosen = rows.sample(frac=1, random_state=seed).groupby("label").head(images)
-    pictures = dict(zip(chosen["key"], read_images(chosen, data_dir), strict=True))
+    pictures = dict(zip(chosen["key"], read_images(chosen, manifest.root), strict=True))
     lines = []
     for index, label in names.items():
         entry = manifest.classes[int(str(index))]

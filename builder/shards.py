@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 from . import manifest as manifests
 from . import schema
-from .card import write_card
 from .errors import CheckFailedError, SchemaError, SettingsChangedError, UsageError
 from .manifest import CLASSES, METADATA, REJECTED, Manifest
+from .pages import write_pages
 from .progress import progress
 from .ranges import Fetch, reader_of
 from .shardformat import FORMATS, WRITERS, Tally, batched, is_grey_png
@@ -262,7 +262,7 @@ def _finish(
         "pages": {},
     }
     data["digest"] = manifests.digest(data)
-    write_card(out, Manifest(out, data))
+    write_pages(Manifest(out, data))
     finished = manifests.record_pages(Manifest(out, data))
     _remove_notes(out)
     return finished
