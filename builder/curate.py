@@ -145,7 +145,8 @@ def curate(
     done = _make(plan, raw, out, pixels, settings, pool)
     told = tables.write_tables(plan.selection, plan.order, done, out, settings, known.files, earlier_of(selection))
     told = {"format": "cytoimagenet-curated", "schema_version": schema.VERSION, "settings": recorded,
-            "seed": settings.seed, **told}  # fmt: skip
+            "seed": settings.seed, "evaluation": {"channels": len(known.files), "skipped": known.skipped},
+            **told}  # fmt: skip
     storage.write_atomic(storage.join(out, FINISHED), _json(told))
     _remove_stale(out, {one.name for one in done})
     return told

@@ -199,6 +199,11 @@ def show_counts(told: dict[str, Any]) -> None:
     """Print both identities, for every source and class."""
     from .. import bookkeeping
 
+    compared = told["evaluation"]
+    if compared["channels"]:
+        out.print(f"Compared with {compared['channels']:,} channels of evaluation images", markup=False)
+    for file, reason in list(compared["skipped"].items())[:SHOWN]:
+        out.print(f"Not compared: {file}: {reason}", markup=False)
     for line in bookkeeping.lines(told, SHOWN):
         out.print(line, markup=False)
 

@@ -182,6 +182,8 @@ def test_evaluation_images_are_kept_out_whole_and_in_crops(raw, tmp_path):
     assert len(caught) == 8
     assert set(caught["detail"]) == {"same pixels as bbbc021/field.tif", "same pixels as bbbc021/pair_0.png"}
     assert told["settings"]["evaldata"]
+    assert told["evaluation"]["channels"] == 2
+    assert list(told["evaluation"]["skipped"]) == ["bbbc021/broken.png"]
 
 
 @pytest.mark.parametrize("layout", ["coos7", "deeploc"])
