@@ -56,7 +56,7 @@ def align(features: FeatureTable, samples: Samples | None, task: str) -> Feature
 
 
 def _bbbc021(features: FeatureTable, samples: Samples) -> FeatureTable:
-    keys = set(features.keys)
+    keys = {str(key) for key in features.keys}
     if "id" in keys and set(features.keys["id"]) & set(samples.table["id"]):
         return _by_id(features, samples, whole=False)
     if {"plate", "well"} <= keys:
@@ -123,7 +123,7 @@ def _by_id(features: FeatureTable, samples: Samples, *, whole: bool) -> FeatureT
 
 def _by_well(features: FeatureTable, samples: Samples) -> FeatureTable:
     keys = features.keys
-    plates = _plates(keys["plate"], samples.table["plate"].unique(), features.source)
+    plates = _plates(keys["plate"], sorted(set(samples.table["plate"])), features.source)
     wells = [_well(name, features.source) for name in keys["well"]]
     site = [str(s).removeprefix("s") for s in keys["site"]] if "site" in keys else [""] * len(keys)
     _refuse_repeats(

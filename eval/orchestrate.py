@@ -157,7 +157,12 @@ def score_models(
     networks, fused = _networks(models, run)
     for task, found in samples.items():
         begun = time.perf_counter()
-        options = {"size": size, "cache": cache or run.out / "features", "engine": engine, "workers": workers}
+        options: dict[str, Any] = {
+            "size": size,
+            "cache": cache or run.out / "features",
+            "engine": engine,
+            "workers": workers,
+        }
         computed = extract(found, [*networks, mean_intensity()], methods=methods, **options)
         run.timed(f"{task}: features", begun)
         for (model, method), features in _with_fusions(computed, fused).items():

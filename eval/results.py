@@ -123,7 +123,7 @@ def pair(out: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]]) -> dict[str, Any]:
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
@@ -132,7 +132,7 @@ def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]
     }
     check(document)
     # an entry a line: quick to write again after each model, and two runs can be compared line by line
-    lists = {name: ",\n".join(_json(one) for one in document[name]) for name in ("results", "paired")}
+    lists = {"results": ",\n".join(map(_json, entries)), "paired": ",\n".join(map(_json, paired))}
     head = _json({name: document[name] for name in ("format", "schema_version", "versions")})[:-1]
     text = f'{head},\n"results": [\n{lists["results"]}\n],\n"paired": [\n{lists["paired"]}\n]}}\n'
     write_atomic(out / "results.json", text.encode())

@@ -114,7 +114,7 @@ def key_of(column: str) -> str | None:
 
 
 def _split(frame: pd.DataFrame, source: str) -> FeatureTable:
-    if frame.index.name is not None and key_of(frame.index.name):
+    if frame.index.name is not None and key_of(str(frame.index.name)):
         frame = frame.reset_index()
     frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
     repeated = frame.columns[frame.columns.duplicated()]

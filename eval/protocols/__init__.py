@@ -23,7 +23,7 @@ Scored = tuple[dict[str, Any], "pd.DataFrame | None"]
 
 def scored(
     score: str,
-    ids: Sequence[str],
+    ids: Sequence[str] | pd.Series | NDArray,
     true: NDArray[np.integer],
     predicted: NDArray[np.integer],
     classes: Sequence[str],
@@ -84,7 +84,7 @@ def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split:
     return entry, None
 
 
-def codes(labels: Sequence[str] | pd.Series) -> tuple[NDArray[np.int64], list[str]]:
+def codes(labels: Sequence[str] | pd.Series | NDArray) -> tuple[NDArray[np.int64], list[str]]:
     """Return class codes and the sorted class names."""
     classes, code = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
     return code.astype(np.int64), [str(c) for c in classes]

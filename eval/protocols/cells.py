@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...builder.errors import UsageError
+from ..neighbours import Metric
 from ..standardise import Way, standardise
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 NEIGHBOURS = 11  # preprint, 4.1
-METRIC = "euclidean"
+METRIC: Metric = "euclidean"
 
 
 def scaled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ def score(features: FeatureTable, settings: Settings) -> list[Scored]:
         rows = split == name
         true, ids, groups = label[rows], keys["id"].to_numpy()[rows], _wells(keys[rows])
         index, _ = nearest(values[rows], fitted, NEIGHBOURS, METRIC)
-        by = {"split": name, "groups": groups, "grouped_by": "wells"}
+        by: dict[str, Any] = {"split": name, "groups": groups, "grouped_by": "wells"}
         found.append(scored("knn", ids, true, predict(index, label[train]), classes, settings, used, **by))
         figures = controls.shuffled(
             partial(predict, index), label[train], true, found[-1][0]["value"], seed=settings.seed
