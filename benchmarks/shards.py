@@ -1,13 +1,12 @@
-"""Sharding and verifying beside cp and sha256sum over the same bytes; memory as images grow; random kills.
+"""Sharding and verifying beside cp and sha256sum over the same bytes; memory as images grow.
 
-python benchmarks/shards.py [--images 20000] [--kills 20] [--folder /tmp]
+python benchmarks/shards.py [--images 20000] [--folder /tmp]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -101,45 +100,15 @@ def speed(folder: Path, images: int) -> None:
     shutil.rmtree(folder / "curated")
 
 
-def kills(folder: Path, count: int) -> None:
-    """Kill `shard` at random moments until it has had `count` kills; the bytes must be those of an unharmed run."""
-    curated(folder / "curated", 4000)
-    seconds, _ = ours("webdataset", folder / "curated", folder / "whole")
-    draw, killed, runs = random.Random(0), 0, 0
-    while killed < count:
-        out = folder / f"killed-{runs}"
-        runs += 1
-        finished = False
-        while not finished:
-            process = subprocess.Popen(
-                [sys.executable, "-c", RUN, "webdataset", folder / "curated", out], stdout=subprocess.DEVNULL
-            )
-            try:
-                process.wait(timeout=draw.uniform(0.2, 1.2) * (seconds + 1) if killed < count else None)
-                finished = True
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                killed += 1
-        same = subprocess.run(["diff", "-r", folder / "whole", out], check=False).returncode == 0
-        print(f"run {runs}: finished after {killed} kills in all, bytes equal to an unharmed run: {same}")
-        assert same
-        shutil.rmtree(out)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--folder", default=None, help="where to write; default: the temporary folder")
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores; times of one run each, files as the page cache has them")
     for images in (given.images // 4, given.images):
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             speed(Path(folder), images)
-    if given.kills:
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            kills(Path(folder), given.kills)
 
 
 if __name__ == "__main__":

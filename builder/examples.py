@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,10 +17,10 @@ from . import schema
 from .card import parquet_features
 from .errors import CheckFailedError
 from .manifest import METADATA, Manifest
-from .ranges import reader_of
+from .ranges import in_order, reader_of
 from .shardformat import COLUMNS, ROW_GROUP, is_grey_png
 from .shardplan import SAMPLE, SAMPLE_PER_CLASS
-from .storage import is_local, join, read_bytes
+from .storage import filesystem, is_local, join, read_bytes
 
 FEW = 0.2  # of all images; above, a disk or a network reads through faster than it jumps
 READ_AHEAD = 64  # images fetched in one go
@@ -87,20 +87,14 @@ def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
 
 
 def read_shard(
-    path: str,
-    archive: Iterable[tuple[str, IO[bytes]]],
-    shard_format: str,
-    wanted: Collection[int] | None,
-    rows: int | None = None,
+    path: str, shard_format: str, wanted: Collection[int] | None = None, rows: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the examples of a shard that belong to the wanted classes.
 
     Parameters
     ----------
     path : str
-        The shard; opened for Parquet.
-    archive : iterable of (name, file)
-        The members of the shard; read for tar.
+        The shard, local or a URL.
     shard_format : str
         As in the manifest.
     wanted : collection of int, optional
@@ -115,7 +109,7 @@ def read_shard(
     """
     count = 0
     try:
-        for example in _from_parquet(path) if shard_format == "parquet" else _from_tar(path, archive):
+        for example in _from_parquet(path) if shard_format == "parquet" else _from_tar(path):
             count += 1
             if wanted is None or example["label"] in wanted:
                 yield example
@@ -133,8 +127,8 @@ def _damaged(how: str, path: str) -> CheckFailedError:
     )
 
 
-def _from_tar(path: str, archive: Iterable[tuple[str, IO[bytes]]]) -> Iterator[dict[str, Any]]:
-    for key, members in _by_key(archive, path):
+def _from_tar(path: str) -> Iterator[dict[str, Any]]:
+    for key, members in _by_key(path):
         absent = {"png", "json", "cls"} - set(members)
         if absent:
             raise _damaged(f"{key} has no {', '.join(sorted(absent))}", path)
@@ -144,25 +138,29 @@ def _from_tar(path: str, archive: Iterable[tuple[str, IO[bytes]]]) -> Iterator[d
 
 
 def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
-    import fsspec
-
-    with fsspec.open(path, "rb") as file:
+    fs, inner = filesystem(path)
+    with fs.open(inner, "rb") as file:
         for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP, columns=["image", "label", *REST]):
             yield from batch.to_pylist()
 
 
-def _by_key(archive: Iterable[tuple[str, IO[bytes]]], path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield `(key, {extension: bytes})` of each run of members with one key."""
+def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield `(key, {extension: bytes})` of each run of members with one key; what is no plain file is passed over."""
     key = ""
     members: dict[str, bytes] = {}
-    for name, file in archive:
-        stem, _, extension = name.partition(".")
-        if stem != key:
-            if members:
-                yield key, members
-            key, members = stem, {}
-        if extension in members:
-            raise _damaged(f"{name} is there twice", path)
-        members[extension] = file.read()
+    with in_order(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        for info in tar:
+            file = tar.extractfile(info) if info.isreg() else None
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps every header it ever read
+            if file is None:
+                continue
+            stem, _, extension = info.name.partition(".")
+            if stem != key:
+                if members:
+                    yield key, members
+                key, members = stem, {}
+            if extension in members:
+                raise _damaged(f"{info.name} is there twice", path)
+            members[extension] = file.read()
     if members:
         yield key, members

@@ -6,7 +6,7 @@ lived here would work with other functions than it was written for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from os import PathLike
@@ -105,43 +105,23 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
             files = {split: [f"{self.manifest.root}/{shard[0]}" for shard in of] for split, of in shards.items()}
             rows = {split: [shard[1] for shard in of] for split, of in shards.items()}
             if wanted is not None and self.config.name != SAMPLE and are_few(self.manifest, sizes):
-                # a fetch of whole shards would cost hundreds of times what is wanted
-                return [
-                    datasets.SplitGenerator(
-                        name=split,
-                        gen_kwargs={
-                            "shards": [shard[0] for shard in of],
-                            "archives": [None for _ in of],
-                            "rows": rows[split],
-                        },
-                    )
-                    for split, of in shards.items()
-                ]
-        local = dl_manager.download(files)
-        return [
-            datasets.SplitGenerator(
-                name=split,
-                gen_kwargs={
-                    "shards": list(paths),
-                    "archives": [dl_manager.iter_archive(path) for path in paths],
-                    "rows": rows[split],
-                },
-            )
-            for split, paths in local.items()
-        ]
+                # to fetch whole shards would cost hundreds of times what is wanted
+                names = {split: [shard[0] for shard in of] for split, of in shards.items()}
+                return _generators(names, rows, by_place=True)
+        return _generators(dl_manager.download(files), rows, by_place=False)
 
-    def _generate_shards(self, shards: list[str], archives: list[Any], rows: list[int | None]) -> Iterator[str]:
+    def _generate_shards(self, shards: list[str], rows: list[int | None], by_place: bool) -> Iterator[str]:
         yield from shards
 
     def _generate_examples(
-        self, shards: list[str], archives: list[Any], rows: list[int | None]
+        self, shards: list[str], rows: list[int | None], by_place: bool
     ) -> Iterator[tuple[Key, dict[str, Any]]]:
         form, wanted = self.manifest.shard_format, self._wanted()
-        for number, (shard, archive, count) in enumerate(zip(shards, archives, rows, strict=True)):
-            if archive is None and wanted is not None:
-                examples = read_chosen(self.manifest, shard, wanted)
+        for number, (shard, count) in enumerate(zip(shards, rows, strict=True)):
+            if by_place:
+                examples = read_chosen(self.manifest, shard, wanted or ())
             else:
-                examples = read_shard(shard, archive, form, wanted, count)
+                examples = read_shard(shard, form, wanted, count)
             for place, example in enumerate(examples):
                 yield Key(number, place), example
 
@@ -172,3 +152,13 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
                 next=f"This dataset has classes of {', '.join(there)}",
             )
         return wanted
+
+
+def _generators(
+    shards: Mapping[str, list[str]], rows: Mapping[str, list[int | None]], by_place: bool
+) -> list[datasets.SplitGenerator]:
+    """Return a generator for each split; `datasets` shares the lists out among its processes."""
+    return [
+        datasets.SplitGenerator(split, {"shards": list(paths), "rows": rows[split], "by_place": by_place})
+        for split, paths in shards.items()
+    ]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from os import PathLike
+from typing import IO
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -77,6 +80,14 @@ def decode(png: bytes, where: str) -> Image.Image:
             next="Do the rows come from this dataset? `cytoimagenet verify DIR` tells if a shard is damaged",
         ) from error
     return image
+
+
+def in_order(path: str) -> AbstractContextManager[IO[bytes]]:
+    """Open a file, local or remote, to be read from its beginning to its end."""
+    fs, inner = filesystem(path)
+    # one request for all, which any web server can answer, instead of one for each block
+    streamed = {"block_size": 0} if {"http", "https", "hf"} & set(np.atleast_1d(fs.protocol)) else {}
+    return fs.open(inner, "rb", **streamed)
 
 
 def reader_of(folder: str | PathLike[str]) -> Fetch:

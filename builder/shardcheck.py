@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from . import schema
 from .manifest import Manifest
+from .ranges import in_order
 from .shardformat import COLUMNS, ROW_GROUP, header, is_grey_png
 from .storage import filesystem, is_local, join
 
@@ -98,7 +99,7 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
                 if digest == entry["sha256"]:
                     _check_parquet(raw, index, expected, found, checked)
         else:
-            with in_order(manifest.root, name) as raw:
+            with in_order(join(manifest.root, name)) as raw:
                 file = _Hashing(raw)
                 try:
                     _check_tar(file, entry["rows"], index, expected, found, checked)
@@ -125,12 +126,6 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
     checked.sources = _hashes(sorted(files))
     del checked.problems[SHOWN:]
     return checked
-
-
-def in_order(root: str, name: str) -> AbstractContextManager[IO[bytes]]:
-    """Open a file of a dataset folder to be read from its beginning to its end; any web server can do that."""
-    fs, inner = filesystem(join(root, name))
-    return fs.open(inner, "rb", **({"block_size": 0} if "http" in str(fs.protocol) else {}))
 
 
 @contextmanager

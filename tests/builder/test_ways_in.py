@@ -9,18 +9,19 @@ import subprocess
 import sys
 import tarfile
 
+import cytoimagenet
 import datasets
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from cytoimagenet import CytoImageNet
 from cytoimagenet.builder import examples, locate, schema
 from cytoimagenet.builder.errors import CheckFailedError, UsageError
 from cytoimagenet.builder.manifest import Manifest
 from cytoimagenet.builder.shards import write_dataset
+from cytoimagenet.builder.verify import verify
 from PIL import Image
-
-import cytoimagenet
-from cytoimagenet import CytoImageNet
 
 METADATA = ["key", *(name for name in schema.ROW.names if name != "label")]
 
@@ -377,10 +378,17 @@ def test_a_revision_is_one_of_a_pulled_copy_or_of_the_hub(small_dataset, twin):
         locate.find(small_dataset, "v2")
 
 
+@pytest.fixture
+def to_be_fetched(monkeypatch, tmp_path):
+    """Let `datasets` fetch from storage that is no network, into a cache that is empty."""
+    monkeypatch.setattr(datasets.utils.file_utils, "_raise_if_offline_mode_is_enabled", lambda *args: None)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", str(tmp_path / "downloads"))
+
+
+@pytest.mark.usefixtures("to_be_fetched")
 @pytest.mark.parametrize("form", ["webdataset", "parquet"])
 def test_another_storage(form, small_curated, truth):
-    import fsspec
-
     root = f"memory://ways-in/{form}"
     try:
         manifest = write_dataset(small_curated, root, format=form)
@@ -394,6 +402,27 @@ def test_another_storage(form, small_curated, truth):
         assert told_by(mapped) == of_split(truth, "validation")
     finally:
         fsspec.filesystem("memory").store.clear()
+
+
+@pytest.mark.usefixtures("to_be_fetched")
+def test_an_object_store(small_curated, truth, monkeypatch):
+    """A stand-in for S3 on this machine: written, verified, streamed and read by place over HTTP."""
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("lab")
+        manifest = write_dataset(small_curated, "s3://lab/cytoimagenet")
+        assert verify(manifest.root).images == 300
+        stream = cytoimagenet.load_dataset(data_dir=manifest.root, streaming=True, split="validation")
+        assert told_by(stream) == of_split(truth, "validation")
+        mapped = cytoimagenet.load_dataset(data_dir=manifest.root, split="validation")
+        assert told_by(mapped) == of_split(truth, "validation")
+        few = cytoimagenet.load_dataset("organism", data_dir=manifest.root, streaming=True, split="validation")
+        assert told_by(few) == {k: v for k, v in of_split(truth, "validation").items() if v[1] == 3}
+    finally:
+        server.stop()
 
 
 def test_a_damaged_shard_is_named(small_dataset, tmp_path, monkeypatch):
