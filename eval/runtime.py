@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -96,6 +97,7 @@ def _torch(module: Any, device: str) -> Runner:
     return run
 
 
+@lru_cache(maxsize=16)  # converting takes seconds, and the tasks ask for the same networks
 def _openvino(module: Any, size: tuple[int, int]) -> Runner:
     import openvino
     import torch
