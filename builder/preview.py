@@ -18,6 +18,7 @@ GAP = 4
 NAME_WIDTH = 190
 TEXT_SIZE = 12
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (120, 120, 120)
+FRAME = 235  # around an image that does not fill its tile
 MOST_CLASSES = 40
 
 
@@ -61,8 +62,7 @@ def montage(
         names = names[names.isin(labels)]
     elif len(names) > classes:
         names = names.sample(min(classes, MOST_CLASSES), random_state=seed).sort_index()
-    rows = rows[rows["label"].isin(names)].sort_values("key")
-    chosen = rows.sample(frac=1, random_state=seed).groupby("label").head(images)
+    chosen = draw_rows(rows[rows["label"].isin(names)], images, seed)
     pictures = dict(zip(chosen["key"], read_images(chosen, manifest.root), strict=True))
     lines = []
     for index, label in names.items():
@@ -70,6 +70,11 @@ def montage(
         number = f"{entry['category']}, {entry['train'] + entry['validation']:,} images"
         lines.append((label, number, [pictures[key] for key in chosen["key"][chosen["label"] == label]]))
     return sheet(lines, images)
+
+
+def draw_rows(rows: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
+    """Draw up to `images` rows of each label by seed, whatever order the rows are in; needs the columns key, label."""
+    return rows.sort_values("key").sample(frac=1, random_state=seed).groupby("label").head(images)
 
 
 def sheet(lines: Sequence[tuple[str, str, Sequence[Image.Image]]], columns: int) -> Image.Image:
@@ -94,7 +99,7 @@ def sheet(lines: Sequence[tuple[str, str, Sequence[Image.Image]]], columns: int)
         pen.text((GAP, top + 24), _shortened(name, pen, font), INK, font)
         pen.text((GAP, top + 42), _shortened(note, pen, font), FAINT, font)
         for column, image in enumerate(images[:columns]):
-            paper.paste(_tile(image), (NAME_WIDTH + column * step, top))
+            paper.paste(tile(image, FRAME), (NAME_WIDTH + column * step, top))
     return paper
 
 
@@ -106,18 +111,19 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
         return ImageFont.load_default(TEXT_SIZE)
 
 
-def _tile(image: Image.Image) -> Image.Image:
-    """Return a grey tile with the image in its middle, scaled to fit."""
+def tile(image: Image.Image, ground: int) -> Image.Image:
+    """Return a grey tile with the image in its middle, scaled to fit, on a ground of that value."""
     scale = TILE / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     scaled = image.resize((width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
-    tile = Image.new("L", (TILE, TILE), 235)
-    tile.paste(scaled, ((TILE - width) // 2, (TILE - height) // 2))
-    return tile
+    framed = Image.new("L", (TILE, TILE), ground)
+    framed.paste(scaled, ((TILE - width) // 2, (TILE - height) // 2))
+    return framed
 
 
 def _shortened(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Return the text cut so that it stays beside the tiles."""
+    """Return the text on one line, cut so that it stays beside the tiles."""
+    text = " ".join(text.split())
     if pen.textlength(text, font) <= NAME_WIDTH - 2 * GAP:
         return text
     while text and pen.textlength(text + "...", font) > NAME_WIDTH - 2 * GAP:

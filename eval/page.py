@@ -7,7 +7,6 @@ under which only its own script runs and nothing is fetched.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -16,6 +15,7 @@ from typing import Any
 
 from ..builder.errors import UsageError
 from ..builder.storage import write_atomic
+from ..builder.webpage import render_page
 
 TEMPLATES = Path(__file__).parent / "templates"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -149,22 +149,7 @@ def render(title: str, sections: Sequence[Section], *, facts: Mapping[str, str] 
     facts : mapping, optional
         Short name -> value pairs shown under the title.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    script = (TEMPLATES / "report.js").read_text("utf-8")
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html").render(
-        title=title,
-        sections=sections,
-        facts=dict(facts or {}),
-        script=Markup(script),  # noqa: S704 -- our own file
-        style=Markup((TEMPLATES / "report.css").read_text("utf-8")),  # noqa: S704 -- our own file
-        script_hash=f"sha256-{allowed}",
-    )
+    return render_page(TEMPLATES, "report", title=title, sections=sections, facts=dict(facts or {}))
 
 
 def write_page(

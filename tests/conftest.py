@@ -113,3 +113,22 @@ def small_dataset(small_curated, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("dataset") / "cytoimagenet"
     write_dataset(small_curated, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """A headless browser with nothing but its own empty profile; mark the test `browser`."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    profile = tmp_path_factory.mktemp("chromium")
+    for flag in (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        f"--disable-component-update --disable-sync --window-size=1200,900 --user-data-dir={profile}"
+    ).split():
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    yield driver
+    driver.quit()

@@ -134,6 +134,40 @@ def preview(
     out.print(f"Wrote {to}", markup=False)
 
 
+def card(folder: Folder) -> None:
+    """Write README.md, croissant.json and preview.png of a dataset folder anew; its images and digest stay as they are.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet card cytoimagenet
+    """
+    from ..manifest import Manifest, record_pages
+    from ..pages import write_pages
+
+    manifest = Manifest.load(folder)
+    write_pages(manifest)
+    out.print(f"Wrote {', '.join(record_pages(manifest).pages)} in {folder}", markup=False)
+
+
+def browse(
+    folder: Folder,
+    to: Annotated[str, typer.Option("--out", help="Folder for the page and its pictures.")] = "site",
+    images: Annotated[int, typer.Option(min=1, max=40, help="How many examples of each class.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+) -> None:
+    """Write a page of all classes to search and look through; it needs no server.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet browse cytoimagenet --out site
+
+      cytoimagenet browse hf://datasets/OWNER/cytoimagenet --out site --images 4
+    """
+    from ..browse import write_site
+
+    out.print(f"Open {write_site(folder, to, images=images, seed=seed)}", markup=False)
+
+
 def parse_size(text: str) -> int:
     """Return a size such as `128MB` or `64 MiB` in bytes."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text, re.IGNORECASE)
@@ -145,5 +179,5 @@ def parse_size(text: str) -> int:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for command in (shard, verify, info, preview):
+    for command in (shard, verify, info, preview, card, browse):
         app.command()(command)

@@ -68,24 +68,6 @@ def test_values_become_cells():
     assert [cell.sort for cell in row] == [1234, 0.123456, "", None, None]
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    profile = tmp_path_factory.mktemp("chromium")
-    for flag in (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        f"--disable-component-update --disable-sync --window-size=1200,900 --user-data-dir={profile}"
-    ).split():
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-    yield driver
-    driver.quit()
-
-
 def column(driver, number):
     rows = driver.find_elements("css selector", "table.sortable")[0].find_elements("css selector", "tbody tr")
     return [row.find_elements("css selector", "td")[number].text.split("\n")[0] for row in rows]
