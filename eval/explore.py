@@ -130,7 +130,7 @@ def _mapped(images: Images, features: Features, seed: int) -> pd.DataFrame:
     return images.table[columns].assign(x=plane[:, 0], y=plane[:, 1])
 
 
-def diversity(values: NDArray[np.floating], labels: Sequence[str]) -> pd.DataFrame:
+def diversity(values: NDArray[np.floating], labels: Sequence[str] | pd.Series) -> pd.DataFrame:
     """Say how alike the images of a class are, and how like those of other classes.
 
     Parameters

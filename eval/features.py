@@ -189,7 +189,7 @@ class _Shelf:
         self.view = (height, width)
         chunk = int(np.clip(CHUNK_PIXELS // (height * width), 16, LARGEST_CHUNK))
         self.chunks = [range(start, min(start + chunk, len(samples))) for start in range(0, len(samples), chunk)]
-        self.scale = 1.0
+        self.scale: float | None = None  # known once a raw view is wanted
 
     def place(self, network: Backbone, method: str) -> Path:
         said = {

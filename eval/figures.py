@@ -49,7 +49,7 @@ def _map(figure: Any, axes: Any, table: pd.DataFrame, column: str) -> None:
     named = sorted(common.index[:MOST_NAMED])
     rest = ~table[column].isin(named)
     axes.scatter(table["x"][rest], table["y"][rest], color="#c8ccd0", **style)
-    colours = matplotlib.colormaps["tab20" if len(named) > 10 else "tab10"].colors
+    colours = matplotlib.color_sequences["tab20" if len(named) > 10 else "tab10"]
     for colour, value in zip(colours, named, strict=False):
         here = table[column] == value
         axes.scatter(table["x"][here], table["y"][here], color=colour, label=literal(str(value)), **style)

@@ -99,9 +99,10 @@ def scale_of(samples: Samples, reference: Sequence[int] | None = None) -> float:
     """
     kind = samples.load(0).dtype
     if kind.kind in "ui" and kind.itemsize <= 2:
-        return float(np.iinfo(kind).max)
-    if reference is None:
-        train = np.flatnonzero(samples.table["split"].to_numpy() == "train") if "split" in samples.table else []
-        reference = train if len(train) else range(len(samples))
-    largest = max((float(np.max(samples.load(int(i)))) for i in reference), default=0.0)
+        return float(2 ** (8 * kind.itemsize - (kind.kind == "i")) - 1)
+    rows: Sequence[int] = range(len(samples)) if reference is None else reference
+    if reference is None and "split" in samples.table:
+        train = np.flatnonzero(samples.table["split"].to_numpy() == "train").tolist()
+        rows = train or rows
+    largest = max((float(np.max(samples.load(i))) for i in rows), default=0.0)
     return largest if largest > 0 else 1.0

@@ -107,7 +107,7 @@ def _headline(entries: Sequence[Entry], tasks: Sequence[str], notes: Sequence[st
             best = max(_mean(group) for group in found.values() if group)
             first = here[0]
             said = f"{first['n']:,} {_samples(task)}, {first['preprocess']}"
-            row = [Cell(f"{task} {split}".strip(), note=f"{NAMES[first['score']]}; {said}")]
+            row: list[Cell | None] = [Cell(f"{task} {split}".strip(), note=f"{NAMES[first['score']]}; {said}")]
             row += [_beside_published(found[name], best) for name in columns]
             record = BEST.get((task, first["score"], split))
             rows.append([*row, Cell(f"{record[0]:.2f} %", record[0], record[1]) if record else None])
@@ -205,7 +205,7 @@ def _all_scores(entries: Iterable[Entry], title: str) -> Table:
         tone = "" if e["score"] != "shuffled" else "quiet" if e["at_chance"] else "bad"
         rows.append(
             [
-                Cell(name, note="beside the settings asked for" if e["beside"] else e.get("of", "")),
+                Cell(str(name), note="beside the settings asked for" if e["beside"] else e.get("of", "")),
                 e["split"] or "–",
                 e["model"],
                 e["preprocess"],

@@ -212,7 +212,7 @@ def _bbbc021_fields(prefix: str, plate: str, replicate: int, sites: int, seed: i
         # a compound looks a little unlike the others of its mechanism
         style = style_of(f"{compound}{dose}", MECHANISM_STYLES[mechanism], 0.08)
         for site in range(1, sites + 1):
-            row = {"TableNumber": int(week[4:]) % 10, "ImageNumber": 0}
+            row: dict[str, str | int] = {"TableNumber": int(week[4:]) % 10, "ImageNumber": 0}
             for stain, (digit, _) in BBBC021_CHANNELS.items():
                 unique = str(uuid.UUID(bytes=names.bytes(16), version=4)).upper()
                 row[f"Image_FileName_{stain}"] = f"{prefix}{well}_s{site}_w{digit}{unique}.tif"
