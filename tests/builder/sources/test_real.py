@@ -11,14 +11,13 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+from cytoimagenet import SOURCES
 from cytoimagenet.builder.catalog import build_catalog
 from cytoimagenet.builder.locator import parse
 from cytoimagenet.builder.sources.bbbc import ADDRESS
 from cytoimagenet.builder.sources.kaggle import SINGLE_CELL, WHOLE_IMAGE
 from cytoimagenet.builder.sources.tables import read_table
 from cytoimagenet.builder.vocabulary import standard
-
-from cytoimagenet import SOURCES
 
 pytestmark = pytest.mark.real
 

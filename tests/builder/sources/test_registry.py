@@ -8,12 +8,11 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from cytoimagenet import SOURCES
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.builder.simulate import layouts
 from cytoimagenet.builder.sources import overview, registry
 from cytoimagenet.builder.sources.record import BROAD, CIL, DATABASES, IDR, KAGGLE, RECURSION
-
-from cytoimagenet import SOURCES
 
 
 def test_there_are_forty_in_the_order_of_their_names():
