@@ -93,8 +93,8 @@ def run(arguments: list[str], log: Path, kill_after: float | None = None) -> boo
     return False
 
 
-def bench(name: str, kills: int, seed: int) -> dict:
-    case, draw = CASES[name], random.Random(seed)
+def bench(command: str, kills: int, seed: int) -> dict:
+    case, draw = CASES[command], random.Random(seed)
     with tempfile.TemporaryDirectory() as held:
         root = Path(held)
         case.prepare(root / "input")
@@ -111,10 +111,14 @@ def bench(name: str, kills: int, seed: int) -> dict:
             start = time.perf_counter()
             run(case.arguments(root / "input", out), log)
             rerun += time.perf_counter() - start
-            different += contents(out, case.same) != expected
+            found = contents(out, case.same)
+            different += found != expected
+            for name in sorted(found.keys() | expected.keys()):
+                if found.get(name) != expected.get(name):
+                    print(f"different: {name}", file=sys.stderr)
             shutil.rmtree(out)
     return {
-        "command": name,
+        "command": command,
         "files compared": len(expected),
         "kills": hit,
         "ended before": kills - hit,

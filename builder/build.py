@@ -119,6 +119,8 @@ def build(
 
     recipe, out = recipe or Recipe(), os.fspath(out)
     work = work_folder(out) if work is None else os.fspath(work)
+    if storage.is_local(work):
+        storage.remove_temporaries(work)
     selection = select(raw, work, recipe)
     curated = storage.join(work, "curated")
     told = curate(
