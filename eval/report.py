@@ -156,7 +156,7 @@ def _beside_published(group: Sequence[Entry], best: float) -> Cell | None:
         note = _brackets(first["interval"])
     published = PUBLISHED.get((first["task"], first["split"], _kind(first)))
     if published:
-        note += f"\npublished {PUBLISHED_NAMES[_kind(first)]} {published.value:.2f} ± {published.half:.2f}"
+        note += f"\npublished {PUBLISHED_NAMES[_kind(first)]} {published.value:.2f}\u00a0±\u00a0{published.half:.2f}"
     return Cell(_percent(value), value, note, "good" if value == best else "")
 
 
@@ -297,7 +297,7 @@ def _stands_on(results: Mapping[str, Any], entries: Sequence[Entry], steps: Sequ
 
 
 def _brackets(interval: Mapping[str, Any]) -> str:
-    return f"[{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+    return f"[{100 * interval['low']:.1f},\u00a0{100 * interval['high']:.1f}]"  # never broken over two lines
 
 
 def _samples(task: str) -> str:
