@@ -6,7 +6,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -56,9 +56,13 @@ class Choices:
 
 @dataclass
 class Run:
-    """A run of the evaluation: its folder, what it wrote, what it says."""
+    """A run of the evaluation: its folder, what it wrote, what it says.
+
+    `main` is False in all but one of several processes: they computed features and have nothing to write.
+    """
 
     out: Path
+    main: bool = True
     done: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -146,6 +150,8 @@ def score_models(
     size, cache, engine, workers
         See `features.extract`; the cache is `out/features` by default.
     """
+    from accelerate import PartialState
+
     from .features import extract
     from .intensity import NAME, mean_intensity
 
@@ -155,17 +161,17 @@ def score_models(
         for what, count in found.left_out.items():
             run.note(f"{task}: {count:,} {what} left out")
     networks, fused = _networks(models, run)
+    options: dict[str, Any] = {"size": size, "engine": engine, "workers": workers}
+    computed = {}
     for task, found in samples.items():
         begun = time.perf_counter()
-        options: dict[str, Any] = {
-            "size": size,
-            "cache": cache or run.out / "features",
-            "engine": engine,
-            "workers": workers,
-        }
-        computed = extract(found, [*networks, mean_intensity()], methods=methods, **options)
+        place = cache or run.out / "features"
+        computed[task] = extract(found, [*networks, mean_intensity()], methods=methods, cache=place, **options)
         run.timed(f"{task}: features", begun)
-        for (model, method), features in _with_fusions(computed, fused).items():
+    # several processes share the features; scores are made, and written, by one
+    run.main = PartialState().is_main_process
+    for task, found in samples.items() if run.main else ():
+        for (model, method), features in _with_fusions(computed[task], fused):
             if model == NAME and method != methods[0]:
                 continue  # one line is enough for a control
             begun = time.perf_counter()
@@ -175,7 +181,7 @@ def score_models(
 
 
 def _score(samples: Samples, features: Features, model: str, method: str, choices: Choices, *, probe: bool) -> Result:
-    known = ("input_size", "weights", "images", "engine", "full_scale", "constant_channels")
+    known = ("input_size", "weights", "images", "engine", "full_scale")
     about = {name: features.settings[name] for name in known if name in features.settings}
     return evaluate(
         samples.task,
@@ -241,16 +247,15 @@ def _networks(models: Sequence[str], run: Run) -> tuple[list[Backbone], list[tup
 
 def _with_fusions(
     computed: dict[tuple[str, str], Features], fused: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], Features]:
+) -> Iterator[tuple[tuple[str, str], Features]]:
+    """Yield features, fused ones last and one at a time: they are copies, and large."""
     from .fusion import fuse
 
-    methods = dict.fromkeys(method for _, method in computed)
-    joined = {
-        (f"fusion of {first} and {second}", method): fuse(computed[first, method], computed[second, method])
-        for first, second in fused
-        for method in methods
-    }
-    return {**computed, **joined}
+    yield from computed.items()
+    for first, second in fused:
+        for method in dict.fromkeys(method for _, method in computed):
+            both = fuse(computed[first, method], computed[second, method])
+            yield (f"fusion of {first} and {second}", method), both
 
 
 def newest_run(folder: str | PathLike[str] = "runs") -> str | None:

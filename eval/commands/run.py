@@ -103,6 +103,8 @@ def evaluate(
             engine=engine,
             workers=workers,
         )
+    if not run.main:
+        return
     document = orchestrate.finish(run)
     if as_json:
         emit(document)
