@@ -36,7 +36,8 @@ CACHE_VERSION = 1  # of what the numbers below a key mean; raise it when preproc
 BATCH_PIXELS = 32 * 224 * 224  # pixels a network sees at once: below 1 GB of activations in EfficientNet-B0
 CHUNK_PIXELS = 2**26  # pixels of a chunk: what a kill loses, and what processes share out
 LARGEST_CHUNK = 512
-OF_THE_RUN = ("computed", "network_seconds", "all_seconds", "processes")  # differ between runs that give equal tables
+# what differs between runs that give equal tables
+OF_THE_RUN = ("computed", "constant_channels", "network_seconds", "all_seconds", "processes")
 
 
 @dataclass(frozen=True)
