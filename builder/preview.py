@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
+from importlib.util import find_spec
 from os import PathLike
+from pathlib import Path
 
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
@@ -105,10 +106,12 @@ def sheet(lines: Sequence[tuple[str, str, Sequence[Image.Image]]], columns: int)
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return a font that has Greek letters, which names of compounds need; it comes with the plots' library."""
-    try:
-        return ImageFont.truetype(str(files("matplotlib") / "mpl-data/fonts/ttf/DejaVuSans.ttf"), TEXT_SIZE - 1)
-    except (ModuleNotFoundError, OSError):
-        return ImageFont.load_default(TEXT_SIZE)
+    library = find_spec("matplotlib")  # not imported: that alone would take longer than the drawing
+    for folder in (library and library.submodule_search_locations) or ():
+        font = Path(folder, "mpl-data/fonts/ttf/DejaVuSans.ttf")
+        if font.is_file():
+            return ImageFont.truetype(font, TEXT_SIZE - 1)
+    return ImageFont.load_default(TEXT_SIZE)
 
 
 def tile(image: Image.Image, ground: int) -> Image.Image:
