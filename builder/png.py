@@ -76,4 +76,4 @@ def decode_png(data: bytes, where: str | PathLike[str] = "PNG") -> NDArray[np.ui
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise UnreadableImageError(where, "corrupt PNG data")
-    return image
+    return np.asarray(image, np.uint8)

@@ -76,19 +76,18 @@ def select(
         columns = {name: encode(parquet.read([name]).column(0)) for name in NEEDED[1:]}
         result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
         del columns, order
-        kept = []
+        kept: list[list[pa.Array]] = [[] for _ in schema.SELECTION]
         with storage.atomic_writer(beside(out, "rejected.parquet")) as held:
             with pq.ParquetWriter(held, schema.REJECTED, compression="zstd", write_page_checksum=True) as writer:
                 for selected, rejected in _split(pq.ParquetFile(file, read_dictionary=_REPEATED), result, min_images):
-                    kept.append(selected)
+                    for parts, column in zip(kept, selected.columns, strict=True):
+                        parts.extend(column.chunks)
                     writer.write_table(rejected)
-    selection = pa.concat_tables([schema.SELECTION.empty_table(), *kept])
-    del kept
-    selection = selection.sort_by([("label", "ascending"), ("idx", "ascending")])
+    selection = _joined(kept)
     settings = {"min_images": min_images, "max_images": max_images, "seed": seed, "allocation": allocation}
     report = summarise(result, selection, settings)
     storage.write_atomic(beside(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
-    schema.write(selection.to_pandas(), out, schema.SELECTION)
+    _write_sorted(selection, out)
     return report
 
 
@@ -109,6 +108,27 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
             pa.table([names.take(labels), categories.take(labels), *own.columns], schema=schema.SELECTION),
             _rejected(table, held, np.flatnonzero(chosen < 0), min_images),
         )
+
+
+def _joined(kept: list[list[pa.Array]]) -> pa.Table:
+    """Join the pieces of each column, one column after the other, so that one of them at most is held twice."""
+    columns = []
+    for parts in kept:
+        whole = pa.chunked_array(parts, pa.string()).cast(pa.large_string())  # more than 2 GB of text fit
+        parts.clear()
+        columns.append(pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], pa.large_string()))
+        del whole
+    return pa.table(columns, names=schema.SELECTION.names)
+
+
+def _write_sorted(selection: pa.Table, out: str | PathLike[str]) -> None:
+    """Write the selection by label and idx, a slice at a time."""
+    order = pc.sort_indices(selection, [("label", "ascending"), ("idx", "ascending")])
+    with storage.atomic_writer(out) as file:
+        with pq.ParquetWriter(file, schema.SELECTION, compression="zstd", write_page_checksum=True) as writer:
+            for start in range(0, len(order), _BATCH):
+                rows = selection.take(order.slice(start, _BATCH)).to_pandas()
+                writer.write_table(schema.check(rows, schema.SELECTION, str(out)))
 
 
 def _rejected(table: pa.Table, held: NDArray[np.bool_], rows: NDArray[np.intp], min_images: int) -> pa.Table:
