@@ -6,23 +6,27 @@ Nothing is unpacked to disk. The zip's own directory is turned into a few arrays
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
-import zipfile
 import zlib
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .errors import UnreadableImageError, UsageError
+from .zipdirectory import Columns, DamagedZipError, Entry, entries_of
 
 MAX_BYTES = 2**26  # of one file once decompressed: more than any 8-bit image of 8,192 x 8,192 pixels needs
 STORED, DEFLATED = 0, 8
+_PIECE = 2**18  # bytes of a stream held at a time
 _LOCAL = struct.Struct("<4s5H3I2H")
 
 
@@ -89,40 +93,54 @@ def list_archive(path: str | PathLike[str]) -> Listing:
             "There is no such archive", where=place, next="Name the zip or folder, or fetch it with --download"
         )
     try:
-        with zipfile.ZipFile(place) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        return _list_zip(place)
+    except (DamagedZipError, OSError) as error:
         raise UsageError(
             f"Not a whole zip file: {error}", where=place, next="Fetch it again: a broken download looks like this"
         ) from error
+
+
+def _list_zip(place: Path) -> Listing:
     refused: dict[str, str] = {}
-    kept = []
-    for entry in entries:
-        if entry.is_dir():
+    columns, whole = Columns(), place.stat().st_size
+    for number, entry in enumerate(entries_of(place)):
+        if entry.name.endswith("/"):
             continue
-        why = unsafe(entry.filename)
-        if not why and stat.S_ISLNK(entry.external_attr >> 16):
-            why = "a symbolic link"
-        if not why and entry.flag_bits & 1:
-            why = "encrypted"
-        if not why and entry.compress_type not in (STORED, DEFLATED):
-            why = f"compression method {entry.compress_type}"
-        if not why and entry.file_size > MAX_BYTES and not entry.filename.endswith(".csv"):
-            why = f"{entry.file_size:,} bytes once decompressed, at most {MAX_BYTES:,} allowed"
+        why = _refusal(entry, whole)
         if why:
-            refused[entry.filename] = why
+            refused[entry.name or f"entry {number}"] = why
         else:
-            kept.append(entry)
-    kept.sort(key=lambda entry: entry.filename)
+            columns.add(entry)
+    ends = np.array(columns.ends, dtype=np.int64)
+    size = len(ends) - 1
+    names = pa.LargeStringArray.from_buffers(size, pa.py_buffer(ends), pa.py_buffer(columns.names))
+    order = np.asarray(pc.array_sort_indices(names))
+    numbers = (columns.sizes, columns.starts, columns.packed, columns.methods, columns.checks)
     return Listing(
         place,
-        pa.array([entry.filename for entry in kept], pa.string()),
-        *(
-            np.array([getattr(entry, name) for entry in kept], dtype=np.int64)
-            for name in ("file_size", "header_offset", "compress_size", "compress_type", "CRC")
-        ),
+        names.take(pa.array(order)).cast(pa.string()),
+        *(np.array(column, dtype=np.int64)[order] for column in numbers),
         refused,
     )
+
+
+def _refusal(entry: Entry, whole: int) -> str:
+    """Say why an entry of a zip of `whole` bytes is not taken, or nothing."""
+    if not entry.name:
+        return "its name is no text"
+    if why := unsafe(entry.name):
+        return why
+    if stat.S_ISLNK(entry.mode):
+        return "a symbolic link"
+    if entry.flags & 1:
+        return "encrypted"
+    if entry.method not in (STORED, DEFLATED):
+        return f"compression method {entry.method}"
+    if entry.start + entry.packed > whole:
+        return "reaches beyond the end of the archive"
+    if entry.size > MAX_BYTES and not entry.name.endswith(".csv"):
+        return f"{entry.size:,} bytes once decompressed, at most {MAX_BYTES:,} allowed"
+    return ""
 
 
 def _list_folder(root: Path) -> Listing:
@@ -173,23 +191,85 @@ class Archive:
         listing = self.listing
         name, size = listing.names[number].as_py(), int(listing.sizes[number])
         where = f"{listing.path}/{name}"
+        if max(size, int(listing.packed[number])) > MAX_BYTES:
+            raise UnreadableImageError(where, f"{size:,} bytes, at most {MAX_BYTES:,} allowed")
         if not listing.is_zip:
-            if size > MAX_BYTES:
-                raise UnreadableImageError(where, f"{size:,} bytes, at most {MAX_BYTES:,} allowed")
             try:
                 return (listing.path / name).read_bytes()
             except OSError as error:
                 raise UnreadableImageError(where, str(error.strerror or error)) from error
-        start = int(listing.starts[number])
+        packed = os.pread(self._handle, int(listing.packed[number]), self._begin(number, where))
+        content = packed if listing.methods[number] == STORED else _inflate(packed, size, where)
+        if len(content) != size or zlib.crc32(content) != int(listing.checks[number]):
+            raise UnreadableImageError(where, "content and checksum differ")
+        return content
+
+    def stream(self, number: int) -> IO[bytes]:
+        """Open file `number` to be read from its beginning, a piece at a time: for tables, which may be large.
+
+        Raises
+        ------
+        UnreadableImageError
+            At its opening or at its end, if it is not what the directory says.
+        """
+        listing = self.listing
+        name = listing.names[number].as_py()
+        if not listing.is_zip:
+            return open(listing.path / name, "rb")
+        where = f"{listing.path}/{name}"
+        said = (int(listing.packed[number]), int(listing.sizes[number]), int(listing.checks[number]))
+        stored = bool(listing.methods[number] == STORED)
+        return io.BufferedReader(_Stream(self._handle, self._begin(number, where), *said, stored, where), _PIECE)
+
+    def _begin(self, number: int, where: str) -> int:
+        """Return where the content of an entry begins in the zip."""
+        start = int(self.listing.starts[number])
         header = os.pread(self._handle, _LOCAL.size, start)
         if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
             raise UnreadableImageError(where, "no zip entry where the directory says")
         *_, name_length, extra_length = _LOCAL.unpack(header)
-        begin = start + _LOCAL.size + name_length + extra_length
-        packed = os.pread(self._handle, int(listing.packed[number]), begin)
-        content = packed if listing.methods[number] == STORED else _inflate(packed, size, where)
-        if len(content) != size or zlib.crc32(content) != int(listing.checks[number]):
-            raise UnreadableImageError(where, "content and checksum differ")
+        return start + _LOCAL.size + name_length + extra_length
+
+
+class _Stream(io.RawIOBase):
+    """The content of one zip entry, decompressed as it is read; it ends with an error where it is not as announced."""
+
+    def __init__(self, handle: int, begin: int, packed: int, size: int, check: int, stored: bool, where: str) -> None:
+        self._handle, self._at, self._end = handle, begin, begin + packed
+        self._left, self._check, self._where = size, check, where
+        self._engine = None if stored else zlib.decompressobj(-zlib.MAX_WBITS)
+        self._seen = 0
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next piece."""
+        piece = self._next(len(buffer))
+        self._seen = zlib.crc32(piece, self._seen)
+        self._left -= len(piece)
+        if self._left < 0 or (not piece and (self._left or self._seen != self._check)):
+            raise UnreadableImageError(self._where, "content and checksum differ")
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def _next(self, most: int) -> bytes:
+        if self._engine is None:
+            return self._fetch(most)
+        while not self._engine.eof:
+            waiting = self._engine.unconsumed_tail or self._fetch(_PIECE)
+            try:
+                piece = self._engine.decompress(waiting, most)
+            except zlib.error as error:
+                raise UnreadableImageError(self._where, f"damaged zip entry ({error})") from error
+            if piece or not waiting:
+                return piece
+        return b""
+
+    def _fetch(self, most: int) -> bytes:
+        content = os.pread(self._handle, min(most, self._end - self._at), self._at)
+        self._at += len(content)
         return content
 
 

@@ -6,7 +6,6 @@ of the authors' own book-keeping. Repeated texts are held once (dictionary codes
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,8 @@ import pyarrow.csv as pv
 from numpy.typing import NDArray
 
 from . import schema
-from .archive import Listing
-from .errors import MetadataError, UsageError
+from .archive import Archive, Listing
+from .errors import MetadataError, UnreadableImageError, UsageError
 
 METADATA = "metadata.csv"
 MAX_CSV = 2**32  # bytes of metadata.csv once decompressed; the published one has some 300 MB
@@ -96,12 +95,9 @@ def read_metadata(listing: Listing, number: int) -> pa.Table:
     # one thread, so that an error can say which row it is in
     options = {"parse_options": pv.ParseOptions(newlines_in_values=True), "convert_options": convert}
     try:
-        if listing.is_zip:
-            with zipfile.ZipFile(listing.path) as archive, archive.open(name) as stream:
-                table = pv.read_csv(stream, read_options=pv.ReadOptions(use_threads=False), **options)
-        else:
-            table = pv.read_csv(listing.path / name, read_options=pv.ReadOptions(use_threads=False), **options)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        with Archive(listing) as opened, opened.stream(number) as stream:
+            table = pv.read_csv(stream, read_options=pv.ReadOptions(use_threads=False), **options)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnreadableImageError, UnicodeDecodeError) as error:
         raise MetadataError(
             f"{METADATA} can't be read: {error}",
             where=where,

@@ -166,6 +166,40 @@ def test_what_was_checked_is_not_opened_again(tmp_path, monkeypatch):
         assert (again / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
 
 
+SLOWLY = """
+import sys, time
+from cytoimagenet.builder import kaggle_import
+real = kaggle_import._check
+def slow(archive, entry):
+    print(entry, flush=True)
+    time.sleep(0.01)
+    return real(archive, entry)
+kaggle_import._check, kaggle_import.AT_ONCE = slow, 5
+kaggle_import.import_archive(sys.argv[1], sys.argv[2], workers=1)
+"""
+
+
+def test_a_killed_run_leaves_nothing_behind_in_the_bytes(tmp_path):
+    table = rows(20)
+    archive = pack(tmp_path, files_of(table, images(60)), table, "zip")
+    import_archive(archive, tmp_path / "whole")
+    command = [sys.executable, "-c", SLOWLY, str(archive), str(tmp_path / "killed")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        for _ in range(23):
+            run.stdout.readline()
+        run.kill()
+    assert run.returncode == -9
+    assert len(list((tmp_path / "killed.import" / "checked").glob("0*.parquet"))) >= 4
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert len(again.stdout.split()) <= 40  # twenty were noted
+    files = {p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*") if p.is_file()}
+    assert files == {p.relative_to(tmp_path / "killed") for p in (tmp_path / "killed").rglob("*") if p.is_file()}
+    for file in files:
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
 @pytest.mark.parametrize(
     "name", ["../escape.png", "/etc/escape.png", "C:\\escape.png", "cytoimagenet/../../escape.png"]
 )
