@@ -135,7 +135,7 @@ def draw_field(
         `protein` and stains of `STAIN_PATTERNS`; any other name is drawn where the style has its protein.
         `brightfield` gives dark cells with a bright rim on grey.
     cells : int, optional
-        How many; by default a random number that fills about a third of the field. With 1, the cell is in the middle.
+        How many; by default a random number that fills about half of the field. With 1, the cell is in the middle.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def draw_field(
         style = replace(style, radius=style.radius * min(height, width) / 40)
     radius = style.radius * unit
     if cells is None:
-        cells = max(1, round(height * width / (np.pi * radius**2) * rng.uniform(0.2, 0.45)))
+        cells = max(1, round(height * width / (np.pi * radius**2) * rng.uniform(0.35, 0.65)))
     texture = _noise(rng, shape, style.grain * max(unit, 0.5))
     ridges = _noise(rng, shape, 2.2 * style.grain * max(unit, 0.5))
     wanted = {name: _pattern_of(name, style) for name in channels}

@@ -365,8 +365,23 @@ def simulate_cyclops(
 
 
 def _cell(rng: np.random.Generator, style: Style, channels: Sequence[str]) -> NDArray[np.float32]:
-    """Draw one cell in the middle of 64 x 64 pixels, channels first."""
-    varied = replace(style, radius=style.radius * rng.uniform(0.9, 1.1))
+    """Draw one cell in the middle of 64 x 64 pixels, channels first.
+
+    A class is where the protein sits. Size, outline, nucleus and grain differ from cell to cell, as they do between
+    real cells: features that only weigh the pixels must not tell the classes apart.
+    """
+    varied = replace(
+        style,
+        radius=style.radius * rng.uniform(0.7, 1.3),
+        elongation=style.elongation * rng.uniform(1, 2),
+        lobes=int(rng.choice([0, 3, 5, 8])),
+        lobe_depth=rng.uniform(0, 0.25),
+        nucleus=style.nucleus * rng.uniform(0.75, 1.25),
+        grain=style.grain * rng.uniform(0.6, 1.6),
+        chromatin=rng.uniform(0.1, 0.9),
+        second=str(rng.choice(["diffuse", "nuclear", "rim"])),
+        mix=style.mix + rng.uniform(0, 0.25),
+    )
     drawn = draw_field(rng, varied, (64, 64), channels, cells=1)
     return np.stack([drawn[name] for name in channels])
 

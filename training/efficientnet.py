@@ -61,7 +61,7 @@ class _TrainsAsKeras:
     accepts_loss_kwargs = False  # or the Trainer multiplies the loss by accumulation steps x processes
 
     @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
+    def _init_weights(self, module: Any) -> None:
         if isinstance(module, nn.Conv2d):
             depthwise = module.groups > 1
             fan_out = math.prod(module.kernel_size) * (1 if depthwise else module.out_channels)
@@ -89,12 +89,14 @@ class KerasEfficientNetModel(_TrainsAsKeras, EfficientNetModel):
         self.loss_type = "ForImageClassification"  # tracing asks every part for its loss, and this one's is unknown
         # the parent pools with a window as wide as the features are many: the same mean, but no exporter follows it
         if config.pooling_type == "mean":
-            self.pooler = nn.AdaptiveAvgPool2d(1)
+            pooler: Any = nn.AdaptiveAvgPool2d(1)
+            self.pooler = pooler
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = BATCH_NORM_MOMENTUM
         for block in self.encoder.blocks:
-            block.projection.dropout = DropConnect(block.projection.dropout.p)
+            branch: Any = block.projection
+            branch.dropout = DropConnect(branch.dropout.p)
 
 
 class KerasEfficientNetForImageClassification(_TrainsAsKeras, EfficientNetForImageClassification):
