@@ -7,7 +7,10 @@ have lost a neighbour before nomination. For such queries, usually none, everyon
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import isqrt
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +24,7 @@ Metric = Literal["cosine", "euclidean"]
 BLOCK_BYTES = 64 << 20  # of scores, or of nominees, at once
 SPARE = 8  # nominees beyond k
 GROUP = 64  # candidates per group in the first pass of the selection
+THREADS = min(8, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 2  # numpy lets go of the lock
 UNIT = 2.0**-24  # rounding of one float32 operation
 
 
@@ -72,52 +76,64 @@ def nearest(
         return index, similarity
     centre = candidates.mean(axis=0, dtype=np.float64).astype(candidates.dtype) if metric == "euclidean" else None
     prepared, length = _prepare(candidates, centre)
-    # what a float32 score leaves out of the similarity: nothing for cosine, the query's own square for Euclid
-    square = (length**2).astype(np.float32) if metric == "euclidean" else None
+    half = (length**2 / 2).astype(np.float32) if metric == "euclidean" else None
     count = min(k + SPARE, m)
     if itself:
-        nominees, values = _nominate_each_other(prepared, square, count, differ)
+        nominees, values = _nominate_each_other(prepared, half, count, differ)
     else:
-        nominees, values = _nominate(queries, prepared, centre, square, count, differ)
-    rows = max(1, BLOCK_BYTES // (8 * count * queries.shape[1]))
-    for block in (slice(start, start + rows) for start in range(0, n, rows)):
+        nominees, values = _nominate(queries, prepared, centre, half, count, differ)
+    rows = max(1, BLOCK_BYTES // (8 * count * queries.shape[1] * THREADS))
+
+    def decide(start: int) -> None:
+        block = slice(start, min(start + rows, n))
         exact = _similarity(queries[block], candidates, nominees[block], metric)
         exact[np.isneginf(values[block])] = -np.inf
         order = np.lexsort((nominees[block], -exact), axis=1)[:, :k]
         index[block, : order.shape[1]] = np.take_along_axis(nominees[block], order, axis=1)
         similarity[block, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
-        if count == m:
-            continue
-        part, own = _prepare(queries[block], centre)
-        error = _rounding(own, float(length.max()), queries.shape[1])
-        bar = similarity[block, k - 1] + (own**2 if square is not None else 0.0) - error
-        for i in np.flatnonzero(values[block].min(axis=1) >= bar):
-            row = block.start + int(i)
-            scores = _scores(part[i : i + 1], prepared, square)
-            _exclude(scores, [(codes[row : row + 1], others) for codes, others in differ])
-            if itself:
-                scores[0, row] = -np.inf
-            every = np.flatnonzero((scores[0] >= bar[i] - error[i]) & ~np.isneginf(scores[0]))
-            exact_row = _similarity(queries[row : row + 1], candidates, every[None, :], metric)[0]
-            best = np.lexsort((every, -exact_row))[:k]
-            index[row, : len(best)], similarity[row, : len(best)] = every[best], exact_row[best]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(decide, range(0, n, rows)))
+    lowest = values.min(axis=1)
+    unsure = np.flatnonzero(lowest >= _bar(queries, centre, length, similarity[:, k - 1])) if count < m else ()
+    for row in unsure:
+        one = slice(row, row + 1)
+        scores = _scores(_prepare(queries[one], centre)[0], prepared, half)
+        _exclude(scores, [(codes[one], others) for codes, others in differ])
+        if itself:
+            scores[0, row] = -np.inf
+        bar = _bar(queries[one], centre, length, similarity[one, k - 1])
+        every = np.flatnonzero((scores[0] >= bar) & ~np.isneginf(scores[0]))
+        exact = _similarity(queries[one], candidates, every[None, :], metric)[0]
+        best = np.lexsort((every, -exact))[:k]
+        index[row, : len(best)], similarity[row, : len(best)] = every[best], exact[best]
     index[np.isneginf(similarity)] = -1
     return index, similarity
 
 
-def _rounding(own: NDArray[np.float64], longest: float, features: int) -> NDArray[np.float64]:
-    """Bound how far a float32 score may lie from the truth, by the lengths of the query and the longest candidate."""
-    return UNIT * (2 * (features + 8) * own * longest + 4 * (own**2 + longest**2))
+def _bar(
+    queries: NDArray[np.floating],
+    centre: NDArray[np.floating] | None,
+    length: NDArray[np.float64],
+    worst: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the float32 score that a candidate as similar as `worst` reaches for certain, query by query."""
+    features, longest = queries.shape[1], float(length.max())
+    if centre is None:
+        return worst - UNIT * (features + 16)
+    # rows are moved one block at a time: a moved copy of all would take as much memory as they do
+    own = np.concatenate([_prepare(queries[i : i + 1024], centre)[1] for i in range(0, len(queries), 1024)])
+    error = UNIT * ((features + 8) * own * longest + 2 * (own**2 + longest**2))
+    return (worst + own**2) / 2 - error
 
 
 def _scores(
-    queries: NDArray[np.float32], candidates: NDArray[np.float32], square: NDArray[np.float32] | None
+    queries: NDArray[np.float32], candidates: NDArray[np.float32], half: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
-    """Return products, or what of minus the squared distance differs between candidates (2xy - yy)."""
+    """Return what ranks candidates: products, or for Euclid xy - yy/2, half of minus the squared distance plus xx/2."""
     scores = queries @ candidates.T
-    if square is not None:
-        scores *= 2.0
-        scores -= square
+    if half is not None:
+        scores -= half
     return scores
 
 
@@ -130,7 +146,7 @@ def _nominate(
     queries: NDArray[np.floating],
     prepared: NDArray[np.float32],
     centre: NDArray[np.floating] | None,
-    square: NDArray[np.float32] | None,
+    half: NDArray[np.float32] | None,
     count: int,
     differ: Sequence[tuple[NDArray, NDArray]],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -139,7 +155,7 @@ def _nominate(
     nominees, values = np.zeros((n, count), np.int64), np.full((n, count), -np.inf, np.float32)
     rows = max(1, BLOCK_BYTES // (4 * m))
     for block in (slice(start, start + rows) for start in range(0, n, rows)):
-        scores = _scores(_prepare(queries[block], centre)[0], prepared, square)
+        scores = _scores(_prepare(queries[block], centre)[0], prepared, half)
         _exclude(scores, [(codes[block], others) for codes, others in differ])
         nominees[block], values[block] = _top(scores, count)
     return nominees, values
@@ -147,7 +163,7 @@ def _nominate(
 
 def _nominate_each_other(
     prepared: NDArray[np.float32],
-    square: NDArray[np.float32] | None,
+    half: NDArray[np.float32] | None,
     count: int,
     differ: Sequence[tuple[NDArray, NDArray]],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -161,11 +177,10 @@ def _nominate_each_other(
             products = prepared[rows] @ prepared[columns].T
             sides = [(rows, columns, products)]
             if rows != columns:
-                sides.append((columns, rows, np.ascontiguousarray(products.T)))
+                sides.insert(0, (columns, rows, np.ascontiguousarray(products.T)))
             for here, there, scores in sides:
-                if square is not None:
-                    scores *= 2.0
-                    scores -= square[there]
+                if half is not None:
+                    scores -= half[there]
                 if here == there:
                     np.fill_diagonal(scores, -np.inf)
                 _exclude(scores, [(codes[here], others[there]) for codes, others in differ])
@@ -199,17 +214,25 @@ def _length(rows: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _top(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the columns of the `count` largest scores of each row, in no order, and those scores.
+    """Return the columns of the `count` largest scores of each row, in no order, and those scores."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = list(pool.map(partial(_top_rows, count=count), np.array_split(scores, THREADS)))
+    return np.concatenate([found for found, _ in parts]), np.concatenate([high for _, high in parts])
+
+
+def _top_rows(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Do it for some of the rows.
 
     The largest `count` of a row lie in the `count` groups of columns with the largest maxima, so only those are
-    looked into: a fraction of the work of partitioning whole rows.
+    looked into: a fraction of the work of partitioning whole rows. A group is every so-many-th column, so that the
+    maxima are taken of whole stretches of memory.
     """
     n, m = scores.shape
     groups = m // GROUP
     if groups > 2 * count:
-        head = scores[:, : groups * GROUP].reshape(n, groups, GROUP)
-        picked = np.argpartition(head.max(axis=2), groups - count, axis=1)[:, groups - count :]
-        columns = (picked[:, :, None] * GROUP + np.arange(GROUP)).reshape(n, -1)
+        highest = scores[:, : groups * GROUP].reshape(n, GROUP, groups).max(axis=1)
+        picked = np.argpartition(highest, groups - count, axis=1)[:, groups - count :]
+        columns = (picked[:, :, None] + groups * np.arange(GROUP)).reshape(n, count * GROUP)
         tail = np.broadcast_to(np.arange(groups * GROUP, m), (n, m - groups * GROUP))
         columns = np.concatenate([columns, tail], axis=1)
         values = np.take_along_axis(scores, columns, axis=1)
@@ -229,12 +252,12 @@ def _similarity(
     wide = max(1, BLOCK_BYTES // (8 * features))  # a single query may have more nominees than memory should hold
     for i in range(0, len(queries), rows):
         for j in range(0, width, wide):
-            query = queries[i : i + rows, None].astype(np.float64)
-            some = candidates[columns[i : i + rows, j : j + wide]].astype(np.float64)
+            query, some = queries[i : i + rows, None], candidates[columns[i : i + rows, j : j + wide]]
             if metric == "euclidean":
-                some -= query
-                found[i : i + rows, j : j + wide] = -np.einsum("ijk,ijk->ij", some, some)
+                apart = np.subtract(some, query, dtype=np.float64)
+                found[i : i + rows, j : j + wide] = -np.einsum("ijk,ijk->ij", apart, apart)
             else:
+                query, some = query.astype(np.float64), some.astype(np.float64)
                 product = np.einsum("ijk,ilk->ij", some, query)
                 lengths = _length(some.reshape(-1, features)).reshape(some.shape[:2])
                 found[i : i + rows, j : j + wide] = product / lengths / _length(query[:, 0])[:, None]
