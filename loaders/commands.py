@@ -40,8 +40,9 @@ def cache(
 
     path = build_cache(data_dir, size=size, folder=out, workers=workers)
     images = len(np.load(path, mmap_mode="r"))
-    told = {"path": str(path), "images": images, "size": size, "bytes": path.stat().st_size}
+    taken = path.stat().st_size
+    told = {"path": str(path), "images": images, "size": size, "bytes": taken}
     if as_json:
         console.emit(told)
     else:
-        console.out.print(f"{images:,} images of {size} x {size} px, {told['bytes'] / 1e9:.2f} GB, in {path}")
+        console.out.print(f"{images:,} images of {size} x {size} px, {taken / 1e9:.2f} GB, in {path}")

@@ -17,7 +17,7 @@ Examples:
 
   cytoimagenet train cytoimagenet/ --out runs/first --resume
 
-  torchrun --nproc-per-node 4 -m cytoimagenet train cytoimagenet/ --recipe modern --set batch_size=256
+  torchrun --no-python --nproc-per-node 4 cytoimagenet train cytoimagenet/ --recipe modern --set batch_size=256
 """
 
 CONVERT_EXAMPLES = """
@@ -62,6 +62,7 @@ def train(
     The same command again goes on where it stopped, and ends with the same weights to the bit. The run folder holds
     the model, settings, history, plots, a table of classes and a model card.
     """
+    from ..loaders.batches import place
     from .recipes import parse
     from .train import train as run
 
@@ -71,6 +72,8 @@ def train(
     }  # fmt: skip
     changes = {**parse(assignments or []), **{name: value for name, value in chosen.items() if value is not None}}
     done = run(data_dir, out, recipe=recipe, resume=resume, **changes)
+    if place()[0]:  # of several processes one speaks
+        return
     if as_json:
         console.emit({"run": str(done.folder), "metrics": done.metrics})
         return

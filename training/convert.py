@@ -74,7 +74,7 @@ def convert(file: str | PathLike[str], out: str | PathLike[str]) -> Path:
         ) from error
     with opened:
         weights = _by_name(opened, source)
-        model = build_b0([], seed=0)
+        model: Any = build_b0([], seed=0)
         state = {ours: _read(weights, theirs, shape, source) for ours, theirs, shape in _pairs(model)}
         mean, std = _normalisation(weights, source)
     model.load_state_dict(state, strict=False)  # BatchNorm's counter of batches is not in the file

@@ -70,11 +70,12 @@ class _TrainsAsKeras:
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-            init.zeros_(module.running_mean)
-            init.ones_(module.running_var)
-            init.zeros_(module.num_batches_tracked)
+            norm: Any = module  # its statistics are optional to the type checker, not here
+            init.ones_(norm.weight)
+            init.zeros_(norm.bias)
+            init.zeros_(norm.running_mean)
+            init.ones_(norm.running_var)
+            init.zeros_(norm.num_batches_tracked)
         elif isinstance(module, nn.Linear):
             limit = math.sqrt(1 / module.out_features)  # variance 1/(3 fan out), uniform
             init.uniform_(module.weight, -limit, limit)

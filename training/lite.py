@@ -35,7 +35,7 @@ class LiteForImageClassification(transformers.PreTrainedModel):
         self.network = _package().from_name(
             "efficientnet-lite0",
             image_size=None,  # pads by the size of the images at hand; the package would fix it to 224
-            num_classes=max(config.num_labels, 1),
+            num_classes=max(config.num_labels or 0, 1),
         )
         if not config.num_labels:
             self.network._fc = nn.Identity()

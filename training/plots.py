@@ -54,7 +54,8 @@ def draw_per_class(classes: pd.DataFrame, path: Path) -> None:
         axes.scatter(accuracy, row + rng.uniform(-0.18, 0.18, len(part)), s=14, color=TRAIN, alpha=0.6, lw=0)
         axes.plot([accuracy.mean()] * 2, [row - 0.32, row + 0.32], color=VALIDATION, lw=2)
     names = [
-        f"{name.replace('_', ' ')}\n{len(part)} classes, {(part['right'] == 0).sum()} at 0 %" for name, part in groups
+        f"{str(name).replace('_', ' ')}\n{len(part)} classes, {(part['right'] == 0).sum()} at 0 %"
+        for name, part in groups
     ]
     axes.set_yticks(range(len(groups)), names, fontsize=8)
     axes.set_ylim(-0.6, len(groups) - 0.4)

@@ -66,7 +66,7 @@ class Reporter(TrainerCallback):
             self.events.close()
 
 
-def _line(row: dict[str, Any], epochs: int) -> str:
+def _line(row: dict[Any, Any], epochs: int) -> str:
     said = (
         f"epoch {int(row['epoch'])}/{epochs}: train loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.1%}"
     )

@@ -271,7 +271,7 @@ def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: I
         plain = batches_of(index, trainer.settings, training=False, **place_in)
     counted = trainer.confusion(plain)
     table = run.history(trainer.state.log_history)
-    metrics = {name: float(value) for name, value in table.iloc[-1].dropna().items()}
+    metrics = {str(name): float(value) for name, value in table.iloc[-1].dropna().items()}
     if trainer.args.process_index != 0:
         return Run(folder, metrics)
     classes = per_class(index, counted, trained=index, held_out=validation)

@@ -67,13 +67,14 @@ class EpochTrainer(Trainer):
     ) -> None:
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, callbacks=[*callbacks])
         self.settings = settings
+        self.network = model  # without what accelerate wraps around it
         self.classes = len(train_dataset.class_names)
         # our loss is a plain mean; the Trainer must not take it for one that was already divided
         self.model_accepts_loss_kwargs = False
         device = args.device
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in normalisation)
         self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
-        self.average = _averaged(self.model, settings.average) if settings.average else None
+        self.average = _averaged(model, settings.average) if settings.average else None
         self.counts = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right answers, images of this epoch
         self.add_callback(_Flow(self))
 
@@ -101,7 +102,11 @@ class EpochTrainer(Trainer):
         return to_rgb(images, self.mean, self.std).contiguous(memory_format=layout)
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """Augment a batch, pass it through the network and compare with its labels."""
         chosen, labels = self.settings, inputs["labels"]
@@ -164,7 +169,7 @@ class EpochTrainer(Trainer):
 
     def best_weights(self) -> nn.Module:
         """Return the network that is evaluated and kept: the averaged one, or the one being trained."""
-        return self.model if self.average is None else self.average.module
+        return self.network if self.average is None else self.average.module
 
     def epoch_metrics(self) -> dict[str, float]:
         """Return loss and accuracy over the training images of this epoch, and start counting anew."""
@@ -176,7 +181,7 @@ class EpochTrainer(Trainer):
         return {"train_loss": loss / max(images, 1), "train_accuracy": right / max(images, 1)}
 
     def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
-        folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
             (folder / WHOLE).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
@@ -242,7 +247,7 @@ class _Flow(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         trainer = self.trainer
         if trainer.average is not None:
-            trainer.average.update_parameters(trainer.model)
+            trainer.average.update_parameters(trainer.network)
         per_epoch = -(-len(trainer.train_dataset) // args.gradient_accumulation_steps)
         every = trainer.settings.save_every
         # the last step of an epoch is saved after its evaluation, or that would be lost to a resumed run
