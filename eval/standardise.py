@@ -21,7 +21,7 @@ MEANING: dict[Way, str] = {
     "sphere-dmso": "z-score per plate on its DMSO wells, then whitened on all DMSO wells",
     "tvn": "typical variation normalisation: whitened on all DMSO wells, then each plate's DMSO covariance aligned",
 }
-SHRINK = 0.05  # of the mean variance, added to every variance before whitening: DMSO wells are fewer than features
+SHRINK = 1.0  # mean variances added to every variance before whitening, as CORAL does: wells are fewer than features
 
 
 def standardise(
