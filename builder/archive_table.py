@@ -129,8 +129,7 @@ def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 def match(listing: Listing, table: pa.Table, metadata: int) -> Matched:
     """Find the file of every row: by its folder and name, else by its name alone where that is unique."""
-    folder = pc.replace_substring_regex(as_text(table["path"]), r"/*$", "")
-    folder = pc.replace_substring_regex(folder, r"(?s)^.*/", "")
+    folder = _last_part(table["path"])
     name = pc.replace_substring_regex(as_text(table["filename"]), r"(?s)^.*/", "")
     folder = pc.if_else(pc.equal(folder, ""), as_text(table["label"]), folder)
     bare = pc.replace_substring_regex(listing.names, r"(?s)^.*/", "")
@@ -181,6 +180,15 @@ def categories_of(table: pa.Table) -> dict[str, str]:
         votes = stated.get(label) or given.get(label) or {"phenotype": 0}
         result[label] = min(votes, key=lambda column: (-votes[column], schema.CATEGORIES.index(column)))
     return result
+
+
+def _last_part(path: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return the last folder of each path; work is done once for each path that repeats."""
+    coded = path.combine_chunks() if isinstance(path, pa.ChunkedArray) else path
+    if not isinstance(coded, pa.DictionaryArray):
+        coded = coded.dictionary_encode()
+    last = pc.replace_substring_regex(coded.dictionary, r"/*$", "")
+    return pc.replace_substring_regex(last, r"(?s)^.*/", "").take(coded.indices)
 
 
 def _index(values: pa.Array, among: pa.Array) -> NDArray[np.int64]:

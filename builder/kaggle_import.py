@@ -124,15 +124,10 @@ def import_archive(
     >>> print(import_archive("cytoimagenet.zip", "cytoimagenet"))  # doctest: +SKIP
     """
     listing = list_archive(archive)
-    number = find_metadata(listing)
-    table = read_metadata(listing, number)
-    matched = match(listing, table, number)
     out = os.fspath(out).rstrip("/")
     work = f"{out if storage.is_local(out) else out.rsplit('/', 1)[-1]}.import"
-    fingerprint = _claim(work, listing, len(table))
     with Archive(listing) as opened:
-        checks = _check_all(opened, matched, work, fingerprint, workers or os.cpu_count() or 1)
-        imported = _write_tables(work, listing, table, matched, checks, seed, fingerprint)
+        imported = _curate(opened, work, seed, workers or os.cpu_count() or 1)
         write_dataset(
             work, out, shard_size=shard_size, format=format, seed=seed, workers=workers,
             fetch=lambda stores, numbers, sizes: [opened.read(n) for n in numbers],
@@ -155,6 +150,18 @@ def download(owner_name: str = KAGGLE) -> str:
     except ImportError as error:
         raise UsageError("kagglehub is not installed", next="Run: pip install 'cytoimagenet[kaggle]'") from error
     return str(kagglehub.dataset_download(owner_name))
+
+
+def _curate(opened: Archive, work: str, seed: int, workers: int) -> Imported:
+    """Leave in `work` what a curation would; only the listing is in memory afterwards."""
+    listing = opened.listing
+    number = find_metadata(listing)
+    table = read_metadata(listing, number)
+    matched = match(listing, table, number)
+    pa.default_memory_pool().release_unused()
+    fingerprint = _claim(work, listing, len(table))
+    checks = _check_all(opened, matched, work, fingerprint, workers)
+    return _write_tables(work, listing, table, matched, checks, seed, fingerprint)
 
 
 def _claim(work: str, listing: Listing, rows: int) -> str:
@@ -254,13 +261,21 @@ def _write_tables(
 
 def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Choose the validation images by source image: crops of one source share its idx."""
-    taken = table.take(pa.array(kept))
-    names = pc.if_else(pc.equal(as_text(taken["idx"]), ""), as_text(taken["filename"]), as_text(taken["idx"]))
-    label_names, labels = np.unique(as_text(taken["label"]).to_numpy(zero_copy_only=False), return_inverse=True)
-    del label_names
-    sources, groups = np.unique(names.to_numpy(zero_copy_only=False), return_inverse=True)
-    ranks = np.array([split.rank(str(name), seed, "validation") for name in sources], dtype=np.uint64)
-    return split.validation_by_image(labels.astype(np.int64), groups.astype(np.int64), ranks)
+    taken = {name: as_text(table[name].take(pa.array(kept))) for name in ("idx", "filename", "label")}
+    names = pc.if_else(pc.equal(taken["idx"], ""), taken["filename"], taken["idx"])
+    _, labels = _sorted_codes(taken["label"])
+    sources, groups = _sorted_codes(names)
+    ranks = np.fromiter(
+        (split.rank(name.as_py(), seed, "validation") for name in sources), dtype=np.uint64, count=len(sources)
+    )
+    return split.validation_by_image(labels, groups, ranks)
+
+
+def _sorted_codes(values: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Return the distinct texts, sorted, and which of them each value is: numpy's unique without an object a text."""
+    distinct = pc.unique(values)
+    distinct = distinct.take(pc.array_sort_indices(distinct))
+    return distinct, np.asarray(pc.index_in(values, value_set=distinct)).astype(np.int64)
 
 
 def _rows(
