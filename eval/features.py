@@ -233,6 +233,7 @@ def _compute(
         for number, rows in enumerate(shelf.chunks)
         if not all(_chunk_file(place, number).is_file() for place in missing.values())
     ]
+    rank.wait()  # until every process has seen the same state: one that looked later would share out other chunks
     mine = todo[rank.index :: rank.count]
     needed = {model for model, _ in missing}
     runners = {
