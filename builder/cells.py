@@ -241,5 +241,5 @@ def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.fft.irfft2(np.fft.rfft2(image) * window, image.shape).astype(np.float32)
 
 
-def _step(value: NDArray[np.float32]) -> NDArray[np.float32]:
+def _step(value: NDArray[np.floating]) -> NDArray[np.floating]:
     return 0.5 * (1 + np.tanh(value))

@@ -42,7 +42,7 @@ def summarise(result: Assignment, selection: pa.Table, settings: Mapping[str, An
     databases: dict[str, dict[str, int]] = {}
     for line in sorted(counted, key=lambda line: line["database"]):
         databases.setdefault(line["label"], {})[line["database"]] = line["count_all"]
-    classes = [
+    classes: list[dict[str, Any]] = [
         {
             "label": label.name,
             "category": label.column,

@@ -73,7 +73,7 @@ def mean_of_colours(samples: NDArray[Any]) -> NDArray[np.float32]:
         The exact sum over three, rounded once.
     """
     exact = samples.dtype.kind in "bui" and samples.dtype.itemsize <= 2  # three of these fit single precision
-    total = samples[..., 0].astype(np.float32 if exact else np.float64)
+    total: NDArray[np.floating] = samples[..., 0].astype(np.float32 if exact else np.float64)
     total += samples[..., 1]
     total += samples[..., 2]
     total /= 3

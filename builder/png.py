@@ -46,12 +46,12 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def decode_png(data: bytes, where: str | PathLike[str] = "PNG") -> NDArray[np.uint8]:
+def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> NDArray[np.uint8]:
     """Decode an image of the dataset.
 
     Parameters
     ----------
-    data : bytes
+    data : bytes or memoryview
         A PNG. What is not 8-bit grey (a published file may be RGB) is brought to it.
     where : str or path
         Named in the error.

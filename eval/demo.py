@@ -83,7 +83,7 @@ def demo(out: str | PathLike[str] = "demo", *, seed: int = 0, epochs: int | None
     with _step(steps, 'load_dataset("cytoimagenet")') as step:
         step.said = load_as_a_user_would(folder)
     with _step(steps, "train EfficientNet-B0, recipe quick"):
-        changes = {} if epochs is None else {"epochs": epochs}
+        changes: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
         run = train(folder / "cytoimagenet", folder / "runs" / "quick", recipe="quick", seed=seed, **changes)
     with _step(steps, "simulate BBBC021, COOS-7 and CYCLoPs"):
         simulate_evaldata(folder / "evaldata", seed=seed + 1)
@@ -115,7 +115,7 @@ def simulate_evaldata(root: Path, *, seed: int) -> None:
     if done.exists() and done.read_text() == told:
         return
     simulate.simulate_bbbc021(root / "bbbc021", seed=seed)
-    simulate.simulate_coos7(root / "coos7", seed=seed, **COOS7_CELLS)
+    simulate.simulate_coos7(root / "coos7", seed=seed, train=COOS7_CELLS["train"], test=COOS7_CELLS["test"])
     simulate.simulate_cyclops(root / "cyclops", seed=seed, cells=CYCLOPS_CELLS)
     storage.write_atomic(done, told.encode())
 

@@ -85,7 +85,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "quick": {
         "size": 64,
-        "epochs": 12,
+        "epochs": 10,
         "batch_size": 32,  # more steps out of few images
         "learning_rate": 2e-3,
         "schedule": "cosine",

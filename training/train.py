@@ -92,7 +92,7 @@ def train(
     chosen = settings(recipe, **changes)
     if resume:
         chosen = _resumed(out, data_dir, chosen, changes)
-    subset = {"category": chosen.category, "labels": chosen.labels, "source": chosen.source}
+    subset: dict[str, Any] = {"category": chosen.category, "labels": chosen.labels, "source": chosen.source}
     index = read_index(data_dir, "train", **subset)
     validation = _validation(data_dir, subset)
     folder = Path(out) if out is not None else run.default_folder(chosen.recipe, index.digest)

@@ -67,7 +67,5 @@ def grouped_permutation(
     if len(difference) <= 12:
         signs = 1.0 - 2.0 * ((np.arange(2 ** len(difference))[:, None] >> np.arange(len(difference))) & 1)
         return float(np.mean(np.abs(signs @ difference) >= observed))
-    signs = np.random.default_rng(seed).integers(0, 2, (draws, len(difference)), dtype=np.int8) * np.int8(2) - np.int8(
-        1
-    )
-    return float((1 + np.sum(np.abs(signs @ difference) >= observed)) / (1 + draws))
+    drawn = np.random.default_rng(seed).integers(0, 2, (draws, len(difference)), dtype=np.int8)
+    return float((1 + np.sum(np.abs((drawn * np.int8(2) - np.int8(1)) @ difference) >= observed)) / (1 + draws))
