@@ -18,7 +18,7 @@ from .card import parquet_features
 from .errors import CheckFailedError
 from .manifest import METADATA, Manifest
 from .ranges import in_order, reader_of
-from .shardformat import COLUMNS, ROW_GROUP, is_grey_png
+from .shardformat import COLUMNS, is_grey_png, row_groups
 from .shardplan import SAMPLE, SAMPLE_PER_CLASS
 from .storage import filesystem, is_local, join, read_bytes
 
@@ -140,8 +140,8 @@ def _from_tar(path: str) -> Iterator[dict[str, Any]]:
 def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
     fs, inner = filesystem(path)
     with fs.open(inner, "rb") as file:
-        for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP, columns=["image", "label", *REST]):
-            yield from batch.to_pylist()
+        for rows in row_groups(file, ["image", "label", *REST]):
+            yield from rows.to_pylist()
 
 
 def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -15,13 +15,12 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import schema
 from .manifest import Manifest
 from .ranges import in_order
-from .shardformat import COLUMNS, ROW_GROUP, header, is_grey_png
+from .shardformat import COLUMNS, header, is_grey_png, row_groups
 from .storage import filesystem, is_local, join
 
 KEY = re.compile(r"[0-9a-z_-]{1,95}")
@@ -237,8 +236,8 @@ def _check_parquet(
     """Read a shard of the Parquet twin, and see that each PNG lies raw where `metadata.parquet` says."""
     names = list(index)
     try:
-        for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP):
-            for given in batch.to_pylist():
+        for rows in row_groups(file):
+            for given in rows.to_pylist():
                 png = given.pop("image")["bytes"]
                 number = given.pop("label")
                 label = names[number] if 0 <= number < len(names) else ""

@@ -150,6 +150,13 @@ def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[s
     return file.found
 
 
+def row_groups(file: IO[bytes], columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the row groups of a shard of the Parquet twin; `iter_batches` would hold the whole file."""
+    shard = pq.ParquetFile(file)
+    for number in range(shard.num_row_groups):
+        yield shard.read_row_group(number, columns=columns)
+
+
 def parquet_schema(class_names: list[str]) -> pa.Schema:
     """Return the columns of the Parquet twin, with the names of the classes for `datasets`."""
     from .card import parquet_features
