@@ -95,8 +95,10 @@ def run(
             yield from _until_a_loss(executor, pending, (raw, out, pixels), workers, suspects)
         if not suspects:
             return
-        for job in sorted(suspects):
-            yield job, _alone(job, raw, out, pixels, workers)
+        suspects.sort()
+        again = _in_turn([(chunk.run, (job.rows, raw, out, pixels)) for job in suspects], workers)
+        for job, done in zip(suspects, again, strict=True):
+            yield job, done if done is not None else _without_the_deadly(job, raw, out, pixels, workers)
 
 
 def _until_a_loss(
@@ -126,13 +128,30 @@ def _until_a_loss(
             future.cancel()
 
 
-def _alone(job: Job, raw: str, out: str, pixels: Pixels, workers: Workers) -> Done:
-    """Run a chunk that may have ended its worker; find the source image that does, if it does again."""
-    done = _try(workers, job.rows, raw, out, pixels)
-    if done is not None:
-        return done
-    condemned = frozenset(row.idx for row in job.rows if _deadly(row, raw, pixels, workers))
-    done = _try(workers, job.rows, raw, out, pixels, condemned)
+def _in_turn(tasks: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]], workers: Workers) -> Iterator[Any]:
+    """Run tasks one at a time, so that a death has one cause; yield what each returns, None if its worker died."""
+    waiting = iter(tasks)
+    while True:
+        with workers.open() as executor:
+            for function, arguments in waiting:
+                try:
+                    result = executor.submit(function, *arguments).result()
+                except workers.lost:
+                    yield None
+                    break
+                yield result
+            else:
+                return
+
+
+def _without_the_deadly(job: Job, raw: str, out: str, pixels: Pixels, workers: Workers) -> Done:
+    """Find the source images of a chunk that end the process that reads them, and make it without them."""
+    guilty = job.rows
+    for _ in range(LIVES):
+        tasted = _in_turn([(_taste, (row, raw, pixels)) for row in guilty], workers)
+        guilty = [row for row, lived in zip(guilty, tasted, strict=True) if not lived]
+    condemned = frozenset(row.idx for row in guilty)
+    done = next(_in_turn([(chunk.run, (job.rows, raw, out, pixels, condemned))], workers))
     if done is None:
         raise CytoImageNetError(
             f"Workers keep dying on chunk {job.number}, though none of its images alone ends one",
@@ -142,31 +161,13 @@ def _alone(job: Job, raw: str, out: str, pixels: Pixels, workers: Workers) -> Do
     return done
 
 
-def _try(workers: Workers, *task: Any) -> Done | None:
-    with workers.open() as executor:
-        try:
-            return executor.submit(chunk.run, *task).result()
-        except workers.lost:
-            return None
-
-
-def _deadly(row: Wanted, raw: str, pixels: Pixels, workers: Workers) -> bool:
-    for _ in range(LIVES):
-        with workers.open() as executor:
-            try:
-                executor.submit(_taste, row, raw, pixels).result()
-                return False
-            except workers.lost:
-                continue
-    return True
-
-
-def _taste(row: Wanted, raw: str, pixels: Pixels) -> None:
-    """Make a source image's images and forget them."""
+def _taste(row: Wanted, raw: str, pixels: Pixels) -> bool:
+    """Make a source image's images and forget them; returning is the proof."""
     from .field import Reader, images_of
 
     for _ in images_of(row, Reader(raw), pixels):
         pass
+    return True
 
 
 class _Here(Executor):
