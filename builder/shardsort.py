@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def sort_rows(rows_file: str, plan: Plan, folder: Path) -> list[Path]:
     fs, inner = filesystem(rows_file)
     start = 0
     with fs.open(inner, "rb") as file:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH, columns=schema.CURATED.names):
+        for batch in _batches(pq.ParquetFile(file)):
             low, high = np.searchsorted(plan.row, [start, start + len(batch)])
             keys = pa.array(plan.keys[start : start + len(batch)], pa.string())
             within = plan.row[low:high] - start
@@ -46,6 +47,11 @@ def sort_rows(rows_file: str, plan: Plan, folder: Path) -> list[Path]:
     for writer in writers.values():
         writer.close()
     return files
+
+
+def _batches(rows: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    for group in range(rows.num_row_groups):  # of all groups at once, the whole file would be held
+        yield from rows.iter_batches(BATCH, row_groups=[group], columns=schema.CURATED.names)
 
 
 def rows_of_shard(group: Path, number: int) -> pa.Table:
