@@ -41,6 +41,7 @@ PUBLISHED_CATEGORIES = {
 
 KAGGLE = "stanleyhua/cytoimagenet"
 AT_ONCE = 4096  # rows checked between two notes: seconds of work
+ROWS = 16_384  # rows written at a time
 _CHECK = pa.schema([("reason", pa.string()), ("detail", pa.string()), ("width", pa.int64()), ("height", pa.int64()),
                     ("sha256", pa.binary(32))])  # fmt: skip
 
@@ -235,6 +236,7 @@ def _write_tables(
     kept = np.flatnonzero(reason == "")
     categories = categories_of(table)
     validation = _validation(table, kept, seed)
+    pa.default_memory_pool().release_unused()
     with storage.atomic_writer(storage.join(work, "rows.parquet")) as file:
         with pq.ParquetWriter(file, schema.CURATED, compression="zstd") as writer:
             for batch in _rows(listing, table, matched, checks, categories, kept, validation):
@@ -287,10 +289,10 @@ def _rows(
 
     folders = slugs((category, label) for label, category in categories.items())
     licences = {source.dir_name: source.licence_label for source in SOURCES.values()}
-    for start in range(0, len(kept), 65_536):
-        rows = pa.array(kept[start : start + 65_536])
+    for start in range(0, len(kept), ROWS):
+        rows = pa.array(kept[start : start + ROWS])
         part, check = table.take(rows), checks.take(rows)
-        entries = matched.entry[kept[start : start + 65_536]]
+        entries = matched.entry[kept[start : start + ROWS]]
         text = {name: as_text(part[name]) for name in part.column_names}
         labels, sources = text["label"].to_pylist(), text["dir_name"].to_pylist()
         width, height = check["width"].to_numpy(), check["height"].to_numpy()
@@ -305,7 +307,7 @@ def _rows(
             "y_min": _numbers(text["y_min"], np.zeros(len(rows))).astype(np.int64),
             "x_max": _numbers(text["x_max"], width).astype(np.int64),
             "y_max": _numbers(text["y_max"], height).astype(np.int64),
-            "split": np.where(validation[start : start + 65_536], "validation", "train"),
+            "split": np.where(validation[start : start + ROWS], "validation", "train"),
             "width": width,
             "height": height,
             "channels": [""] * len(rows),  # the archive does not say which files were merged
