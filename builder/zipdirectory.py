@@ -1,6 +1,6 @@
 """The directory at the end of a zip file, as arrays.
 
-Python's zipfile makes an object of each entry: 700 MB for the 890,737 images of the published archive. Here an entry
+Python's zipfile makes an object of each entry: 640 MB for the 890,737 images of the published archive. Here an entry
 takes its name and forty bytes. Layout: PKWARE's APPNOTE 6.3.9, sections 4.3.12 to 4.3.16 and 4.5.3.
 """
 

@@ -5,11 +5,10 @@ import subprocess
 import sys
 import warnings
 
+import cytoimagenet  # noqa: F401 - installs the hook
 import datasets
 import pytest
 from cytoimagenet.builder import hook
-
-import cytoimagenet  # noqa: F401 - installs the hook
 
 
 @pytest.fixture(autouse=True)

@@ -3,13 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from cytoimagenet import assign_labels
 from cytoimagenet.builder import labels as under_test
 from cytoimagenet.builder.errors import MetadataError, SchemaError, UsageError
 from cytoimagenet.builder.schema import CATALOG, LABEL_COLUMNS, SELECTION, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from cytoimagenet import assign_labels
 
 ODD = [
     "human",

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from cytoimagenet import read_channel
 from cytoimagenet.builder.errors import MissingImageError, TooLargeError, UnreadableImageError
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
-
-from cytoimagenet import read_channel
 
 GREY16 = (np.arange(40 * 50, dtype=np.uint16).reshape(40, 50) * 31) % 4096
 GREY8 = (GREY16 >> 4).astype(np.uint8)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-
 from cytoimagenet import read_channel
 
 pytestmark = pytest.mark.real
