@@ -95,6 +95,7 @@ def decodes(folder: Path, module, size: str) -> list[tuple]:
     for task, root in sets.items():
         samples = tasks.read(task, root)
         for what, one in (("brightness only", mean_intensity()), ("EfficientNet-B0", backbone(module, "b0"))):
+            features.extract(samples, one, methods=METHODS[:1], cache=folder / f"{task}-{what}-warm")  # conversion
             begun = time.perf_counter()
             together = features.extract(samples, one, cache=folder / f"{task}-{what}-one")
             once = time.perf_counter() - begun
