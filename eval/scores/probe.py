@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 C = 1.0  # inverse strength of the L2 penalty; scikit-learn's default, not tuned on any test
 ITERATIONS = 200
 FOLDS = 5
+SMALL = 1 << 20  # numbers in a matrix that one thread fits faster than several
 
 Fold = tuple["NDArray[np.integer]", "NDArray[np.integer]"]
 
@@ -40,6 +41,7 @@ def probe(train: NDArray[np.floating], labels: NDArray[np.integer], test: NDArra
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     mean, deviation = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
     deviation[deviation == 0] = 1.0
@@ -51,7 +53,9 @@ def probe(train: NDArray[np.floating], labels: NDArray[np.integer], test: NDArra
     if len(np.unique(labels)) == 1:
         return np.full(len(test), labels[0], np.int64)
     model = LogisticRegression(C=C, max_iter=ITERATIONS)
-    with warnings.catch_warnings():
+    # in matrices as small as 100 treatments, threads spend their time waiting for each other
+    threads = 1 if fitted.size < SMALL else None
+    with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopped at ITERATIONS, which the settings name
         return model.fit(fitted, labels).predict(asked).astype(np.int64)
 
