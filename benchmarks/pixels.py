@@ -20,12 +20,11 @@ from typing import Any
 import cv2
 import imagecodecs
 import numpy as np
+from cytoimagenet import merge_channels, normalise, read_channel
 from cytoimagenet.builder.errors import CytoImageNetError
 from cytoimagenet.builder.png import decode_png, encode_png
 from numpy.typing import NDArray
 from PIL import Image
-
-from cytoimagenet import merge_channels, normalise, read_channel
 
 SIDE, CROP = 1080, 300
 OPENCV = {
