@@ -116,12 +116,9 @@ def _list_zip(place: Path) -> Listing:
     names = pa.LargeStringArray.from_buffers(size, pa.py_buffer(ends), pa.py_buffer(columns.names))
     order = np.asarray(pc.array_sort_indices(names))
     numbers = (columns.sizes, columns.starts, columns.packed, columns.methods, columns.checks)
-    return Listing(
-        place,
-        names.take(pa.array(order)).cast(pa.string()),
-        *(np.array(column, dtype=np.int64)[order] for column in numbers),
-        refused,
-    )
+    sizes, starts, packed, methods, checks = (np.array(column, dtype=np.int64)[order] for column in numbers)
+    sorted_names = names.take(pa.array(order)).cast(pa.string())
+    return Listing(place, sorted_names, sizes, starts, packed, methods, checks, refused)
 
 
 def _refusal(entry: Entry, whole: int) -> str:
@@ -158,7 +155,8 @@ def _list_folder(root: Path) -> Listing:
     found.sort()
     empty = np.zeros(len(found), dtype=np.int64)
     sizes = np.array([size for _, size in found], dtype=np.int64)
-    return Listing(root, pa.array([name for name, _ in found], pa.string()), sizes, *[empty] * 4, refused)
+    names = pa.array([name for name, _ in found], pa.string())
+    return Listing(root, names, sizes, empty, empty, empty, empty, refused)
 
 
 class Archive:

@@ -1,5 +1,6 @@
 """The built wheel, installed where nothing of the checkout can be seen."""
 
+import json
 import os
 import subprocess
 import sys
@@ -88,9 +89,9 @@ def test_every_public_name_is_there(python, hostile):
 def test_the_command_works_in_a_hostile_folder(python, hostile):
     for room in ("datasets", "torch"):  # the command never looks into the working directory, packages or not
         (hostile / room / "__init__.py").write_text(f"raise SystemExit('the wrong {room}')")
-    command = python.parent / "cytoimagenet"
-    assert "train" in run(command, "--help", cwd=hostile)
-    assert len(__import__("json").loads(run(command, "sources", "--json", cwd=hostile))) == 40
+    command = (python, python.parent / "cytoimagenet")
+    assert "train" in run(*command, "--help", cwd=hostile)
+    assert len(json.loads(run(*command, "sources", "--json", cwd=hostile))) == 40
 
 
 def test_the_script_runs_from_a_bare_checkout(checkout, hostile):
