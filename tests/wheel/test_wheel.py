@@ -25,22 +25,14 @@ def python(wheel, tmp_path_factory):
     """A Python that has the wheel and this environment's libraries, but not the checkout."""
     home = tmp_path_factory.mktemp("clean")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    # by the clean environment's own interpreter, before it can see the libraries: pip would else take the editable
+    # install among them for the one to replace
+    python = str(home / "bin" / "python")
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(command, check=True)
     site = next((home / "lib").glob("python*/site-packages"))
     # a plain path line adds the libraries; the .pth file of an editable install in there is not followed
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-index",
-        "--prefix",
-        str(home),
-        str(wheel),
-    ]
-    subprocess.run(command, check=True)
     return home / "bin" / "python"
 
 
@@ -89,9 +81,9 @@ def test_every_public_name_is_there(python, hostile):
 def test_the_command_works_in_a_hostile_folder(python, hostile):
     for room in ("datasets", "torch"):  # the command never looks into the working directory, packages or not
         (hostile / room / "__init__.py").write_text(f"raise SystemExit('the wrong {room}')")
-    command = (python, python.parent / "cytoimagenet")
-    assert "train" in run(*command, "--help", cwd=hostile)
-    assert len(json.loads(run(*command, "sources", "--json", cwd=hostile))) == 40
+    command = python.parent / "cytoimagenet"
+    assert "train" in run(command, "--help", cwd=hostile)
+    assert len(json.loads(run(command, "sources", "--json", cwd=hostile))) == 40
 
 
 def test_the_script_runs_from_a_bare_checkout(checkout, hostile):
