@@ -46,11 +46,6 @@ def run(app: typer.Typer) -> NoReturn:
         app()
     except CytoImageNetError as error:
         fail(error)
-    except KeyboardInterrupt:
-        err.print("Stopped. Run the same command again to go on where it stopped.")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
     except OSError as error:
         # disk full, permission denied, file not found: the system's own words, and the file it speaks of
         named = f" [{error.filename}]" if error.filename else ""
