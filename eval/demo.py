@@ -246,8 +246,8 @@ def write_page(folder: Path, manifest: Manifest, run: Path, results: dict[str, A
         extra_sections=[dataset, training],
         notes=[
             "Everything here is simulated: the published numbers are those of the full, real sets and stand for "
-            "orientation only. The single cells were made to vary within their class after a first, more uniform drawing "
-            "on which random weights did as well as trained ones; one seed was run."
+            "orientation only. The single cells were made to vary within their class after a first, more uniform "
+            "drawing on which random weights did as well as trained ones; one seed was run."
         ],
         steps=[{"step": step.step, "seconds": step.seconds, "peak_gb": None} for step in steps],
     )
