@@ -43,9 +43,7 @@ class Settings:
     dropout: float = 0.2  # before the head; EfficientNet-B0's own
     norm_momentum: float = 0.01  # weight of a batch in BatchNorm's statistics, Keras'; a short run needs faster ones
     head_scale: float = 1.0  # of the head's first weights; Keras' are large where classes are few
-    residual_scale: float = (
-        1.0  # of what efficientnet-b0's blocks add at first; 0 took about half the steps in one trial
-    )
+    residual_scale: float = 1.0  # of what efficientnet-b0's blocks add at first; 0 halved the steps in one trial
     drop_connect: float = 0.2  # of the last residual branch, growing with depth; EfficientNet-B0's own
 
     rotation: float = 360.0  # degrees; cells have no up; preprint, 3.1
