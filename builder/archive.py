@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +31,8 @@ MAX_BYTES = 2**26  # of one file once decompressed: more than any 8-bit image of
 STORED, DEFLATED = 0, 8
 _PIECE = 2**18  # bytes of a stream held at a time
 _LOCAL = struct.Struct("<4s5H3I2H")
+_HEADER = 256  # bytes that hold the header of an entry, its name and extra field as a rule
+_CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Listing:
     checks: NDArray[np.int64]
     refused: dict[str, str]
 
-    @property
+    @cached_property
     def is_zip(self) -> bool:
         """Whether the archive is a zip file."""
         return self.path.is_file()
@@ -74,7 +79,7 @@ def unsafe(name: str) -> str:
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or (len(name) > 1 and name[1] == ":"):
         return "leads out of the archive"
-    return "name holds a control character" if any(ord(c) < 32 for c in name) else ""
+    return "name holds a control character" if _CONTROL.search(name) else ""
 
 
 def list_archive(path: str | PathLike[str]) -> Listing:
@@ -178,6 +183,14 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def announce(self, numbers: Sequence[int]) -> None:
+        """Let the system fetch these files of a zip all at once, while others are being worked on."""
+        if self.listing.is_zip and hasattr(os, "posix_fadvise"):
+            starts, packed = self.listing.starts, self.listing.packed
+            for number in numbers:
+                size = int(packed[number]) + _HEADER
+                os.posix_fadvise(self._handle, int(starts[number]), size, os.POSIX_FADV_WILLNEED)
+
     def read(self, number: int) -> bytes:
         """Return the content of file `number`, checked against the size and checksum the directory gives.
 
@@ -187,19 +200,25 @@ class Archive:
             If it is not what the directory says.
         """
         listing = self.listing
-        name, size = listing.names[number].as_py(), int(listing.sizes[number])
-        where = f"{listing.path}/{name}"
-        if max(size, int(listing.packed[number])) > MAX_BYTES:
-            raise UnreadableImageError(where, f"{size:,} bytes, at most {MAX_BYTES:,} allowed")
+        size, packed = int(listing.sizes[number]), int(listing.packed[number])
+        if max(size, packed) > MAX_BYTES:
+            raise UnreadableImageError(self._name(number), f"{size:,} bytes, at most {MAX_BYTES:,} allowed")
         if not listing.is_zip:
             try:
-                return (listing.path / name).read_bytes()
+                with open(self._name(number), "rb", buffering=0) as file:
+                    return file.read(size + 1)
             except OSError as error:
-                raise UnreadableImageError(where, str(error.strerror or error)) from error
-        packed = os.pread(self._handle, int(listing.packed[number]), self._begin(number, where))
-        content = packed if listing.methods[number] == STORED else _inflate(packed, size, where)
-        if len(content) != size or zlib.crc32(content) != int(listing.checks[number]):
-            raise UnreadableImageError(where, "content and checksum differ")
+                raise UnreadableImageError(self._name(number), str(error.strerror or error)) from error
+        start = int(listing.starts[number])
+        found = os.pread(self._handle, _HEADER + packed, start)  # as a rule header and content in one
+        begin = self._begin(number, start, found)
+        content = found[begin - start : begin - start + packed]
+        if len(content) < packed:
+            content = os.pread(self._handle, packed, begin)
+        if listing.methods[number] != STORED:
+            content = _inflate(content, size, self._name(number))
+        if len(content) != size or zlib.crc32(content) != listing.checks[number]:
+            raise UnreadableImageError(self._name(number), "content and checksum differ")
         return content
 
     def stream(self, number: int) -> IO[bytes]:
@@ -214,18 +233,20 @@ class Archive:
         name = listing.names[number].as_py()
         if not listing.is_zip:
             return open(listing.path / name, "rb")
-        where = f"{listing.path}/{name}"
         said = (int(listing.packed[number]), int(listing.sizes[number]), int(listing.checks[number]))
         stored = bool(listing.methods[number] == STORED)
-        return io.BufferedReader(_Stream(self._handle, self._begin(number, where), *said, stored, where), _PIECE)
+        start = int(listing.starts[number])
+        begin = self._begin(number, start, os.pread(self._handle, _LOCAL.size, start))
+        return io.BufferedReader(_Stream(self._handle, begin, *said, stored, self._name(number)), _PIECE)
 
-    def _begin(self, number: int, where: str) -> int:
-        """Return where the content of an entry begins in the zip."""
-        start = int(self.listing.starts[number])
-        header = os.pread(self._handle, _LOCAL.size, start)
+    def _name(self, number: int) -> str:
+        return f"{self.listing.path}/{self.listing.names[number].as_py()}"
+
+    def _begin(self, number: int, start: int, header: bytes) -> int:
+        """Return where in the zip the content of an entry begins, whose header begins at `start`."""
         if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
-            raise UnreadableImageError(where, "no zip entry where the directory says")
-        *_, name_length, extra_length = _LOCAL.unpack(header)
+            raise UnreadableImageError(self._name(number), "no zip entry where the directory says")
+        *_, name_length, extra_length = _LOCAL.unpack_from(header)
         return start + _LOCAL.size + name_length + extra_length
 
 

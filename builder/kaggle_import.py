@@ -30,7 +30,7 @@ from .errors import SettingsChangedError, UnreadableImageError
 from .naming import slugs
 from .png import decode_png
 from .progress import progress
-from .shardformat import is_grey_png
+from .shardformat import batched, is_grey_png
 from .shards import SHARD_SIZE, write_dataset
 
 PUBLISHED_IMAGES, PUBLISHED_CLASSES = 890_737, 894  # preprint, abstract
@@ -41,9 +41,13 @@ PUBLISHED_CATEGORIES = {
 
 KAGGLE = "stanleyhua/cytoimagenet"
 AT_ONCE = 4096  # rows checked between two notes: seconds of work
+TOGETHER = 32  # rows a thread checks in one go
 ROWS = 16_384  # rows written at a time
 _CHECK = pa.schema([("reason", pa.string()), ("detail", pa.string()), ("width", pa.int64()), ("height", pa.int64()),
                     ("sha256", pa.binary(32))])  # fmt: skip
+
+Checked = tuple[str, str, int, int, bytes]
+"""Reason, detail, width, height, digest of the pixels: a row of _CHECK."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def import_archive(
         imported = _curate(opened, work, seed, workers or os.cpu_count() or 1)
         write_dataset(
             work, out, shard_size=shard_size, format=format, seed=seed, workers=workers,
-            fetch=lambda stores, numbers, sizes: [opened.read(n) for n in numbers],
+            fetch=lambda stores, numbers, sizes: _fetch(opened, numbers),
         )  # fmt: skip
     return imported
 
@@ -187,6 +191,11 @@ def _claim(work: str, listing: Listing, rows: int) -> str:
 def _check_all(opened: Archive, matched: Matched, work: str, fingerprint: str, workers: int) -> pa.Table:
     """Open every image of a row; what a former run has checked is taken from its notes."""
     parts = []
+
+    def check_some(entries: list[int]) -> list[Checked]:
+        opened.announce([entry for entry in entries if entry >= 0])
+        return [_check(opened, entry) for entry in entries]
+
     with progress("open", len(matched.entry)) as bar, ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(matched.entry), AT_ONCE):
             note = storage.join(work, "checked", f"{start:09d}-{fingerprint[:16]}.parquet")
@@ -194,7 +203,7 @@ def _check_all(opened: Archive, matched: Matched, work: str, fingerprint: str, w
                 part = pq.read_table(note, schema=_CHECK)
             else:
                 entries = matched.entry[start : start + AT_ONCE].tolist()
-                found = list(pool.map(lambda entry: _check(opened, entry), entries, chunksize=64))
+                found = [one for some in pool.map(check_some, batched(entries, TOGETHER)) for one in some]
                 part = pa.table([pa.array(c, f.type) for c, f in zip(zip(*found, strict=True), _CHECK, strict=True)],
                                 schema=_CHECK)  # fmt: skip
                 with storage.atomic_writer(note) as file:
@@ -204,7 +213,12 @@ def _check_all(opened: Archive, matched: Matched, work: str, fingerprint: str, w
     return pa.concat_tables(parts) if parts else _CHECK.empty_table()
 
 
-def _check(opened: Archive, entry: int) -> tuple[str, str, int, int, bytes]:
+def _fetch(opened: Archive, numbers: list[int]) -> list[bytes]:
+    opened.announce(numbers)
+    return [opened.read(number) for number in numbers]
+
+
+def _check(opened: Archive, entry: int) -> Checked:
     """Open one image; return reason, detail, width, height, digest of its pixels."""
     if entry < 0:
         return "absent", "", 0, 0, bytes(32)

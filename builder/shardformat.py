@@ -97,28 +97,29 @@ def header(name: str, size: int) -> bytes:
 
     What `tarfile` makes of them, filled into one prepared block: three headers an image were a third of the work.
     """
-    block = bytearray(_BLOCK)
-    block[: len(name)] = name.encode("ascii")
-    block[124:135] = b"%011o" % size
-    block[148:156] = b"%06o\0 " % sum(block)  # the sum is taken over blanks in its own place
-    return bytes(block)
+    text, digits = name.encode("ascii"), b"%011o" % size
+    # only these differ from the prepared block, which holds blanks in the place of the sum
+    total = _SUM + sum(text) + sum(digits)
+    return b"".join((text, _BLOCK[len(text) : 124], digits, _BLOCK[135:148], b"%06o\0 " % total, _BLOCK[156:]))
 
 
-def _prepared() -> bytearray:
+def _prepared() -> bytes:
     info = tarfile.TarInfo()
     info.mode = 0o644
-    block = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
-    block[148:156] = b" " * 8
-    return block
+    block = info.tobuf(tarfile.USTAR_FORMAT)
+    return block[:148] + b" " * 8 + block[156:]
 
 
 _BLOCK = _prepared()
+_SUM = sum(_BLOCK[:124]) + sum(_BLOCK[135:])
 
 
 def as_json(row: Row) -> bytes:
     """Return what `<key>.json` holds: every column, in the order of the schema."""
-    columns = {name: row[name] for name in COLUMNS}
-    return json.dumps(columns, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _JSON.encode({name: row[name] for name in COLUMNS}).encode()
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[str, int]) -> list[int]:
