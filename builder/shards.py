@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from os import PathLike
@@ -31,7 +30,7 @@ from .progress import progress
 from .ranges import Fetch, reader_of
 from .shardformat import FORMATS, WRITERS, Tally, batched, is_grey_png
 from .shardplan import SAMPLE, SAMPLE_PER_CLASS, Plan, make_plan
-from .shardsort import rows_of_shard, sort_rows
+from .shardsort import room_to_sort, rows_of_shard, sort_rows
 from .storage import atomic_writer, exists, filesystem, is_local, join, read_bytes, remove_temporaries, write_atomic
 
 SHARD_SIZE = 128_000_000  # bytes: large enough for fast sequential reading, small enough to fetch again
@@ -99,8 +98,8 @@ def write_dataset(
         suffix=FORMATS[format],
     )
     fetch = fetch or reader_of(curated)
-    with tempfile.TemporaryDirectory(prefix="cytoimagenet-shard-") as spill:
-        groups = sort_rows(rows_file, plan, Path(spill))
+    with room_to_sort(join(out, UNFINISHED)) as folder:
+        groups = sort_rows(rows_file, plan, folder)
         index = dict(zip(plan.classes["label"], plan.classes["index"].tolist(), strict=True))
         workers = workers or min(8, 2 * (os.cpu_count() or 1))
         with progress("shards", len(plan.row)) as bar, ThreadPoolExecutor(workers) as pool:

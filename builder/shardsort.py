@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,32 @@ import pyarrow.parquet as pq
 
 from . import schema
 from .shardplan import Plan
-from .storage import filesystem
+from .storage import filesystem, is_local
 
 BATCH = 65_536  # rows held at once
 MOST_FILES = 256  # open at once, within the bounds of every system
+
+
+@contextmanager
+def room_to_sort(beside: str) -> Iterator[Path]:
+    """Give a folder for the sorted rows, gigabytes at full size, where a rerun finds what a killed run left of it.
+
+    Parameters
+    ----------
+    beside : str
+        Folder for work in progress. Unless it is local, the system's folder for temporary files is used instead.
+    """
+    if not is_local(beside):
+        with tempfile.TemporaryDirectory(prefix="cytoimagenet-shard-") as folder:
+            yield Path(folder)
+        return
+    sorting = Path(filesystem(beside)[1], "sorted")
+    shutil.rmtree(sorting, ignore_errors=True)
+    sorting.mkdir(parents=True)
+    try:
+        yield sorting
+    finally:
+        shutil.rmtree(sorting)
 
 
 def sort_rows(rows_file: str, plan: Plan, folder: Path) -> list[Path]:

@@ -237,7 +237,10 @@ shards.write_dataset(sys.argv[1], sys.argv[2])
 def test_kill_9_in_the_middle_of_a_shard_and_run_again(small_curated, small_dataset, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-c", KILLED, str(small_curated), str(out), "1000000"]
-    assert subprocess.run(command, check=False).returncode == -9
+    (tmp_path / "temporary").mkdir()
+    killed = subprocess.run(command, check=False, env={**os.environ, "TMPDIR": str(tmp_path / "temporary")})
+    assert killed.returncode == -9
+    assert not any((tmp_path / "temporary").iterdir()), "what a kill leaves must lie where a rerun removes it"
     left = content(out)
     assert any(storage.TEMPORARY in name for name in left), "the kill came too late to show anything"
     assert "manifest.json" not in left
