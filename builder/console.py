@@ -14,6 +14,9 @@ from .errors import CytoImageNetError
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
+
 
 def application(version: str) -> typer.Typer:
     """Make the empty application; each room adds its commands to it."""
@@ -46,6 +49,10 @@ def run(app: typer.Typer) -> NoReturn:
         app()
     except CytoImageNetError as error:
         fail(error)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            err.print("Interrupted. Nothing half-written was left under a final name; the same command can be run again.")
+        raise
     except OSError as error:
         # disk full, permission denied, file not found: the system's own words, and the file it speaks of
         named = f" [{error.filename}]" if error.filename else ""
