@@ -51,7 +51,9 @@ def run(app: typer.Typer) -> NoReturn:
         fail(error)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            err.print("Interrupted. Nothing half-written was left under a final name; the same command can be run again.")
+            err.print(
+                "Interrupted. Nothing half-written was left under a final name; the same command can be run again."
+            )
         raise
     except OSError as error:
         # disk full, permission denied, file not found: the system's own words, and the file it speaks of
