@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -21,6 +22,7 @@ MEANING: dict[Way, str] = {
     "sphere-dmso": "z-score per plate on its DMSO wells, then whitened on all DMSO wells",
     "tvn": "typical variation normalisation: whitened on all DMSO wells, then each plate's DMSO covariance aligned",
 }
+BLOCK_BYTES = 32 << 20  # of float64 numbers at once
 SHRINK = 1.0  # mean variances added to every variance before whitening, as CORAL does: wells are fewer than features
 
 
@@ -62,38 +64,76 @@ def standardise(
         If no feature is left.
     """
     if way in ("none", "all", "train"):
-        kept = np.isfinite(values).all(axis=0)
-        if way == "none":
-            done = values[:, kept] if not kept.all() else values
-        else:
-            done = _z_score(values, slice(None) if fit is None else fit, kept)
-    else:
-        if plates is None or controls is None:
-            raise UsageError(f"--standardise {way} needs plates with DMSO wells; this table has none")
-        done = _by_plate(values, plates, controls)
-        if way == "sphere-dmso":
-            done = _whiten(done, done[controls])
-        elif way == "tvn":
-            done = _align(_whiten(done, done[controls]), plates, controls)
-    dropped = values.shape[1] - done.shape[1]
-    if not done.shape[1]:
+        bring, dropped = scaler(values, way, fit=fit)
+        return values if way == "none" and not dropped else bring(slice(None)), dropped
+    if plates is None or controls is None:
+        raise UsageError(f"--standardise {way} needs plates with DMSO wells; this table has none")
+    done = _by_plate(values, plates, controls)
+    if way == "sphere-dmso":
+        done = _whiten(done, done[controls])
+    elif way == "tvn":
+        done = _align(_whiten(done, done[controls]), plates, controls)
+    return done, _dropped(values.shape[1], done.shape[1], way)
+
+
+def scaler(
+    values: NDArray[np.floating], way: Literal["none", "all", "train"], *, fit: NDArray[np.bool_] | None = None
+) -> tuple[Callable[[slice | NDArray], NDArray[np.floating]], int]:
+    """Fit a scale that is the same for all rows, to be applied to as many of them at a time as memory should hold.
+
+    Returns
+    -------
+    bring : function
+        From a slice or index of rows to those rows, scaled; never a view of `values` but for "none".
+    dropped : int
+        As in `standardise`.
+    """
+    kept = np.ones(values.shape[1], bool)
+    for block in blocks(*values.shape):
+        kept &= np.isfinite(values[block]).all(axis=0)
+    mean = deviation = None
+    if way != "none":
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean, deviation = moments(values, fit)
+        kept &= (deviation > 0) & np.isfinite(deviation)
+        mean, deviation = (one[kept].astype(values.dtype) for one in (mean, deviation))
+    dropped = _dropped(len(kept), int(kept.sum()), way)
+
+    def bring(rows: slice | NDArray) -> NDArray[np.floating]:
+        some = values[rows] if kept.all() else values[rows][:, kept]
+        if mean is None:
+            return some
+        some = np.array(some) if np.may_share_memory(some, values) else some
+        some -= mean  # in place: these tables may fill half of the memory
+        some /= deviation
+        return some
+
+    return bring, dropped
+
+
+def _dropped(given: int, left: int, way: Way) -> int:
+    if not left:
         raise CheckFailedError(
-            f"All {values.shape[1]} features are constant or not finite after --standardise {way}: nothing to compare"
+            f"All {given} features are constant or not finite after --standardise {way}: nothing to compare"
         )
-    return done, dropped
+    return given - left
 
 
-def _z_score(values, rows, kept):
-    fitted = values[rows]
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean = fitted.mean(axis=0, dtype=np.float64)
-        deviation = fitted.std(axis=0, dtype=np.float64)
-    kept = kept & (deviation > 0) & np.isfinite(deviation)
-    # in place on the one copy: these tables may fill half of the memory
-    done = values[:, kept]
-    done -= mean[kept].astype(done.dtype)
-    done /= deviation[kept].astype(done.dtype)
-    return done
+def moments(
+    values: NDArray[np.floating], rows: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation (ddof 0) of each column over some rows, in float64, a block at a time."""
+    n = len(values) if rows is None else int(rows.sum())
+    some = [(block, slice(None) if rows is None else rows[block]) for block in blocks(*values.shape)]
+    mean = sum(values[block][here].sum(axis=0, dtype=np.float64) for block, here in some) / n
+    square = sum(((values[block][here] - mean) ** 2).sum(axis=0) for block, here in some)
+    return mean, np.sqrt(square / n)
+
+
+def blocks(rows: int, width: int) -> list[slice]:
+    """Cut rows of a matrix into slices whose float64 numbers fill `BLOCK_BYTES`."""
+    step = max(1, BLOCK_BYTES // (8 * width))
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
 def _by_plate(values, plates, controls):

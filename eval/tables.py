@@ -34,6 +34,7 @@ KEYS = {
 BOOKKEEPING = {"imagenumber", "tablenumber", "objectnumber", "index", "replicate", "level_0"}
 """Numbers that CellProfiler and pandas write beside the features."""
 
+BATCH = 4096  # rows of a Parquet file that are decoded at once
 _METADATA = re.compile(r"^(?:image_)?metadata_", re.IGNORECASE)
 _KEY_OF = {name: key for key, names in KEYS.items() for name in names}
 
@@ -94,7 +95,7 @@ def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> Fea
     name = path.name.lower()
     try:
         if name.endswith((".parquet", ".pq")):
-            return _split(pd.read_parquet(path), str(path))
+            return _from_parquet(path)
         if name.endswith((".csv", ".csv.gz")):
             return _split(pd.read_csv(path), str(path))
         if name.endswith(".npz"):
@@ -114,6 +115,16 @@ def key_of(column: str) -> str | None:
 
 
 def _split(frame: pd.DataFrame, source: str) -> FeatureTable:
+    keys, names, frame = _columns(frame, source)
+    single = {frame[name].dtype for name in names} == {np.dtype(np.float32)}
+    values = np.empty((len(frame), len(names)), np.float32 if single else np.float64)
+    for i, name in enumerate(names):
+        values[:, i] = frame[name].to_numpy(dtype=values.dtype, na_value=np.nan)
+    return _checked(keys, values, names, source)
+
+
+def _columns(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
+    """Return the keys, the names of the features, and the table with its index among the columns."""
     if frame.index.name is not None and key_of(str(frame.index.name)):
         frame = frame.reset_index()
     frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
@@ -130,11 +141,34 @@ def _split(frame: pd.DataFrame, source: str) -> FeatureTable:
             keys[key] = frame[column]
         elif key is None and pd.api.types.is_numeric_dtype(frame[column]) and not _is_bool(frame[column]):
             names.append(column)
-    single = {frame[name].dtype for name in names} == {np.dtype(np.float32)}
-    values = np.empty((len(frame), len(names)), np.float32 if single else np.float64)
-    for i, name in enumerate(names):
-        values[:, i] = frame[name].to_numpy(dtype=values.dtype, na_value=np.nan)
-    return _checked(pd.DataFrame(keys), values, names, source)
+    return pd.DataFrame(keys), names, frame
+
+
+def _from_parquet(path: Path) -> FeatureTable:
+    """Read features a stretch of rows at a time: no second copy of a table that may fill half of the memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        index = (schema.pandas_metadata or {}).get("index_columns", [])
+        kinds = {
+            field.name: field.type
+            for field in schema
+            if (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
+            and key_of(field.name) is None
+            and field.name not in index
+        }
+        single = set(kinds.values()) == {pa.float32()}
+        values = np.empty((file.metadata.num_rows, len(kinds)), np.float32 if single else np.float64)
+        at = 0
+        for batch in file.iter_batches(BATCH, columns=list(kinds)) if kinds else ():
+            for i, name in enumerate(kinds):
+                values[at : at + len(batch), i] = batch[name].to_numpy(zero_copy_only=False)
+            at += len(batch)
+    rest = [name for name in dict.fromkeys(schema.names) if name not in kinds]
+    keys, _, _ = _columns(pd.read_parquet(path, columns=rest), str(path))
+    return _checked(keys, values, list(kinds), str(path))
 
 
 def _is_bool(column: pd.Series) -> bool:

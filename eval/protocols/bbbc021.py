@@ -175,10 +175,12 @@ def _with_pools(predictions: pd.DataFrame | None, pools: NDArray) -> pd.DataFram
 
 def _mean_ap(profiles: Profiles, settings: Settings, used: dict) -> list[Scored]:
     table = profiles.table
-    values = mean_ap.average_precision(profiles.values, table["label"].to_numpy(), table["compound"].to_numpy())
+    precisions = mean_ap.average_precision(profiles.values, table["label"].to_numpy(), table["compound"].to_numpy())
+    values = precisions["average_precision"].to_numpy(np.float64)
     some = ~np.isnan(values)
     if not some.any():
         return []
+    p, by_label = mean_ap.against_chance(precisions, draws=settings.draws, seed=settings.seed)
     spread = bootstrap(values[some], table["compound"].to_numpy()[some], "compounds", settings)
     entry = {
         "score": "map",
@@ -193,8 +195,9 @@ def _mean_ap(profiles: Profiles, settings: Settings, used: dict) -> list[Scored]
             "high": spread["high"],
         },
         "bootstrap": spread,
+        "p": p,
         "by_class": [
-            {"label": str(label), "n": int(rows.sum()), "accuracy": float(values[rows].mean())}
+            {"label": str(label), "n": int(rows.sum()), "accuracy": float(values[rows].mean()), **by_label[str(label)]}
             for label in sorted(set(table["label"]))
             if (rows := some & (table["label"] == label).to_numpy()).any()
         ],

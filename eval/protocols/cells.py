@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...builder.errors import UsageError
 from ..neighbours import Metric
-from ..standardise import Way, standardise
+from ..standardise import Way, scaler
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +21,15 @@ METRIC: Metric = "euclidean"
 
 def scaled(
     values: NDArray[np.floating], settings: Settings, task: str, ways: tuple[Way, ...], fit: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.floating], dict[str, Any]]:
-    """Standardise features in one of the ways this task has; return them and the settings to note.
+) -> tuple[Callable[[slice | NDArray], NDArray[np.floating]], dict[str, Any]]:
+    """Fit one of the ways to standardise that this task has.
+
+    Returns
+    -------
+    bring : function
+        From a slice or index of rows to those rows, scaled: a table may fill half of the memory, its copies all of it.
+    used : dict
+        The settings to note.
 
     Raises
     ------
@@ -32,5 +40,5 @@ def scaled(
         raise UsageError(
             f"--standardise {settings.standardise} does not exist for {task}", next=f"Use one of {', '.join(ways)}"
         )
-    done, dropped = standardise(values, settings.standardise, fit=fit if settings.standardise == "train" else None)
-    return done, {"metric": METRIC, "k": NEIGHBOURS, "features": done.shape[1], "dropped": dropped}
+    bring, dropped = scaler(values, settings.standardise, fit=fit if settings.standardise == "train" else None)
+    return bring, {"metric": METRIC, "k": NEIGHBOURS, "features": values.shape[1] - dropped, "dropped": dropped}

@@ -11,7 +11,7 @@ import pandas as pd
 from ...builder.errors import UsageError
 from ..neighbours import nearest
 from ..scores import controls
-from ..scores.probe import probe
+from ..scores.probe import fit
 from ..scores.votes import vote
 from ..standardise import Way
 from ..tasks.coos7 import TESTS
@@ -33,25 +33,26 @@ def score(features: FeatureTable, settings: Settings) -> list[Scored]:
     tests = [name for name in TESTS if (split == name).any()]
     if not train.any() or not tests:
         raise UsageError("A table for COOS-7 needs cells of train and of at least one of test1 to test4")
-    values, used = scaled(features.values, settings, "coos7", WAYS, train)
+    bring, used = scaled(features.values, settings, "coos7", WAYS, train)
     label, classes = codes(keys["label"])
     predict = partial(vote, classes=len(classes), ties=settings.ties)
-    fitted = values[train]
-    predicted = _probe(values, label, train, split, tests) if settings.probe else {}
+    fitted = bring(_rows(train))
+    probe = fit(fitted, label[train]) if settings.probe else None
     found = []
     for name in tests:
         rows = split == name
+        asked = bring(_rows(rows))
         true, ids, groups = label[rows], keys["id"].to_numpy()[rows], _wells(keys[rows])
-        index, _ = nearest(values[rows], fitted, NEIGHBOURS, METRIC)
+        index, _ = nearest(asked, fitted, NEIGHBOURS, METRIC)
         by: dict[str, Any] = {"split": name, "groups": groups, "grouped_by": "wells"}
         found.append(scored("knn", ids, true, predict(index, label[train]), classes, settings, used, **by))
         figures = controls.shuffled(
             partial(predict, index), label[train], true, found[-1][0]["value"], seed=settings.seed
         )
         found.append(control(figures, used, "knn", split=name))
-        if predicted:
+        if probe:
             bare = {**used, "metric": None, "k": None}
-            found.append(scored("probe", ids, true, predicted[name], classes, settings, bare, **by))
+            found.append(scored("probe", ids, true, probe(asked), classes, settings, bare, **by))
     return found
 
 
@@ -60,12 +61,10 @@ def beside(features: FeatureTable, settings: Settings) -> list[tuple[Way, list[S
     return []
 
 
-def _probe(values, label, train, split, tests):
-    """Fit one probe on train and ask it about all tests."""
-    asked = np.isin(split, tests)
-    predicted = np.full(len(label), -1)
-    predicted[asked] = probe(values[train], label[train], values[asked])
-    return {name: predicted[split == name] for name in tests}
+def _rows(chosen: np.ndarray) -> slice | np.ndarray:
+    """Return the slice that a mask is, if it is one: sets lie one after another, and a slice is not copied twice."""
+    at = np.flatnonzero(chosen)
+    return slice(at[0], at[-1] + 1) if at[-1] - at[0] + 1 == len(at) else at
 
 
 def _wells(keys: pd.DataFrame) -> np.ndarray | None:

@@ -24,7 +24,8 @@ WAYS: tuple[Way, ...] = ("all", "none")
 def score(features: FeatureTable, settings: Settings) -> list[Scored]:
     """Score a table of cells (keys id, label; folder where SPINDLEPOLE is to be told from SPINDLE)."""
     keys = features.keys
-    values, used = scaled(features.values, settings, "cyclops", WAYS, None)
+    bring, used = scaled(features.values, settings, "cyclops", WAYS, None)
+    values = bring(slice(None))
     unmerged = keys["folder" if "folder" in keys else "label"]
     label, classes = codes(unmerged.replace(MERGED))
     index, _ = nearest(values, values, NEIGHBOURS, METRIC, itself=True)

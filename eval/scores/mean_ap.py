@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def average_precision(features: NDArray[np.floating], labels: NDArray, groups: NDArray) -> NDArray[np.float64]:
+def average_precision(features: NDArray[np.floating], labels: NDArray, groups: NDArray) -> pd.DataFrame:
     """Return the average precision of each row's ranking of the others by cosine similarity.
 
     Positives have the same label and another group (mechanism, compound); negatives have another label. Rows of the
@@ -24,14 +25,51 @@ def average_precision(features: NDArray[np.floating], labels: NDArray, groups: N
 
     Returns
     -------
-    array, shape (n,), float64
-        NaN where a row has no positive or no negative.
+    DataFrame
+        A row per row of features: label, group, average_precision (NaN where a row has no positive or no negative),
+        n_pos_pairs, n_total_pairs.
     """
     from copairs.map import average_precision as precisions
 
     meta = pd.DataFrame({"label": np.asarray(labels).astype(str), "group": np.asarray(groups).astype(str)})
     kinds = meta.drop_duplicates().groupby("label")["group"].size()
-    if len(kinds) < 2 or kinds.max() < 2:
-        return np.full(len(features), np.nan)  # copairs fails without a single pair of one kind
-    scored = precisions(meta, np.asarray(features, np.float32), ["label"], ["group"], [], ["label"], progress_bar=False)
-    return scored["average_precision"].to_numpy(np.float64)
+    if len(kinds) < 2 or kinds.max() < 2:  # copairs fails without a single pair of one kind
+        return meta.assign(average_precision=np.nan, n_pos_pairs=0, n_total_pairs=0)
+    return precisions(meta, np.asarray(features, np.float32), ["label"], ["group"], [], ["label"], progress_bar=False)
+
+
+def against_chance(scored: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> tuple[float, dict[str, Any]]:
+    """Compare mean average precisions with those of random rankings, by copairs.
+
+    Parameters
+    ----------
+    scored : DataFrame
+        What `average_precision` returned, with a number in at least one row.
+    draws : int
+        Random rankings for each number of positives and of all pairs.
+    seed : int
+
+    Returns
+    -------
+    p : float
+        One-sided, of the mean over all rows; at least 1 / (draws + 1).
+    by_label : dict of label -> {"p", "q"}
+        Of the mean of each label's rows; q is corrected for the number of labels (Benjamini and Hochberg).
+
+    Notes
+    -----
+    copairs draws one ranking for all rows that have equally many positives and pairs, as though those ranked alike.
+    Doses of a compound nearly do; where rows are independent, p is larger than it needs to be.
+    """
+    from copairs.map import mean_average_precision
+
+    found = {}
+    for same in ("all", "label"):
+        # copairs keeps what it drew in the home folder, by size alone: what was drawn for another table would answer
+        with TemporaryDirectory() as fresh:
+            found[same] = mean_average_precision(
+                scored.assign(all=""), [same], draws, 0.05, seed, progress_bar=False, max_workers=1, cache_dir=fresh
+            )
+    by_label = found["label"].set_index("label")
+    pairs = zip(by_label.index, by_label["p_value"], by_label["corrected_p_value"], strict=True)
+    return float(found["all"]["p_value"].iloc[0]), {str(k): {"p": float(p), "q": float(q)} for k, p, q in pairs}

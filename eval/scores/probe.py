@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..standardise import blocks, moments
 from .accuracy import UNCLASSIFIED
 
 if TYPE_CHECKING:
@@ -21,18 +22,21 @@ SMALL = 1 << 20  # numbers in a matrix that one thread fits faster than several
 Fold = tuple["NDArray[np.integer]", "NDArray[np.integer]"]
 
 
-def probe(train: NDArray[np.floating], labels: NDArray[np.integer], test: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Fit on `train` and predict `test`.
+def fit(
+    train: NDArray[np.floating], labels: NDArray[np.integer]
+) -> Callable[[NDArray[np.floating]], NDArray[np.int64]]:
+    """Fit a probe.
 
     Parameters
     ----------
-    train, test : arrays, shape (n, features) and (m, features)
-        Z-scored here by the mean and deviation of `train`.
+    train : array, shape (n, features)
+        Z-scored here by its mean and deviation.
     labels : int array, shape (n,)
 
     Returns
     -------
-    int array, shape (m,)
+    function
+        From features (m, features) to labels (m,).
 
     Notes
     -----
@@ -43,28 +47,39 @@ def probe(train: NDArray[np.floating], labels: NDArray[np.integer], test: NDArra
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    mean, deviation = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    if len(np.unique(labels)) == 1:
+        return lambda asked: np.full(len(asked), labels[0], np.int64)
+    mean, deviation = moments(train)
     deviation[deviation == 0] = 1.0
     mean, deviation = mean.astype(train.dtype), deviation.astype(train.dtype)
-    fitted, asked = (train - mean) / deviation, (test - mean) / deviation
+    fitted = train - mean
+    fitted /= deviation
+    axes = None
     if len(fitted) < fitted.shape[1]:
-        axes = np.linalg.svd(fitted, full_matrices=False)[2]
-        fitted, asked = fitted @ axes.T, asked @ axes.T
-    if len(np.unique(labels)) == 1:
-        return np.full(len(test), labels[0], np.int64)
+        with threadpool_limits(1):  # threads spend their time waiting for each other here
+            axes = np.linalg.qr(fitted.T)[0]
+        fitted = fitted @ axes
     model = LogisticRegression(C=C, max_iter=ITERATIONS)
-    # in matrices as small as 100 treatments, threads spend their time waiting for each other
-    threads = 1 if fitted.size < SMALL else None
-    with warnings.catch_warnings(), threadpool_limits(threads):
+    # so they do in matrices as small as 100 treatments
+    with warnings.catch_warnings(), threadpool_limits(1 if fitted.size < SMALL else None):
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopped at ITERATIONS, which the settings name
-        return model.fit(fitted, labels).predict(asked).astype(np.int64)
+        model.fit(fitted, labels)
+
+    def predict(asked: NDArray[np.floating]) -> NDArray[np.int64]:
+        found = np.empty(len(asked), np.int64)
+        for block in blocks(len(asked), asked.shape[1]):
+            some = (asked[block] - mean) / deviation
+            found[block] = model.predict(some if axes is None else some @ axes)
+        return found
+
+    return predict
 
 
 def across(features: NDArray[np.floating], labels: NDArray[np.integer], folds: Iterable[Fold]) -> NDArray[np.int64]:
     """Predict each sample by a probe fitted without its fold; `UNCLASSIFIED` where no fold asks for it."""
     predicted = np.full(len(labels), UNCLASSIFIED, np.int64)
     for train, test in folds:
-        predicted[test] = probe(features[train], labels[train], features[test])
+        predicted[test] = fit(features[train], labels[train])(features[test])
     return predicted
 
 

@@ -12,7 +12,7 @@ from cytoimagenet.eval.scores import controls, mean_ap
 from cytoimagenet.eval.scores.accuracy import UNCLASSIFIED, accuracy
 from cytoimagenet.eval.scores.intervals import grouped_bootstrap, wald, wilson
 from cytoimagenet.eval.scores.paired import grouped_permutation, mcnemar
-from cytoimagenet.eval.scores.probe import across, leave_group_out, probe, stratified
+from cytoimagenet.eval.scores.probe import across, fit, leave_group_out, stratified
 from cytoimagenet.eval.scores.votes import vote
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,15 +118,38 @@ def test_mean_average_precision_agrees_with_ranking_by_hand(seed):
     groups = rng.integers(0, 8, n)  # compounds
     labels = np.array([f"m{g % 3}" for g in groups])  # each has one mechanism
     features = rng.normal(size=(n, 6))
-    found = mean_ap.average_precision(features, labels, groups)
+    found = mean_ap.average_precision(features, labels, groups)["average_precision"]
     expected = [slow_average_precision(features, labels, groups, i) for i in range(n)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_mean_average_precision_without_pairs_is_no_number():
     features = np.eye(3)
-    assert np.isnan(mean_ap.average_precision(features, np.array(list("abc")), np.array([1, 2, 3]))).all()
-    assert np.isnan(mean_ap.average_precision(features, np.array(list("aaa")), np.array([1, 2, 3]))).all()
+    for labels in ("abc", "aaa"):
+        found = mean_ap.average_precision(features, np.array(list(labels)), np.array([1, 2, 3]))
+        assert found["average_precision"].isna().all()
+
+
+def test_mean_average_precision_against_random_rankings(rng, tmp_path, monkeypatch):
+    """The null is that of shuffled lists, whatever an earlier run left behind; a signal is seen, noise is not."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    n = 24
+    groups = np.arange(n) // 2
+    labels = np.array(list("abcd"))[groups % 4]
+    features = rng.normal(size=(n, 8))
+    features[labels == "a", 0] += 30
+    scored = mean_ap.average_precision(features, labels, groups)
+    p, by_label = mean_ap.against_chance(scored, draws=400)
+    assert (p, by_label) == mean_ap.against_chance(scored, draws=400)
+    assert by_label["a"]["p"] == pytest.approx(1 / 401) and p < 0.2
+    noise = [by_label[label]["p"] for label in "bcd"]
+    assert all(by_label[label]["q"] >= by_label[label]["p"] for label in "abcd")
+    # a label's p by hand: 4 positives of 22 pairs in each row, one ranking for all rows
+    observed = scored[scored["label"] == "b"]["average_precision"].mean()
+    hits = rng.permuted(np.tile(np.arange(22) < 4, (4000, 1)), axis=1)
+    precision = np.where(hits, hits.cumsum(1) / np.arange(1, 23), 0).sum(1) / 4
+    assert noise[0] == pytest.approx(np.mean(precision > observed), abs=0.08)
+    assert not list(tmp_path.rglob(".copairs"))
 
 
 @given(both=st.integers(0, 30), first=st.integers(0, 20), second=st.integers(0, 20))
@@ -190,7 +213,7 @@ def test_the_probe_in_fewer_dimensions_is_the_probe(rng):
     asked = rng.normal(size=(200, 80)) + rng.integers(0, 3, 200)[:, None] * rng.normal(size=80)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     plain = LogisticRegression(max_iter=5000, tol=1e-8).fit((features - mean) / deviation, labels)
-    agree = probe(features, labels, asked) == plain.predict((asked - mean) / deviation)
+    agree = fit(features, labels)(asked) == plain.predict((asked - mean) / deviation)
     assert agree.mean() > 0.98  # the solver stops a little earlier or later
 
 
@@ -214,7 +237,7 @@ def test_folds_hold_every_sample_once_and_shrink_with_the_smallest_class():
 
 
 def test_a_class_of_one_label_is_no_probe():
-    assert probe(np.eye(3), np.array([4, 4, 4]), np.eye(3)).tolist() == [4, 4, 4]
+    assert fit(np.eye(3), np.array([4, 4, 4]))(np.eye(3)).tolist() == [4, 4, 4]
 
 
 def test_shuffled_labels_fail_and_a_leak_is_seen(rng):
