@@ -129,28 +129,42 @@ def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 def match(listing: Listing, table: pa.Table, metadata: int) -> Matched:
     """Find the file of every row: by its folder and name, else by its name alone where that is unique."""
-    folder = _last_part(table["path"])
     name = pc.replace_substring_regex(as_text(table["filename"]), r"(?s)^.*/", "")
-    folder = pc.if_else(pc.equal(folder, ""), as_text(table["label"]), folder)
-    bare = pc.replace_substring_regex(listing.names, r"(?s)^.*/", "")
-    placed = pc.replace_substring_regex(listing.names, r"(?s)^.*/([^/]*/[^/]*)$", r"\1")
-    entry = _index(pc.binary_join_element_wise(folder, name, "/"), placed)
-    lost = entry < 0
-    counts = bare.value_counts()
-    unique = counts.field("values").filter(pc.equal(counts.field("counts"), 1))
-    named = _index(name, bare)
-    named[_index(name, unique) < 0] = -1
-    entry = np.where(lost, named, entry)
+    entry = _by_folder(listing, table, name)
+    lost = np.flatnonzero(entry < 0)
+    if len(lost):
+        entry[lost] = _by_name(listing, name.take(pa.array(lost)))
+    del name
     entry[entry == metadata] = -1
     _, first = np.unique(entry, return_index=True)
     again = np.ones(len(entry), dtype=bool)
     again[first] = False
     twice = again & (entry >= 0)
-    entry = np.where(twice, -1, entry)
+    entry[twice] = -1
     taken = np.zeros(len(listing.names), dtype=bool)
     taken[entry[entry >= 0]] = True
     taken[metadata] = True
-    return Matched(entry, lost & (entry >= 0), twice, np.flatnonzero(~taken))
+    moved = np.zeros(len(entry), dtype=bool)
+    moved[lost] = entry[lost] >= 0
+    return Matched(entry, moved, twice, np.flatnonzero(~taken))
+
+
+def _by_folder(listing: Listing, table: pa.Table, name: pa.Array) -> NDArray[np.int64]:
+    """Return the file at the last folder and the name that each row gives, or -1."""
+    folder = _last_part(table["path"])
+    folder = pc.if_else(pc.equal(folder, ""), as_text(table["label"]), folder)
+    placed = pc.replace_substring_regex(listing.names, r"(?s)^.*/([^/]*/[^/]*)$", r"\1")
+    return _index(pc.binary_join_element_wise(folder, name, "/"), placed)
+
+
+def _by_name(listing: Listing, name: pa.Array) -> NDArray[np.int64]:
+    """Return the only file of each name, wherever it lies, or -1."""
+    bare = pc.replace_substring_regex(listing.names, r"(?s)^.*/", "")
+    entry = _index(name, bare)
+    asked = pc.filter(bare, pc.is_in(bare, value_set=name)).value_counts()
+    unique = asked.field("values").filter(pc.equal(asked.field("counts"), 1))
+    entry[_index(name, unique) < 0] = -1
+    return entry
 
 
 def categories_of(table: pa.Table) -> dict[str, str]:
@@ -193,4 +207,4 @@ def _last_part(path: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 def _index(values: pa.Array, among: pa.Array) -> NDArray[np.int64]:
     found = pc.index_in(values, value_set=among)
-    return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
+    return np.array(pc.fill_null(found, -1), dtype=np.int64)

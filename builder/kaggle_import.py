@@ -162,6 +162,7 @@ def _curate(opened: Archive, work: str, seed: int, workers: int) -> Imported:
     listing = opened.listing
     number = find_metadata(listing)
     table = read_metadata(listing, number)
+    pa.default_memory_pool().release_unused()
     matched = match(listing, table, number)
     pa.default_memory_pool().release_unused()
     fingerprint = _claim(work, listing, len(table))
@@ -199,10 +200,9 @@ def _check_all(opened: Archive, matched: Matched, work: str, fingerprint: str, w
     with progress("open", len(matched.entry)) as bar, ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(matched.entry), AT_ONCE):
             note = storage.join(work, "checked", f"{start:09d}-{fingerprint[:16]}.parquet")
-            if storage.exists(note):
-                part = pq.read_table(note, schema=_CHECK)
-            else:
-                entries = matched.entry[start : start + AT_ONCE].tolist()
+            entries = matched.entry[start : start + AT_ONCE].tolist()
+            part = pq.read_table(note, schema=_CHECK) if storage.exists(note) else _CHECK.empty_table()
+            if len(part) != len(entries):  # a former version may have noted another number at a time
                 found = [one for some in pool.map(check_some, batched(entries, TOGETHER)) for one in some]
                 part = pa.table([pa.array(c, f.type) for c, f in zip(zip(*found, strict=True), _CHECK, strict=True)],
                                 schema=_CHECK)  # fmt: skip
@@ -237,16 +237,11 @@ def _write_tables(
     work: str, listing: Listing, table: pa.Table, matched: Matched, checks: pa.Table, seed: int, fingerprint: str
 ) -> Imported:
     """Write rows.parquet, rejected.parquet and curated.json as a curation would."""
-    reason = np.array(checks["reason"].to_pylist(), dtype=object)
-    detail = np.array(checks["detail"].to_pylist(), dtype=object)
+    reason = checks["reason"].to_numpy().copy()
+    detail = checks["detail"].to_numpy().copy()
     reason[matched.twice], detail[matched.twice] = "duplicate", "an earlier row names the same file"
-    kept = np.flatnonzero(reason == "")
-    codes = checks["sha256"].combine_chunks().take(pa.array(kept)).dictionary_encode().indices
-    first = later_copies(np.asarray(codes), np.arange(len(kept)))
-    filenames = as_text(table["filename"])
-    for place in np.flatnonzero(first != np.arange(len(kept))):
-        reason[kept[place]] = "duplicate"
-        detail[kept[place]] = f"same pixels as {filenames[int(kept[first[place]])].as_py()}"
+    for copy, first in _copies(checks["sha256"], np.flatnonzero(reason == "")):
+        reason[copy], detail[copy] = "duplicate", f"same pixels as {table['filename'][first].as_py()}"
     kept = np.flatnonzero(reason == "")
     categories = categories_of(table)
     validation = _validation(table, kept, seed)
@@ -275,15 +270,27 @@ def _write_tables(
     return imported
 
 
+def _copies(digests: pa.ChunkedArray, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield each of some rows that shows the same as an earlier one, and that one."""
+    codes = np.asarray(digests.take(pa.array(rows)).combine_chunks().dictionary_encode().indices)
+    first = later_copies(codes, np.arange(len(rows)))
+    for place in np.flatnonzero(first != np.arange(len(rows))):
+        yield int(rows[place]), int(rows[first[place]])
+
+
 def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Choose the validation images by source image: crops of one source share its idx."""
-    taken = {name: as_text(table[name].take(pa.array(kept))) for name in ("idx", "filename", "label")}
-    names = pc.if_else(pc.equal(taken["idx"], ""), taken["filename"], taken["idx"])
-    _, labels = _sorted_codes(taken["label"])
+    names = as_text(table["idx"].take(pa.array(kept)))
+    if pc.any(pc.equal(names, "")).as_py():
+        names = pc.if_else(pc.equal(names, ""), as_text(table["filename"].take(pa.array(kept))), names)
+    _, labels = _sorted_codes(as_text(table["label"].take(pa.array(kept))))
     sources, groups = _sorted_codes(names)
+    del names
     ranks = np.fromiter(
         (split.rank(name.as_py(), seed, "validation") for name in sources), dtype=np.uint64, count=len(sources)
     )
+    del sources
+    pa.default_memory_pool().release_unused()
     return split.validation_by_image(labels, groups, ranks)
 
 

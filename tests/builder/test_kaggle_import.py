@@ -17,6 +17,9 @@ from cytoimagenet.builder.png import encode_png
 from cytoimagenet.builder.ranges import reader_of
 from cytoimagenet.builder.verify import verify
 
+from tests.builder.archive_of_many import tiny_png, write_archive
+
+MOST_MEGABYTES = 250  # above the start, for 100,000 images: some 205 measured
 LABELS = {"actin": "cell_visible", "s35651": "sirna", "pd 98,059": "compound"}
 
 
@@ -166,38 +169,84 @@ def test_what_was_checked_is_not_opened_again(tmp_path, monkeypatch):
         assert (again / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
 
 
-SLOWLY = """
-import sys, time
-from cytoimagenet.builder import kaggle_import
-real = kaggle_import._check
-def slow(archive, entry):
-    print(entry, flush=True)
-    time.sleep(0.01)
-    return real(archive, entry)
-kaggle_import._check, kaggle_import.AT_ONCE = slow, 5
-kaggle_import.import_archive(sys.argv[1], sys.argv[2], workers=1)
+DYING = """
+import os, signal, sys
+import cytoimagenet
+from cytoimagenet.builder import kaggle_import, shardformat
+
+where, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
+owner, name = {"check": (kaggle_import, "_check"), "write": (shardformat.Tally, "write")}[where]
+real = getattr(owner, name)
+def dying(*args):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args)
+setattr(owner, name, dying)
+kaggle_import.AT_ONCE = 5
+cytoimagenet.main()
 """
 
 
-def test_a_killed_run_leaves_nothing_behind_in_the_bytes(tmp_path):
-    table = rows(20)
-    archive = pack(tmp_path, files_of(table, images(60)), table, "zip")
-    import_archive(archive, tmp_path / "whole")
-    command = [sys.executable, "-c", SLOWLY, str(archive), str(tmp_path / "killed")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
-        for _ in range(23):
-            run.stdout.readline()
-        run.kill()
-    assert run.returncode == -9
-    assert len(list((tmp_path / "killed.import" / "checked").glob("0*.parquet"))) >= 4
-    assert not (tmp_path / "killed" / "manifest.json").exists()
-    again = subprocess.run(command, capture_output=True, text=True)
+def test_the_command_killed_twice_and_run_again_gives_the_same_bytes(tmp_path):
+    """Kill -9 while images are opened, then while shards are written, then the plain command to its end."""
+    table = rows(30)
+    table["filename"] = [f"{label}-{i}.png" for i, label in enumerate(table.label)]
+    archive = pack(tmp_path, files_of(table, images(90)), table, "zip")
+    plain = [str(Path(sys.executable).with_name("cytoimagenet"))]
+
+    def run(command, out):
+        words = ["import-kaggle", str(archive), "--out", str(tmp_path / out), "--shard-size", "10KB"]
+        return subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+
+    assert run(plain, "whole").returncode == 0
+    for where, after in (("check", "43"), ("write", "50")):
+        assert run([sys.executable, "-c", DYING, where, after], "killed").returncode == -9
+        assert len(list((tmp_path / "killed.import" / "checked").glob("0*.parquet"))) == (8 if where == "check" else 18)
+        assert not (tmp_path / "killed" / "manifest.json").exists()
+    assert list((tmp_path / "killed" / "data").glob("*.tar")), "the kill came too early to show anything"
+    again = run(plain, "killed")
     assert again.returncode == 0, again.stderr
-    assert len(again.stdout.split()) <= 40  # twenty were noted
-    files = {p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*") if p.is_file()}
-    assert files == {p.relative_to(tmp_path / "killed") for p in (tmp_path / "killed").rglob("*") if p.is_file()}
-    for file in files:
-        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    for kind in ("", ".import"):
+        files, whole = (
+            {p.relative_to(top): p.read_bytes() for p in top.rglob("*") if p.is_file() and "checked" not in p.parts}
+            for top in (tmp_path / f"killed{kind}", tmp_path / f"whole{kind}")
+        )
+        assert files == whole
+
+
+OF_MANY = """
+import sys
+from pathlib import Path
+import cv2
+from cytoimagenet.builder import pages, preview  # what is imported on the way is no cost of the archive
+from cytoimagenet.builder.kaggle_import import import_archive
+
+def most():  # of this process alone; getrusage counts the one that started it as well
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1000
+
+before = most()
+told = import_archive(sys.argv[1], sys.argv[2], workers=2, shard_size=1_000_000)
+print(told.rows, told.kept, told.classes, sorted(told.reasons.items()), most() - before, sep="\\n")
+"""
+
+
+def test_a_hundred_thousand_images_are_counted_in_bounded_memory(tmp_path):
+    """Python's own list of the zip's entries would take 71 MB; it must not fit."""
+    many = 100_000
+    other = dict.fromkeys(range(0, many, 10_000)) | dict.fromkeys(range(5, many, 5_000), b"broken" * 10)
+    other |= {number: tiny_png(number + 1) for number in range(7, many, 2_000)}
+    archive = write_archive(tmp_path / "archive.zip", many, other)
+    command = [sys.executable, "-c", OF_MANY, archive, tmp_path / "out"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told, kept, classes, reasons, megabytes = done.stdout.splitlines()
+    assert (int(told), int(kept), int(classes)) == (many, many - 10 - 20 - 50, 894)
+    assert reasons == str([("absent", 10), ("duplicate", 50), ("unreadable", 20)])
+    manifest = Manifest.load(tmp_path / "out")
+    assert manifest.rows("train") + manifest.rows("validation") == int(kept)
+    assert len(schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED, ["reason"])) == 80
+    assert int(megabytes) < MOST_MEGABYTES
 
 
 @pytest.mark.parametrize(
