@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import tempfile
@@ -41,11 +42,18 @@ def filesystem(path: str | PathLike[str]) -> tuple[fsspec.AbstractFileSystem, st
             f"{text!r} is not a path this project opens",
             next=f"Use a local path or one of {', '.join(p + '://' for p in ALLOWED if p not in ('file', 'local'))}",
         )
+    if "://" not in text:  # the same answer, for what is asked a dozen times an image
+        return _local(), LocalFileSystem._strip_protocol(text)
     try:
         fs, inner = fsspec.url_to_fs(text)
     except ImportError as error:
         raise UsageError(f"{protocol}:// needs another package: {error}", where=text) from error
     return fs, inner
+
+
+@functools.cache
+def _local() -> LocalFileSystem:
+    return fsspec.filesystem("file")
 
 
 def is_local(path: str | PathLike[str]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
+from . import tiffplain
 from .plane import Limits, mean_of_colours, read_plain, through_palette
 
 SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -33,6 +34,9 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
     Pages are counted in the order of the file; reduced copies (thumbnails, pyramid levels) do not count. Where one
     page holds several planes (ImageJ's large stacks, MetaMorph, samples that are no colours), each counts.
     """
+    plain = tiffplain.read(file, page, limits)
+    if plain is not None:
+        return plain
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
     with TiffFile(file, _multifile=False) as tif:

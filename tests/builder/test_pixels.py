@@ -127,3 +127,13 @@ def test_channels_must_have_one_shape(rng):
         merge_float([np.eye(4), np.zeros((4, 5))])
     with pytest.raises(CytoImageNetError, match="none"):
         merge_float([])
+
+
+def test_eight_bits_in_one_pass_equal_rounding_in_three():
+    every = np.arange(0, 0x3F800001, 4099, dtype=np.uint32).view(np.float32)  # floats from 0 to 1, bit by bit
+    halves = ((np.arange(255) + 0.5) / 255).astype(np.float32)
+    for values in (every.reshape(-1, 1), halves.reshape(5, 51), halves.reshape(5, 51)[:, ::2], every[:0].reshape(0, 3)):
+        wanted = np.rint(values * np.float32(255)).astype(np.uint8)
+        assert np.array_equal(to_grey8(values), wanted)
+        assert to_grey8(values).shape == values.shape
+        assert np.array_equal(to_grey8(values.astype(np.float64)), np.rint(values.astype(np.float64) * 255))
