@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .tables import FeatureTable
     from .tasks import Samples
 
-CACHE_VERSION = 1  # of what the numbers below a key mean; raise it when preprocessing changes
+CACHE_VERSION = 2  # of what the numbers below a key mean; raise it when preprocessing changes
 BATCH_PIXELS = 32 * 224 * 224  # pixels a network sees at once: below 1 GB of activations in EfficientNet-B0
 CHUNK_PIXELS = 2**26  # pixels of a chunk: what a kill loses, and what processes share out
 LARGEST_CHUNK = 512
@@ -142,11 +142,17 @@ def extract(
         raise UsageError("Each network needs a name of its own, and there must be samples")
     rank = _Rank()
     engine = runtime.choose(engine, rank.device)
-    shelf = _Shelf(Path(cache) / samples.task, samples, size, engine)
+    folder = Path(cache) / samples.task
+    if not rank.main:
+        rank.wait()  # one process reads every file, the others what it found
+    images = samples.digest(folder / "files.json")
+    if rank.main:
+        rank.wait()
+    shelf = _Shelf(folder, samples, images, size, engine)
     plan = {(n.name, method): shelf.place(n, method) for n in networks for method in wanted}
     missing = {key: place for key, place in plan.items() if not (place / "features.npy").is_file()}
     if missing:
-        shelf.scale = _scale(Path(cache) / samples.task, samples, shelf.images, missing, rank)
+        shelf.scale = _scale(folder, samples, shelf.images, missing, rank)
         _compute(samples, networks, missing, shelf, rank, workers)
         if rank.main:
             for place in missing.values():
@@ -184,8 +190,8 @@ class _Rank:
 class _Shelf:
     """Where in the cache each table lies, and how its rows are cut into chunks."""
 
-    def __init__(self, folder: Path, samples: Samples, size: int | None, engine: str) -> None:
-        self.folder, self.images, self.size, self.engine = folder, samples.digest(), size, engine
+    def __init__(self, folder: Path, samples: Samples, images: str, size: int | None, engine: str) -> None:
+        self.folder, self.images, self.size, self.engine = folder, images, size, engine
         height, width = (size, size) if size else samples.shape
         self.view = (height, width)
         chunk = int(np.clip(CHUNK_PIXELS // (height * width), 16, LARGEST_CHUNK))

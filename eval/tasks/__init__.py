@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TASKS = ("bbbc021", "coos7", "cyclops")
-PROBED = 64  # samples whose pixels go into the digest: enough to notice another draw of the same file names
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,22 @@ class Samples:
         """Return the raw pixels of sample `i`, shape (channels, height, width)."""
         return load(self, i)
 
-    def digest(self) -> str:
-        """Return a SHA-256 of the image list: ids, channels, shape and the pixels of up to `PROBED` spread samples."""
-        found = hashlib.sha256("\n".join([self.task, *self.channels, str(self.shape), *self.ids]).encode())
-        n = len(self)
-        for i in sorted({round(j * (n - 1) / (PROBED - 1)) for j in range(PROBED)}) if n else ():
-            found.update(self.load(i).tobytes())
+    def digest(self, kept: Path | None = None) -> str:
+        """Return a SHA-256 of the image list and of all its pixels: ids, channels, shape, and the bytes of every file.
+
+        Parameters
+        ----------
+        kept : path, optional
+            Where digests of files are kept, so that the next call reads only files that have changed.
+        """
+        from .fingerprint import fingerprints
+
+        places = self.table[["file"] if "file" in self.table else list(self.channels)]
+        of = fingerprints((name for column in places for name in places[column]), kept)
+        rows = self.table[[name for name in ("id", "key", "row") if name in self.table]].astype(str)
+        rows = rows.assign(**{column: places[column].map(of) for column in places})
+        found = hashlib.sha256("\n".join([self.task, *self.channels, str(self.shape)]).encode())
+        found.update(rows.to_csv(index=False).encode())
         return found.hexdigest()
 
 

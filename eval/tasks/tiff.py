@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ...builder.errors import TooLargeError, UnreadableImageError
 from ...builder.progress import track
@@ -41,7 +41,7 @@ def read_plane(locator: str) -> NDArray[np.generic]:
     import tifffile
 
     try:
-        with _open(locator) as file, tifffile.TiffFile(file) as tiff:
+        with open_locator(locator) as file, tifffile.TiffFile(file) as tiff:
             _check(tiff, locator)
             return tiff.pages.first.asarray()
     except UnreadableImageError:
@@ -55,7 +55,7 @@ def shape_of(locator: str) -> tuple[int, int]:
     import tifffile
 
     try:
-        with _open(locator) as file, tifffile.TiffFile(file) as tiff:
+        with open_locator(locator) as file, tifffile.TiffFile(file) as tiff:
             return _check(tiff, locator)
     except UnreadableImageError:
         raise
@@ -109,7 +109,8 @@ def _check(tiff, locator: str) -> tuple[int, int]:
     return page.shape
 
 
-def _open(locator: str):
+def open_locator(locator: str) -> BinaryIO:
+    """Open a file, or a member of a zip, for reading."""
     path, _, member = locator.partition(INSIDE)
     if not member:
         return open(path, "rb")

@@ -40,7 +40,7 @@ class Made(Samples):
         self.decoded[i] += 1
         return self.pixels[i]
 
-    def digest(self):
+    def digest(self, kept=None):
         return f"{hash(self.pixels.tobytes())}-{'/'.join(self.ids)}"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 import shutil
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 import tifffile
 from cytoimagenet.builder.errors import CytoImageNetError, MetadataError, UnreadableImageError, UsageError
 from cytoimagenet.eval import simulate, tasks
-from cytoimagenet.eval.tasks import bbbc021, cyclops
+from cytoimagenet.eval.tasks import bbbc021, cyclops, fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -396,6 +398,52 @@ def test_a_file_that_was_replaced_is_read_afresh(copy, sets):
     shutil.copy(sets / "coos7/hdf5/COOS7_v1.0_test2.hdf5", root / "COOS7_v1.0_test1.hdf5")
     shutil.copy(sets / "coos7/hdf5/COOS7_v1.0_test1.hdf5", root / "COOS7_v1.0_test2.hdf5")
     assert tasks.read("coos7", root).digest() != before
+
+
+def flip_a_byte(path, at):
+    """Change one byte and set the time of modification back."""
+    about, content = path.stat(), bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", ["bbbc021/folders", "coos7/hdf5", "cyclops/tree"])
+def test_one_changed_pixel_anywhere_changes_the_digest_and_only_its_file_is_read(copy, tmp_path, monkeypatch, name):
+    root, kept, hashed = copy(name), tmp_path / "files.json", []
+    task, real = name.partition("/")[0], fingerprint._sha256
+
+    def seen(locator):
+        hashed.append(locator)
+        return real(locator)
+
+    monkeypatch.setattr(fingerprint, "_sha256", seen)
+    before = tasks.read(task, root).digest(kept)
+    assert before == tasks.read(task, root).digest() and len(set(hashed)) == len(hashed) / 2
+    files = hashed[: len(hashed) // 2]
+    for victim in (files[0], files[len(files) // 2 + 1], files[-1]):
+        hashed.clear()
+        kept_before = tasks.read(task, root).digest(kept)
+        assert not hashed
+        flip_a_byte(Path(victim), -40)
+        assert tasks.read(task, root).digest(kept) != kept_before
+        assert hashed == [victim]
+        flip_a_byte(Path(victim), -40)
+        assert tasks.read(task, root).digest(kept) == before  # it is the bytes that count, not the times
+    kept.write_text("[half")
+    assert tasks.read(task, root).digest(kept) == before
+
+
+def test_a_damaged_member_is_named_when_its_bytes_are_read(copy):
+    root = copy("bbbc021/zips")
+    samples = tasks.read("bbbc021", root)
+    victim = samples.table["Tubulin"].iloc[5]
+    archive, _, member = victim.partition("::")
+    with zipfile.ZipFile(archive) as packed:
+        at = packed.getinfo(member).header_offset + 200
+    flip_a_byte(Path(archive), at)
+    with pytest.raises(UnreadableImageError, match=r"Week\d"):
+        samples.digest()
 
 
 # real files
