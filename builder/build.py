@@ -94,8 +94,8 @@ def build(
 
     Parameters
     ----------
-    raw : path
-        A folder with one folder for each source.
+    raw : str or path
+        A folder with one folder for each source, local or a URL.
     out : str or path
         The dataset folder to write, local or a URL.
     recipe : Recipe, optional

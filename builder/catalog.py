@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -18,7 +18,7 @@ from .sources import registry
 from .sources.fields import read_source
 from .sources.folder import Counts, Folder
 from .sources.record import Source
-from .storage import atomic_writer
+from .storage import atomic_writer, filesystem, join
 from .vocabulary import Vocabulary
 
 
@@ -54,8 +54,8 @@ def build_catalog(raw: str | PathLike[str], sources: Iterable[str] | None = None
 
     Parameters
     ----------
-    raw : path
-        A folder with one folder for each source, named as in the registry.
+    raw : str or path
+        A folder with one folder for each source, named as in the registry; local or a URL.
     sources : iterable of str, optional
         Read only these.
 
@@ -67,8 +67,8 @@ def build_catalog(raw: str | PathLike[str], sources: Iterable[str] | None = None
         If a publisher's table is malformed.
     """
     vocabulary, counts, tables = Vocabulary(), [], []
-    records, unknown = _lying_in(Path(raw), sources)
-    for table, count in _read(Path(raw), records, vocabulary):
+    records, unknown = _lying_in(os.fspath(raw), sources)
+    for table, count in _read(os.fspath(raw), records, vocabulary):
         tables.append(table)
         counts.append(count)
     return Catalog(pa.concat_tables(tables), tuple(counts), vocabulary, unknown)
@@ -83,27 +83,29 @@ def write_catalog(raw: str | PathLike[str], out: str | PathLike[str], sources: I
         With an empty table; the rows are in `out`.
     """
     vocabulary, counts = Vocabulary(), []
-    records, unknown = _lying_in(Path(raw), sources)
+    records, unknown = _lying_in(os.fspath(raw), sources)
     with atomic_writer(out) as file:
         with pq.ParquetWriter(file, schema.CATALOG, compression="zstd", write_page_checksum=True) as writer:
-            for table, count in _read(Path(raw), records, vocabulary):
+            for table, count in _read(os.fspath(raw), records, vocabulary):
                 writer.write_table(table)
                 counts.append(count)
     return Catalog(schema.CATALOG.empty_table(), tuple(counts), vocabulary, unknown)
 
 
-def _read(raw: Path, records: list[Source], vocabulary: Vocabulary) -> Iterator[tuple[pa.Table, Counts]]:
+def _read(raw: str, records: list[Source], vocabulary: Vocabulary) -> Iterator[tuple[pa.Table, Counts]]:
     with progress("Reading sources", len(records), "sources") as bar:
         for source in records:
-            folder = Folder(raw / source.dir_name, source.dir_name)
+            folder = Folder(join(raw, source.dir_name), source.dir_name)
             yield read_source(source, folder, vocabulary), folder.counts
             bar.advance()
 
 
-def _lying_in(raw: Path, names: Iterable[str] | None) -> tuple[list[Source], dict[str, str]]:
-    if not raw.is_dir():
+def _lying_in(raw: str, names: Iterable[str] | None) -> tuple[list[Source], dict[str, str]]:
+    fs, inner = filesystem(raw)
+    if not fs.isdir(inner):
         raise UsageError("No such folder", where=raw, next="Give the folder that holds one folder for each source.")
-    there = sorted(path.name for path in raw.iterdir() if path.is_dir() and not path.name.startswith("."))
+    lying = {str(path).rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(inner, detail=False)}
+    there = sorted(name for name, path in lying.items() if not name.startswith(".") and fs.isdir(path))
     if names is not None:
         records = registry.chosen(names)
         absent = [source.dir_name for source in records if source.dir_name not in there]

@@ -78,6 +78,12 @@ def read_bytes(path: str | PathLike[str], offset: int = 0, size: int | None = No
     return fs.cat_file(inner, start=offset or None, end=None if size is None else offset + size)
 
 
+def size(path: str | PathLike[str]) -> int:
+    """Return how many bytes a file has."""
+    fs, inner = filesystem(path)
+    return int(fs.size(inner))
+
+
 @contextmanager
 def atomic_writer(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name only once it is whole.

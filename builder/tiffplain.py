@@ -53,7 +53,7 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any] | No
     limits.choose(page, "IS", (1, 1))
     plane = np.empty((height, width), f"{order}u{bits // 8}")
     file.seek(start)
-    filled = file.readinto(memoryview(plane).cast("B"))  # type: ignore[attr-defined]
+    filled = file.readinto(memoryview(plane).cast("B"))  # type: ignore[attr-defined, arg-type]
     return plane if filled == plane.nbytes else None
 
 

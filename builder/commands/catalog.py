@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +26,8 @@ CATALOG_EXAMPLES = """
   cytoimagenet catalog RAW --out catalog.parquet --source bbbc013 --source kag_hpa
 
   cytoimagenet catalog RAW --out catalog.parquet --explain
+
+  cytoimagenet catalog s3://lab/raw --out s3://lab/catalog.parquet
 """
 
 
@@ -76,8 +77,8 @@ def sources(
 
 
 def catalog(
-    raw: Annotated[Path, typer.Argument(metavar="RAW", help="Folder that holds one folder for each source.")],
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder or URL that holds one folder for each source.")],
+    out: Annotated[str, typer.Option(help="Parquet file to write, local or a URL.")],
     source: Annotated[list[str] | None, typer.Option(help="Read only this source; may be given several times.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each spelling rule changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all counts as JSON.")] = False,
@@ -88,12 +89,13 @@ def catalog(
     """
     from ..catalog import write_catalog
     from ..console import emit, err
+    from ..storage import join
 
     made = write_catalog(raw, out, source)
     if as_json:
         emit(
             {
-                "out": str(out),
+                "out": out,
                 "rows": sum(count.rows for count in made.counts),
                 "sources": [count.to_dict() for count in made.counts],
                 "left_out": dict(made.unknown),
@@ -102,13 +104,13 @@ def catalog(
         )
         return
     for name, what in made.unknown.items():
-        err.print(f"Left out: {raw / name} ({what})", markup=False)
+        err.print(f"Left out: {join(raw, name)} ({what})", markup=False)
     _show(made, out)
     if explain:
         _explain(made)
 
 
-def _show(made: Catalog, path: Path) -> None:
+def _show(made: Catalog, path: str) -> None:
     from rich.table import Table
 
     from ..console import out

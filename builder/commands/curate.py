@@ -98,8 +98,8 @@ def curate(
 
 
 def build(
-    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder that holds one folder for each source.")],
-    to: Annotated[str, typer.Option("--out", help="The dataset folder to write.")] = "cytoimagenet",
+    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder or URL that holds one folder for each source.")],
+    to: Annotated[str, typer.Option("--out", help="The dataset folder to write, local or a URL.")] = "cytoimagenet",
     work: Annotated[
         str | None,
         typer.Option(

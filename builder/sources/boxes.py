@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import pandas as pd
@@ -39,7 +39,7 @@ def malaria(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     return pd.concat([boxed, bare]).sort_values("index", kind="stable").drop(columns="index")
 
 
-def read_boxes(path: Path) -> list[tuple[str, str, str]]:
+def read_boxes(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
     """Read one file of boxes.
 
     Returns

@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import translate
-from pathlib import Path
+from itertools import groupby
+from operator import itemgetter
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import MetadataError
+from ..storage import filesystem, is_local, join, read_bytes
 from .tables import Columns, read_table
 
 INVENTORY = "files.txt"
@@ -22,6 +24,8 @@ IMAGE = r"(?i)\.(tiff?|png|bmp|dib|jpe?g|flex|dv)$"
 """A file is an image by the family of its extension: the publisher's .BMP may have become .tif on its way."""
 IMAGE_NAME = re.compile(IMAGE).search
 TABLE_DEPTH = 4  # beside an inventory, tables are looked for this many folders deep: a screen's images lie deeper
+
+DEPTH = 1_000  # deeper than any source
 
 
 @dataclass
@@ -47,14 +51,14 @@ class Folder:
 
     Parameters
     ----------
-    root : path
-        The folder of the source, `RAW/<dir_name>`.
+    root : str or path
+        The folder of the source, `RAW/<dir_name>`, local or a URL.
     dir_name : str
         The source's short name; a line of `files.txt` may start with it.
     """
 
     def __init__(self, root: str | os.PathLike[str], dir_name: str) -> None:
-        self.root, self.dir_name = Path(root), dir_name
+        self.root, self.dir_name = os.fspath(root), dir_name
         self.counts = Counts(dir_name)
         self._tables: list[str] | None = None
 
@@ -63,22 +67,23 @@ class Folder:
 
         `files.txt` is used where there is one: the images need not be at hand then.
         """
-        inventory = self.root / INVENTORY
-        found = self._inventory(inventory) if inventory.is_file() else self._walk()
+        inventory = join(self.root, INVENTORY)
+        fs, inner = filesystem(inventory)
+        found = self._inventory(inventory) if fs.isfile(inner) else self._walk()
         self.counts.listed += len(found)
         unique = pc.unique(found)
         if repeated := len(found) - len(unique):
             self.counts.skipped["listed twice"] += repeated
         return unique.take(pc.sort_indices(unique))
 
-    def find(self, glob: str) -> list[Path]:
+    def find(self, glob: str) -> list[str]:
         """Return the files that are not images whose name fits `glob` in any case, sorted by path."""
         if self._tables is None:
             near = _folders(self.root, depth=TABLE_DEPTH)
             paths = (f"{inside}/{name}" if inside else name for inside, names in near for name in names)
             self._tables = sorted(path for path in paths if _may_be_table(path))
         fits = re.compile(translate(glob), re.IGNORECASE).match
-        return [self.root / path for path in self._tables if fits(path.rsplit("/", 1)[-1])]
+        return [join(self.root, path) for path in self._tables if fits(path.rsplit("/", 1)[-1])]
 
     def table(
         self, glob: str, columns: Columns, *, optional: Columns | None = None, **how: object
@@ -122,8 +127,8 @@ class Folder:
             self.counts.skipped["name is not UTF-8"] += unusable
         return pa.array(found, pa.large_string())
 
-    def _inventory(self, path: Path) -> pa.Array:
-        data = path.read_bytes().removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    def _inventory(self, path: str) -> pa.Array:
+        data = read_bytes(path).removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         try:
             text = data.decode()
         except UnicodeDecodeError as error:
@@ -137,7 +142,7 @@ class Folder:
         return lines.filter(pc.not_equal(pc.utf8_trim_whitespace(lines), ""))
 
 
-def _bad_line(path: Path, line: int, what: str) -> MetadataError:
+def _bad_line(path: str, line: int, what: str) -> MetadataError:
     return MetadataError(
         f"A line of the inventory {what}",
         where=f"{path}, line {line}",
@@ -145,8 +150,16 @@ def _bad_line(path: Path, line: int, what: str) -> MetadataError:
     )
 
 
-def _folders(root: Path, counts: Counts | None = None, depth: int = 1_000) -> Iterator[tuple[str, list[str]]]:
+def _folders(root: str, counts: Counts | None = None, depth: int = DEPTH) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder's path below `root` and its files' names; linked folders too, but each folder once."""
+    if not is_local(root):
+        fs, top = filesystem(root)
+        # a store lists all it has under a name, a thousand a request; folder by folder would be a request each
+        paths = (path[len(top) :].strip("/") for path in fs.find(top, maxdepth=depth if depth < DEPTH else None))
+        for inside, within in groupby(sorted(path.rpartition("/")[::2] for path in paths), itemgetter(0)):
+            yield inside, [name for _, name in within]
+        return
+    root = filesystem(root)[1]
     seen: set[tuple[int, int]] = set()
 
     def stop(error: OSError) -> None:
@@ -160,7 +173,7 @@ def _folders(root: Path, counts: Counts | None = None, depth: int = 1_000) -> It
                 counts.notes["folder reached twice by a link"] += 1
             continue
         seen.add((status.st_dev, status.st_ino))
-        inside = Path(here).relative_to(root).as_posix() if here != os.fspath(root) else ""
+        inside = os.path.relpath(here, root).replace(os.sep, "/") if here != root else ""
         if inside.count("/") + 2 > depth and inside:
             folders.clear()
         folders.sort()

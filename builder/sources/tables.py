@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from os import PathLike
 
 import pandas as pd
 
+from .. import storage
 from ..errors import MetadataError
 
 MAX_TABLE_BYTES = 2 << 30  # unpacked; the largest real one (idr0016, 413 plates) is a fiftieth of it
@@ -18,7 +20,7 @@ Columns = Mapping[str, str | tuple[str, ...]]
 
 
 def read_table(
-    path: str | Path,
+    path: str | PathLike[str],
     columns: Columns,
     *,
     optional: Columns | None = None,
@@ -34,8 +36,8 @@ def read_table(
 
     Parameters
     ----------
-    path : path
-        The file.
+    path : str or path
+        The file, local or a URL.
     columns : mapping
         Our name to the publisher's, or to a tuple of the spellings it goes by. Compared without regard to case,
         blanks, and what follows `%%` (the links in headers of the Image Data Resource). With `header=False` the
@@ -61,13 +63,13 @@ def read_table(
     MetadataError
         Names file, line and the expected columns.
     """
-    path, optional = Path(path), optional or {}
+    path, optional = os.fspath(path), optional or {}
     expected = ", ".join(c if isinstance(c, str) else " or ".join(c) for c in columns.values())
 
     def wrong(what: str, line: int) -> MetadataError:
         return MetadataError(what, where=f"{path}, line {line}", next=f"Expected columns: {expected}")
 
-    excel = path.suffix.lower() == ".xls"
+    excel = path.lower().endswith(".xls")
     lines = _excel(path, wrong) if excel else _text(path, separator, wrong, strict=not tolerant)
     if header:
         line, names = next(lines, (1, []))
@@ -119,7 +121,7 @@ def _place(where: Mapping[str, int], names: str | tuple[str, ...]) -> int | None
     return None
 
 
-def read_bounded(path: Path, limit: int = MAX_TABLE_BYTES) -> bytes:
+def read_bounded(path: str | PathLike[str], limit: int = MAX_TABLE_BYTES) -> bytes:
     """Read a file, unpacking .gz, up to `limit` bytes.
 
     Raises
@@ -127,9 +129,9 @@ def read_bounded(path: Path, limit: int = MAX_TABLE_BYTES) -> bytes:
     MetadataError
         If it is larger, or the compressed stream is damaged or cut off.
     """
-    if path.stat().st_size > limit:
+    if storage.size(path) > limit:
         raise MetadataError(f"Larger than {limit:,} bytes", where=path)
-    data = path.read_bytes()
+    data = storage.read_bytes(path)
     if data[:2] != b"\x1f\x8b":
         return data
     parts, size = [], 0
@@ -162,7 +164,7 @@ def decode(data: bytes) -> str:
 
 
 def _text(
-    path: Path, separator: str | None, wrong: Callable[[str, int], MetadataError], *, strict: bool
+    path: str, separator: str | None, wrong: Callable[[str, int], MetadataError], *, strict: bool
 ) -> Iterator[tuple[int, list[str]]]:
     text = decode(read_bounded(path))
     if separator is None:
@@ -180,14 +182,14 @@ def _text(
         raise wrong(f"Not a readable table: {error}", begun + 1) from error
 
 
-def _excel(path: Path, wrong: Callable[[str, int], MetadataError]) -> Iterator[tuple[int, list[str]]]:
+def _excel(path: str, wrong: Callable[[str, int], MetadataError]) -> Iterator[tuple[int, list[str]]]:
     import xlrd
 
-    if path.stat().st_size > MAX_TABLE_BYTES:
+    if storage.size(path) > MAX_TABLE_BYTES:
         raise wrong(f"Larger than {MAX_TABLE_BYTES:,} bytes", 1)
+    data = storage.read_bytes(path)
     try:
-        with open(path, "rb") as file:
-            sheet = xlrd.open_workbook(file_contents=file.read(), logfile=io.StringIO()).sheet_by_index(0)
+        sheet = xlrd.open_workbook(file_contents=data, logfile=io.StringIO()).sheet_by_index(0)
         rows: Iterable[list[object]] = [sheet.row_values(i) for i in range(sheet.nrows)]
     except Exception as error:  # a damaged workbook fails anywhere inside xlrd, with any kind of error
         raise wrong(f"Not a readable .xls workbook: {type(error).__name__}: {error}", 1) from error

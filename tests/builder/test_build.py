@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 
+import fsspec
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.build import Recipe, build, foresee, work_folder
 from cytoimagenet.builder.commands import add_to
 from cytoimagenet.builder.console import application
-from cytoimagenet.builder.errors import SettingsChangedError
+from cytoimagenet.builder.errors import SettingsChangedError, UsageError
 from cytoimagenet.builder.simulate import simulate_source
+from cytoimagenet.builder.storage import filesystem, read_bytes
 from cytoimagenet.builder.verify import verify
 from typer.testing import CliRunner
 
@@ -78,6 +80,46 @@ def test_a_new_source_is_not_overlooked(raw, tmp_path):
     _, told = build(raw, out, Recipe(min_images=3), workers=0, rebuild=True)
     assert set(told["by_source"]) == {"bbbc013", "bbbc015"}
     verify(out)
+
+
+@pytest.fixture
+def on_s3(monkeypatch):
+    """A folder on a local stand-in for S3."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "ACCESS_KEY_ID": "x",
+        "SECRET_ACCESS_KEY": "x",
+        "ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    fs = fsspec.filesystem("s3", skip_instance_cache=True)
+    fs.mkdir("raw-on-s3")
+    yield "s3://raw-on-s3/raw"
+    server.stop()
+    type(fs).clear_instance_cache()
+
+
+@pytest.fixture
+def in_memory():
+    yield "memory://build-test/raw"
+    fsspec.filesystem("memory").rm("/build-test", recursive=True)
+
+
+@pytest.mark.parametrize("where", ["in_memory", "on_s3"])
+def test_sources_in_a_store_give_what_local_ones_give(where, raw, built, tmp_path, request):
+    store = request.getfixturevalue(where)
+    fs, inner = filesystem(store)
+    fs.put(f"{raw}/", f"{inner}/", recursive=True)
+    build(store, tmp_path / "cytoimagenet", FEW, workers=0)
+    assert made.contents(tmp_path / "cytoimagenet") == made.contents(built[0])
+    assert made.contents(work_folder(tmp_path / "cytoimagenet")) == made.contents(work_folder(built[0]))
+    listed = _run("catalog", f"{store}/", "--out", f"{store}.parquet", "--json")
+    assert listed.exit_code == 0, listed.output
+    assert read_bytes(f"{store}.parquet") == read_bytes(f"{work_folder(built[0])}/catalog.parquet")
+    with pytest.raises(UsageError, match="No such folder"):
+        build(f"{store}/absent", tmp_path / "none", FEW, workers=0)
 
 
 def test_a_dry_run_tells_what_comes_and_writes_nothing(raw, built, tmp_path):

@@ -69,7 +69,7 @@ def test_linked_folders_are_followed_once(tmp_path):
 
 def test_tables_are_found_by_name_in_any_case_with_and_without_inventory(tmp_path):
     folder = lay(tmp_path, "screenA/X-annotation.CSV", "x-annotation.csv.gz", "a/b/c/d/e/x-annotation.csv", "img.tif")
-    found = [tmp_path / "screenA/X-annotation.CSV", tmp_path / "x-annotation.csv.gz"]
+    found = [f"{tmp_path}/screenA/X-annotation.CSV", f"{tmp_path}/x-annotation.csv.gz"]
     assert folder.find("x-ANNOTATION.csv*") == found
     folder.files()
     assert folder.find("x-ANNOTATION.csv*") == found
