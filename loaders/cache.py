@@ -141,7 +141,9 @@ def _started(file: Path, note: Path, shape: tuple[int, int, int]) -> dict[str, i
 
 def _blocks(index: Index, size: int, start: int, workers: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     shards = len(index.shards)
-    batches = Batches(ShardSource(index, size), batch_size=BLOCK, training=False, workers=threads(workers, shards, 1))
+    # one number stands for all splits, and the smallest may have a single shard
+    workers = threads(None if workers is None else min(workers, max(1, shards)), shards, 1)
+    batches = Batches(ShardSource(index, size), batch_size=BLOCK, training=False, workers=workers)
     if start % BLOCK and start != len(index):
         raise CheckFailedError("The note on the unfinished cache is not ours", next="Remove it and start again")
     batches.skip(0, -(-start // BLOCK))

@@ -185,5 +185,40 @@ def mix(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) 
     return share * images + (1 - share) * images[other], share * target + (1 - share) * target[other]
 
 
+def cut(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paste a rectangle of another image into each, and share the labels by its area (CutMix, Yun et al. 2019).
+
+    Parameters
+    ----------
+    images : tensor, shape (N, C, H, W)
+    labels : tensor, shape (N,), int
+    classes : int
+    alpha : float
+        Of the Beta distribution that the kept share of the area is drawn from; the rectangle has the image's
+        proportions, a centre anywhere, and loses what lies outside.
+
+    Returns
+    -------
+    images : tensor, shape (N, C, H, W)
+    labels : tensor, shape (N, classes), float
+        Shares of the classes: the area each of the two images really has.
+    """
+    height, width = images.shape[-2:]
+    side = float((1 - torch.distributions.Beta(alpha, alpha).sample()).sqrt())
+    (top, bottom), (left, right) = (_interval(length, side) for length in (height, width))
+    share = 1 - (bottom - top) * (right - left) / (height * width)
+    other = torch.randperm(len(images), device=images.device)
+    pasted = images.clone()
+    pasted[..., top:bottom, left:right] = images[other, :, top:bottom, left:right]
+    target = functional.one_hot(labels, classes).to(torch.float32)
+    return pasted, share * target + (1 - share) * target[other]
+
+
+def _interval(length: int, share: float) -> tuple[int, int]:
+    """Draw the ends of a stretch of `share` of a length, its middle anywhere, cut off at both ends."""
+    middle, half = float(torch.rand(())) * length, share * length / 2
+    return max(0, round(middle - half)), min(length, round(middle + half))
+
+
 def _spread(n: int, extent: float, device: torch.device) -> torch.Tensor:
     return torch.exp((2 * torch.rand(n, device=device) - 1) * float(np.log1p(extent)))

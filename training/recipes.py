@@ -39,6 +39,7 @@ class Settings:
     clip: float = 0.0  # largest norm of the gradient; 0 for no limit
     label_smoothing: float = 0.0  # weak labels are often wrong; 0.1 keeps the network from believing them wholly
     mixup: float = 0.0  # alpha of the Beta distribution; 0 for none
+    cutmix: float = 0.0  # the same for CutMix; with both, a coin decides for each batch
     average: float = 0.0  # decay of the moving average of the weights that is evaluated and kept; 0 for none
     dropout: float = 0.2  # before the head; EfficientNet-B0's own
     norm_momentum: float = 0.01  # weight of a batch in BatchNorm's statistics, Keras'; a short run needs faster ones

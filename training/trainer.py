@@ -26,7 +26,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..builder.storage import write_atomic
 from ..loaders.batches import Batches
-from ..loaders.transforms import augment, mix, to_float, to_rgb
+from ..loaders.transforms import augment, cut, mix, to_float, to_rgb
 from .recipes import Settings
 
 TOP = 7  # preprint, 3.2 reports the share of images whose label is among the first seven
@@ -117,9 +117,7 @@ class EpochTrainer(Trainer):
             zoom=chosen.zoom,
             contrast=chosen.contrast,
         )
-        target = labels
-        if chosen.mixup:
-            images, target = mix(images, labels, self.classes, chosen.mixup)
+        images, target = self.blend(images, labels)
         outputs = model(pixel_values=self.inputs(images))
         logits = outputs.logits.float()
         loss = functional.cross_entropy(
@@ -131,6 +129,17 @@ class EpochTrainer(Trainer):
                 [loss.detach().double() * len(labels), right.double(), right.new_tensor(len(labels)).double()]
             )
         return (loss, outputs) if return_outputs else loss
+
+    def blend(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mix images and labels of a batch by mixup or CutMix, as the settings say; without both, leave them."""
+        mixup, cutmix = self.settings.mixup, self.settings.cutmix
+        if mixup and cutmix:  # never both at once
+            mixup, cutmix = (mixup, 0.0) if float(torch.rand(())) < 0.5 else (0.0, cutmix)
+        if mixup:
+            return mix(images, labels, self.classes, mixup)
+        if cutmix:
+            return cut(images, labels, self.classes, cutmix)
+        return images, labels
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Evaluate on the validation images, with the averaged weights where there are some."""

