@@ -1,6 +1,9 @@
-"""Sharding and verifying beside cp and sha256sum over the same bytes; memory as images grow.
+"""Sharding and verifying beside cp and sha256sum over the same bytes, from a cold disk; memory as images grow.
 
-python benchmarks/shards.py [--images 20000] [--folder /tmp]
+python benchmarks/shards.py [--images 50000] [--folder /tmp]
+
+The page cache is emptied before each timed part; `cp` is followed by a sync, as each shard is. The program is loaded
+before its clock starts.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from cold import forget, said
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.synthetic import encode, write_curated
 
@@ -23,13 +27,14 @@ SIDE = 245  # noise of this size is a PNG of 60 kB, the mean of the published da
 PER_STORE = 2000
 RUN = """
 import resource, sys, time
-from cytoimagenet.builder import shards, verify
-start = time.perf_counter()
+from cytoimagenet.builder import pages, preview, shards, verify
+start, cpu = time.perf_counter(), time.process_time()
 if sys.argv[1] == "verify":
     verify.verify(sys.argv[2])
 else:
     shards.write_dataset(sys.argv[2], sys.argv[3], format=sys.argv[1])
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+print(time.perf_counter() - start, time.process_time() - cpu, peak)
 """
 
 
@@ -63,49 +68,53 @@ def curated(folder: Path, images: int) -> int:
 
 
 def timed(command: list[str]) -> float:
+    forget()
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
-def ours(*arguments: str | Path) -> tuple[float, float]:
+def ours(*arguments: str | Path) -> tuple[float, float, float]:
+    """Return seconds, seconds of processor time, and the peak of memory in MB."""
+    forget()
+    subprocess.run([sys.executable, "-c", RUN.split("start,")[0]], check=True)  # the libraries are no input
     ran = subprocess.run([sys.executable, "-c", RUN, *map(str, arguments)], check=True, capture_output=True, text=True)
-    seconds, megabytes = map(float, ran.stdout.split())
-    return seconds, megabytes
+    seconds, cpu, megabytes = map(float, ran.stdout.split())
+    return seconds, cpu, megabytes
 
 
 def speed(folder: Path, images: int) -> None:
     size = curated(folder / "curated", images)
-    print(f"\n{images:,} images, {size / 1e9:.2f} GB of PNG")
-    print(f"{'work':34} {'s':>7} {'MB/s':>7} {'images/s':>9} {'peak MB':>8}")
+    print(f"\n| {size / 1e9:.2f} GB, {images:,} images | s | CPU, s | MB/s | images/s | peak MB | against |")
+    print("|" + "---|" * 7)
 
-    def row(name: str, seconds: float, peak: float | None = None) -> None:
-        told = "" if peak is None else f"{peak:.0f}"
-        print(f"{name:34} {seconds:7.2f} {size / seconds / 1e6:7.0f} {images / seconds:9,.0f} {told:>8}")
+    def row(name: str, seconds: float, cpu: str = "", peak: str = "", against: str = "") -> None:
+        rates = f"{size / seconds / 1e6:.0f} | {images / seconds:,.0f}"
+        print(f"| {name} | {seconds:.1f} | {cpu} | {rates} | {peak} | {against} |", flush=True)
+
+    def row_of_ours(name: str, other: str, took: float, arguments: tuple[str | Path, ...]) -> None:
+        seconds, cpu, peak = ours(*arguments)
+        row(name, seconds, f"{cpu:.1f}", f"{peak:.0f}", f"{other}: {took / seconds:.2f}")
 
     store, copy = folder / "curated" / "store", folder / "copy"
-    copied = timed(["sh", "-c", f"cp -r {store} {copy} && sync {copy}/*"])
+    copied = timed(["sh", "-c", f"cp -r {store} {copy} && sync -f {copy}"])
     row("cp and sync", copied)
     shutil.rmtree(copy)
     for form in ("webdataset", "parquet"):
-        seconds, peak = ours(form, folder / "curated", folder / form)
-        row(f"shard --format {form}", seconds, peak)
-        print(f"{'  speed against cp':34} {copied / seconds:7.2f}")
+        row_of_ours(f"shard --format {form}", "cp", copied, (form, folder / "curated", folder / form))
         summed = timed(["sh", "-c", f"sha256sum {folder / form}/data/*"])
         row("sha256sum of the shards, one core", summed)
-        seconds, peak = ours("verify", folder / form)
-        row("verify", seconds, peak)
-        print(f"{'  speed against sha256sum':34} {summed / seconds:7.2f}")
+        row_of_ours("verify", "sha256sum", summed, ("verify", folder / form))
         shutil.rmtree(folder / form)
     shutil.rmtree(folder / "curated")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=20_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--folder", default=None, help="where to write; default: the temporary folder")
     given = parser.parse_args()
-    print(f"{os.cpu_count()} cores; times of one run each, files as the page cache has them")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; times of one run each; {said()}")
     for images in (given.images // 4, given.images):
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             speed(Path(folder), images)

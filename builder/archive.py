@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .errors import UnreadableImageError, UsageError
+from .ranges import announce
 from .zipdirectory import Columns, DamagedZipError, Entry, entries_of
 
 MAX_BYTES = 2**26  # of one file once decompressed: more than any 8-bit image of 8,192 x 8,192 pixels needs
@@ -184,12 +185,11 @@ class Archive:
         self.close()
 
     def announce(self, numbers: Sequence[int]) -> None:
-        """Let the system fetch these files of a zip all at once, while others are being worked on."""
-        if self.listing.is_zip and hasattr(os, "posix_fadvise"):
+        """Let the system fetch these files of a zip all at once."""
+        if self.listing.is_zip:
             starts, packed = self.listing.starts, self.listing.packed
             for number in numbers:
-                size = int(packed[number]) + _HEADER
-                os.posix_fadvise(self._handle, int(starts[number]), size, os.POSIX_FADV_WILLNEED)
+                announce(self._handle, int(starts[number]), int(packed[number]) + _HEADER)
 
     def read(self, number: int) -> bytes:
         """Return the content of file `number`, checked against the size and checksum the directory gives.
