@@ -7,7 +7,10 @@ have been merged with other channels or cropped.
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, NamedTuple
@@ -19,11 +22,13 @@ from .duplicates import pixel_digest
 from .errors import ConstantImageError, NotFiniteImageError, UnreadableImageError, UsageError
 from .pixels import normalise, to_grey8
 from .progress import progress
-from .readers import read_channel
+from .readers import read_channel, read_file
 from .storage import exists, filesystem, join
 
 IMAGES = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg", ".dib", ".flex", ".dv")
 TABLES = (".hdf5", ".h5")
+ZIPS = (".zip",)
+MOST_BYTES = 2**28  # of an image in a zip, unpacked; none of BBBC021's has a hundredth of it
 CELL = (64, 64)  # of COOS-7 and of the DeepLoc files, which hold two channels of each cell
 
 
@@ -54,7 +59,8 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
     Parameters
     ----------
     folder : str or path
-        Local or URL. Image files of every format that is read, each one channel; COOS-7's and DeepLoc's HDF5 files.
+        Local or URL. Image files of every format that is read, each one channel; zips of them, as BBBC021 is published,
+        which are read and not unpacked; COOS-7's and DeepLoc's HDF5 files.
 
     Raises
     ------
@@ -65,22 +71,24 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
         raise UsageError("No such folder of evaluation sets", where=str(folder))
     fs, inner = filesystem(folder)
     names = sorted(os.path.relpath(name, inner) for name in fs.find(inner))
-    names = [name for name in names if name.lower().endswith(IMAGES + TABLES)]
+    names = [name for name in names if name.lower().endswith(IMAGES + TABLES + ZIPS)]
     files: dict[str, str] = {}
     shapes: set[tuple[int, int]] = set()
     skipped: dict[str, str] = {}
     with progress("Reading evaluation images", len(names), "files") as bar:
         for name in names:
-            try:
-                for plane in _planes(join(folder, name)):
-                    try:
-                        files.setdefault(pixel_digest(to_grey8(normalise(plane))), name)
-                        shapes.add(plane.shape)
-                    except (ConstantImageError, NotFiniteImageError) as error:
-                        skipped[name] = error.what
-            except UnreadableImageError as error:
-                skipped[name] = error.reason
-            bar.advance(failed=name in skipped)
+            before = len(skipped)
+            for inside, planes in _images(join(folder, name), name):
+                try:
+                    for plane in planes:
+                        try:
+                            files.setdefault(pixel_digest(to_grey8(normalise(plane))), inside)
+                            shapes.add(plane.shape)
+                        except (ConstantImageError, NotFiniteImageError) as error:
+                            skipped[inside] = error.what
+                except UnreadableImageError as error:
+                    skipped[inside] = error.reason
+            bar.advance(failed=len(skipped) > before)
     if not files:
         raise UsageError(
             "No image of an evaluation set lies here",
@@ -90,11 +98,50 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
     return EvaluationImages(files, tuple(sorted(shapes)), skipped)
 
 
-def _planes(path: str) -> Iterator[NDArray[Any]]:
-    if path.lower().endswith(TABLES):
-        yield from _cells(path)
-        return
+def _images(path: str, name: str) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
+    """Yield every image of a file, by the name it is told under, with its channels."""
+    if path.lower().endswith(ZIPS):
+        yield from _zipped(path, name)
+    elif path.lower().endswith(TABLES):
+        yield name, _cells(path)
+    else:
+        yield name, _channel(path)
+
+
+def _channel(path: str) -> Iterator[NDArray[Any]]:
     yield read_channel(path)
+
+
+def _zipped(path: str, name: str) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
+    """Yield the images in a zip, one in memory at a time."""
+    fs, inner = filesystem(path)
+    try:
+        with fs.open(inner, "rb") as file, zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                hidden = member.filename.startswith("__MACOSX/") or member.filename.rsplit("/", 1)[-1].startswith(".")
+                if member.filename.lower().endswith(IMAGES + TABLES + ZIPS) and not hidden:
+                    yield f"{name}/{member.filename}", _member(archive, member, path)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        yield name, _refused(path, f"not a readable zip: {error}")
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Iterator[NDArray[Any]]:
+    where = f"{path}/{member.filename}"
+    if not member.filename.lower().endswith(IMAGES):
+        raise UnreadableImageError(where, "inside a zip; unpack the outer zip to have it compared")
+    if member.file_size > MOST_BYTES:
+        raise UnreadableImageError(where, f"unpacks to more than {MOST_BYTES:,} bytes")
+    try:
+        with archive.open(member) as packed:
+            data = packed.read(MOST_BYTES)  # never more than the directory says, whatever the stream holds
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise UnreadableImageError(where, f"can't be unpacked: {error}") from error
+    yield read_file(io.BytesIO(data), where)
+
+
+def _refused(path: str, reason: str) -> Iterator[NDArray[Any]]:
+    raise UnreadableImageError(path, reason)
+    yield  # as the others, it fails once it is asked for its first channel
 
 
 def _cells(path: str) -> Iterator[NDArray[Any]]:

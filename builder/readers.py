@@ -61,21 +61,26 @@ def read_channel(path: str | PathLike[str], *, page: int | None = None, max_pixe
         For every other reason: not an image, corrupt, truncated, a stack, print colours, no such page.
     """
     where = os.fspath(path)
-    limits = Limits(where, max_pixels)
     with _opened(where) as file:
-        head = file.read(_HEAD)
-        file.seek(0)
-        reader = _reader(head, where)
-        try:
-            plane = reader(file, page, limits)
-        except UnreadableImageError:
-            raise
-        except MemoryError as error:
-            raise UnreadableImageError(where, "not enough memory to decode it") from error
-        except Exception as error:
-            # a decoder that meets a hostile file may raise anything; whatever it is costs one row, not the run
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise UnreadableImageError(where, said) from error
+        return read_file(file, where, page=page, max_pixels=max_pixels)
+
+
+def read_file(file: IO[bytes], where: str, *, page: int | None = None, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """Read one plane of an open file, which can be sought in; `where` names it in errors. Else as `read_channel`."""
+    limits = Limits(where, max_pixels)
+    head = file.read(_HEAD)
+    file.seek(0)
+    reader = _reader(head, where)
+    try:
+        plane = reader(file, page, limits)
+    except UnreadableImageError:
+        raise
+    except MemoryError as error:
+        raise UnreadableImageError(where, "not enough memory to decode it") from error
+    except Exception as error:
+        # a decoder that meets a hostile file may raise anything; whatever it is costs one row, not the run
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UnreadableImageError(where, said) from error
     if plane.ndim != 2 or plane.dtype.kind not in "uif":
         raise UnreadableImageError(where, f"not a plane of numbers: {plane.dtype} of shape {plane.shape}")
     return np.require(plane, plane.dtype.newbyteorder("="), ["C", "W"])

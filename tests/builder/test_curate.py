@@ -1,12 +1,13 @@
 """Images in, crops out: every row accounted for, every reason given, equal images and evaluation images kept out."""
 
 import json
+import zipfile
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from cytoimagenet.builder import bookkeeping, schema
+from cytoimagenet.builder import bookkeeping, evaluation, schema
 from cytoimagenet.builder.curate import Settings, curate, make_plan
 from cytoimagenet.builder.duplicates import pixel_digest
 from cytoimagenet.builder.errors import CheckFailedError, SettingsChangedError, UsageError
@@ -184,6 +185,40 @@ def test_evaluation_images_are_kept_out_whole_and_in_crops(raw, tmp_path):
     assert told["settings"]["evaldata"]
     assert told["evaluation"]["channels"] == 2
     assert list(told["evaluation"]["skipped"]) == ["bbbc021/broken.png"]
+
+
+def test_evaluation_images_in_a_zip_are_known_and_what_is_not_read_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "MOST_BYTES", 60_000)
+    (tmp_path / "evaldata" / "bbbc021").mkdir(parents=True)
+    held = made.png(made.cells(1))
+    with zipfile.ZipFile(tmp_path / "evaldata" / "bbbc021" / "Week1.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("Week1/field.tif", made.tif(made.cells(0)))
+        archive.writestr("Week1/other.PNG", held)
+        archive.writestr("Week1/readme.txt", "not an image")
+        archive.writestr("Week1/broken.png", "broken")
+        archive.writestr("Week1/bomb.tif", bytes(60_001))
+        archive.writestr("Week1/inner.zip", "PK")
+        archive.writestr("Week1/cells.hdf5", "HDF")
+        archive.writestr("Week1/rotten.png", held, zipfile.ZIP_STORED)
+        archive.writestr("../../outside.png", made.png(made.cells(2)))
+        archive.writestr("__MACOSX/Week1/._field.tif", "resource fork")
+    path = tmp_path / "evaldata" / "bbbc021" / "Week1.zip"
+    data = bytearray(path.read_bytes())
+    data[data.rindex(held) + len(held) // 2] ^= 1
+    path.write_bytes(data)
+    (tmp_path / "evaldata" / "torn.zip").write_bytes(data[: len(data) // 2])
+    known = evaluation.read_evaluation(tmp_path / "evaldata")
+    inside = "bbbc021/Week1.zip"
+    names = ("Week1/field.tif", "Week1/other.PNG", "../../outside.png")
+    assert sorted(known.files.values()) == sorted(f"{inside}/{name}" for name in names)
+    assert known.files[pixel_digest(to_grey8(normalise(made.cells(0))))] == f"{inside}/Week1/field.tif"
+    told = {name.removeprefix(f"{inside}/Week1/"): reason for name, reason in known.skipped.items()}
+    assert told.keys() == {"broken.png", "bomb.tif", "inner.zip", "cells.hdf5", "rotten.png", "torn.zip"}
+    assert "more than 60,000 bytes" in told["bomb.tif"]
+    assert "inside a zip" in told["inner.zip"]
+    assert "can't be unpacked: Bad CRC-32" in told["rotten.png"]
+    assert "not a readable zip" in told["torn.zip"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["Week1.zip", "torn.zip"]
 
 
 @pytest.mark.parametrize("layout", ["coos7", "deeploc"])
