@@ -110,10 +110,11 @@ class Batches(IterableDataset):
         if helper is not None:  # someone's own DataLoader with processes: it asks them in turn
             plan, skipped = plan[helper.id :: helper.num_workers], -(-(skipped - helper.id) // helper.num_workers)
             threads = 0
+        skipped = max(0, min(skipped, len(plan)))
         labels = self.source.index.label
         for _ in range(skipped):
             yield {"images": torch.empty(0, 1, 0, 0, dtype=torch.uint8), "labels": torch.empty(0, dtype=torch.int64)}
-        todo = plan[max(0, skipped) :]
+        todo = plan[skipped:]
         with self.source.open(np.concatenate(todo) if todo else np.empty(0, np.int64)) as read:
             for ids, pixels in zip(todo, _ahead(read, todo, threads), strict=True):
                 yield {"images": torch.from_numpy(pixels[:, None]), "labels": torch.from_numpy(labels[ids])}

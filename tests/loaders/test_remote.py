@@ -76,7 +76,7 @@ def server(small_dataset):
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.faults, running.asked = [], []
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield running
     running.shutdown()

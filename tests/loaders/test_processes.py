@@ -1,0 +1,100 @@
+"""Two processes that inherit nothing: each image once over both, equally many batches, and the rest after a cut."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+from cytoimagenet.loaders.cache import CacheSource, build_cache
+from cytoimagenet.loaders.index import read_index
+from cytoimagenet.loaders.mapstyle import RowSource
+from cytoimagenet.loaders.stream import ShardSource
+
+SIZE, BATCH, SEED, CUT = 24, 16, 5, 3
+SCRIPT = """
+    import hashlib, json, pickle, sys
+    import torch.distributed as dist
+    from cytoimagenet.loaders.batches import Batches, place
+    from cytoimagenet.loaders.stream import stream
+
+    rank, folder, data_dir, size, batch_size, seed, cut = int(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:])
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    assert place() == (rank, 2)
+
+    def digests(batches):
+        return [[hashlib.md5(image.numpy()).hexdigest() for image in batch["images"]] for batch in batches]
+
+    told = {}
+    with open(f"{folder}/sources.pkl", "rb") as file:
+        sources = pickle.load(file)
+    for (name, split), source in sources.items():
+        for workers in (0, 2):
+            options = dict(batch_size=batch_size, workers=workers, seed=seed, rank=rank, world=2)
+            batches = Batches(source, training=split == "train", **options)
+            epochs = []
+            for epoch in (0, 1):
+                batches.set_epoch(epoch)
+                epochs.append(digests(batches))
+            batches.skip(1, cut)
+            told[f"{name} {split} {workers}"] = len(batches), epochs, digests(batches)
+    plain = stream(data_dir, "validation", batch_size=batch_size, size=size)
+    told["by itself"] = len(plain), [digests(plain)], None
+    both = [None, None]
+    dist.all_gather_object(both, told)
+    if rank == 0:
+        print(json.dumps(both))
+    dist.destroy_process_group()
+"""
+
+
+def test_two_processes_share_every_epoch_and_go_on(small_dataset, tmp_path):
+    sources, expected = {}, {}
+    for split in ("train", "validation"):
+        index = read_index(small_dataset, split)
+        sources["stream", split] = ShardSource(index, SIZE, window=3000)
+        sources["map", split] = rows = RowSource(index, SIZE)
+        sources["cache", split] = CacheSource(index, build_cache(small_dataset, size=SIZE, folder=tmp_path))
+        pixels = rows.read(np.arange(len(index)))
+        expected[split] = np.array([hashlib.md5(image, usedforsecurity=False).hexdigest() for image in pixels])
+        assert len(set(expected[split])) == len(index), "each image can be told from the others"
+    (tmp_path / "sources.pkl").write_bytes(pickle.dumps(sources))
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "GLOO_SOCKET_IFNAME": "lo"}
+    settings = [str(value) for value in (tmp_path, small_dataset, SIZE, BATCH, SEED, CUT)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), *settings],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for rank in (0, 1)
+    ]
+    (said, wrong), (_, wrong_too) = (process.communicate(timeout=300) for process in running)
+    assert [process.returncode for process in running] == [0, 0], (wrong + wrong_too)[-3000:]
+    both = json.loads(said.splitlines()[-1])
+    for (name, split), source in sources.items():
+        for workers in (0, 2):
+            ranks = [rank[f"{name} {split} {workers}"] for rank in both]
+            for epoch in (0, 1):
+                seen = [digest for _, epochs, _ in ranks for batch in epochs[epoch] for digest in batch]
+                if split == "train":
+                    ids = source.order(SEED, epoch)[: 270 // (2 * BATCH) * 2 * BATCH]
+                    assert [len(epochs[epoch]) for _, epochs, _ in ranks] == [270 // (2 * BATCH)] * 2
+                else:
+                    ids = np.arange(30)
+                assert seen == expected[split][ids].tolist(), (name, split, workers, epoch)
+            for length, epochs, rest in ranks:
+                assert length == len(epochs[0]) == len(epochs[1]) == len(rest)
+                assert rest[CUT:] == epochs[1][CUT:]
+                assert not any(rest[:CUT])  # of an epoch shorter than the cut nothing is left
+    alone = [digest for rank in both for batch in rank["by itself"][1][0] for digest in batch]
+    assert alone == expected["validation"].tolist()
