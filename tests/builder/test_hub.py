@@ -3,6 +3,7 @@
 The client reads its environment when it is imported, so each step runs in a Python of its own.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cytoimagenet import read_images
 from cytoimagenet.builder.card import metadata
 from cytoimagenet.builder.manifest import Manifest
 from cytoimagenet.builder.verify import verify
@@ -170,6 +172,57 @@ print(loaded.num_rows, loaded.features["cls"].names[0], first["png"].mode, "cyto
     manifest = Manifest.load(small_dataset)
     printed = run(sys.executable, "-c", code).split("\n")[-2]
     assert printed == f"{manifest.rows('validation')} {manifest.class_names[0]} L False"
+
+
+THROUGH_HF = """
+import hashlib, json, sys
+import cytoimagenet, datasets
+from cytoimagenet.builder.manifest import Manifest
+from cytoimagenet.builder.verify import verify
+
+tag, base = sys.argv[1], "hf://datasets/me/cytoimagenet"
+there = f"{base}@{tag}"
+
+def told(rows):
+    return sorted([row["key"], row["label"], hashlib.sha256(row["image"].tobytes()).hexdigest()] for row in rows)
+
+of = {"split": "validation"}
+said = {
+    "in the path": told(cytoimagenet.load_dataset(data_dir=there, streaming=True, **of)),
+    "revision=": told(cytoimagenet.load_dataset(data_dir=base, revision=tag, streaming=True, **of)),
+    "by the hook": told(datasets.load_dataset("cytoimagenet", data_dir=base, revision=tag, streaming=True, **of)),
+    "map-style": told(cytoimagenet.load_dataset(data_dir=there, **of)),
+    "one class": told(cytoimagenet.load_dataset("organism", data_dir=there, streaming=True, **of)),
+    "the builder": told(cytoimagenet.CytoImageNet(data_dir=base, revision=tag).as_streaming_dataset(**of)),
+}
+rows = Manifest.load(there).metadata()
+rows = rows[rows["split"] == "validation"]
+said["by place"] = sorted(
+    hashlib.sha256(image.tobytes()).hexdigest() for image in cytoimagenet.read_images(rows, there)
+)
+said["verified"] = verify(there).images
+said["batches"] = sum(len(batch["labels"]) for batch in cytoimagenet.stream(there, "validation", size=32, workers=0))
+print(json.dumps(said))
+"""
+
+
+def test_everything_reads_through_hf_at_a_revision(pushed, small_dataset):
+    """The branch has moved on to something else: whoever forgets the revision finds no dataset."""
+    hub, pushed_as = pushed
+    hub.repositories[REPOSITORY].add({"README.md": b"# something else"})
+    said = json.loads(run(sys.executable, "-c", THROUGH_HF, pushed_as["tag"]).splitlines()[-1])
+    manifest = Manifest.load(small_dataset)
+    assert (said.pop("verified"), said.pop("batches")) == (300, 30)
+    rows = manifest.metadata()
+    rows = rows[rows["split"] == "validation"]
+    pixels = [hashlib.sha256(image.tobytes()).hexdigest() for image in read_images(rows, small_dataset)]
+    numbers = [manifest.class_names.index(label) for label in rows["label"]]
+    truth = sorted([*row] for row in zip(rows["key"], numbers, pixels, strict=True))
+    assert said.pop("by place") == sorted(pixels)
+    assert said.pop("one class") == [row for row in truth if row[1] == 3]
+    assert len(said) == 5
+    assert all(found == truth for found in said.values())
+    assert "no manifest.json" in run(CLI, "info", "hf://datasets/me/cytoimagenet", code=2)
 
 
 def test_the_card_is_one_the_hub_accepts(small_dataset):
