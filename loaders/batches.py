@@ -77,8 +77,9 @@ class Batches(IterableDataset):
         world: int = 1,
     ) -> None:
         self.source, self.batch_size, self.training, self.workers = source, batch_size, training, workers
-        self.seed, self.epoch, self.rank, self.world = seed, epoch, rank, world
-        self._skip = (-1, 0)
+        self.seed, self.rank, self.world = seed, rank, world
+        # epoch, epoch to skip in, batches to skip: shared, since persistent workers of a DataLoader were copied before
+        self._told = torch.tensor([epoch, -1, 0]).share_memory_()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -87,11 +88,11 @@ class Batches(IterableDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass."""
-        self.epoch = int(epoch)
+        self._told[0] = int(epoch)
 
     def skip(self, epoch: int, batches: int) -> None:
         """Give empty batches for the first `batches` of an epoch: they were trained on before, and nothing is read."""
-        self._skip = (epoch, batches)
+        self._told[1:] = torch.tensor([epoch, batches])
 
     def __len__(self) -> int:
         return order.count(
@@ -104,8 +105,9 @@ class Batches(IterableDataset):
         return order.batches(ids, self.batch_size, rank=self.rank, world=self.world, training=self.training)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        plan, threads = self.plan(self.epoch), self.workers
-        skipped = self._skip[1] if self._skip[0] == self.epoch else 0
+        epoch, skip_in, skipped = self._told.tolist()
+        skipped = skipped if skip_in == epoch else 0
+        plan, threads = self.plan(epoch), self.workers
         helper = get_worker_info()
         if helper is not None:  # someone's own DataLoader with processes: it asks them in turn
             plan, skipped = plan[helper.id :: helper.num_workers], -(-(skipped - helper.id) // helper.num_workers)

@@ -110,6 +110,20 @@ def test_own_dataloader_with_processes_keeps_the_order(small_dataset):
         assert all(torch.equal(a, b["labels"]) for a, b in zip(alone, loader, strict=True))
 
 
+def test_persistent_processes_hear_of_the_epoch_and_the_cut(small_dataset):
+    batches = stream(small_dataset, batch_size=16, size=SIZE, workers=0)
+    loader = DataLoader(batches, batch_size=None, num_workers=2, persistent_workers=True)
+    list(loader)
+    for epoch in (1, 2):
+        batches.set_epoch(epoch)
+        whole = [b["labels"] for b in batches]
+        assert all(torch.equal(a, b["labels"]) for a, b in zip(whole, loader, strict=True)), epoch
+        batches.skip(epoch, 5)
+        rest = [b["labels"] for b in loader]
+        assert [len(labels) for labels in rest[:5]] == [0] * 5
+        assert all(torch.equal(a, b) for a, b in zip(whole[5:], rest[5:], strict=True)), epoch
+
+
 def test_map_dataset_crosses_processes(small_dataset):
     dataset = MapDataset(small_dataset, size=SIZE)
     dataset[3]
