@@ -33,7 +33,6 @@ REASONS = (
     "dim",
     "saturated",
     "not_finite",
-    "brightfield_not_used",
     "not_selected",
     "class_full",
     "class_too_small",

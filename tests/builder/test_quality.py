@@ -1,7 +1,10 @@
 """Every reason to leave an image out, planted once; figures against numpy's."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from cytoimagenet.builder import schema
 from cytoimagenet.builder.quality import Levels, judge, judge_crop
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,3 +71,9 @@ def test_figures_are_numpys(image, q):
     assert levels.used == len(np.unique(image))
     share = np.unique(image, return_counts=True)[1] / image.size
     assert levels.entropy == pytest.approx(-(share * np.log2(share)).sum(), abs=1e-9)
+
+
+def test_every_reason_is_given_somewhere():
+    room = Path(schema.__file__).parent
+    code = "".join(path.read_text() for path in room.rglob("*.py") if path.name not in ("schema.py", "synthetic.py"))
+    assert [reason for reason in schema.REASONS if f'"{reason}"' not in code] == []
