@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..builder.card import LICENCE
 from ..builder.storage import write_atomic
 from .recipes import Settings, to_yaml
 
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
 CARD = """---
-library_name: transformers
-pipeline_tag: image-classification
-tags: [microscopy, bioimage, cytoimagenet]
+{metadata}
 ---
 # {model}, trained on CytoImageNet
 
@@ -55,7 +58,11 @@ or, without this project, `transformers.AutoModelForImageClassification.from_pre
 ## Limits
 
 The labels are weak: what a database says of a plate stands for every image of it, so that accuracy is low by nature and
-says little of the features. The images come from {where} and carry the licences of their sources.
+says little of the features. Nobody looked at the images to confirm a label. Not for diagnosis, nor for claims about a
+compound, a gene or a cell line; what the network does on other microscopes and stains has to be tried.
+
+The images come from several public databases and carry the licences of their sources, which may not all allow every use
+of what was learnt from them: see the dataset's card and the column `licence` of its table.
 
 ## Settings
 
@@ -77,6 +84,10 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         Of epochs.
     """
     summary, metrics = facts["classes_summary"], facts["metrics"]
+    # cards are published: of a folder of this machine its name is enough
+    chosen = replace(
+        chosen, cache_dir=None, model=Path(chosen.model).name if Path(chosen.model).is_dir() else chosen.model
+    )
     named = [
         ("training accuracy (augmented images)", "train_accuracy"),
         ("validation accuracy", "validation_accuracy"),
@@ -92,6 +103,7 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         for name, part in summary["categories"].items()
     ]
     text = CARD.format(
+        metadata=card_data(chosen, facts).to_yaml(),
         model="EfficientNet-B0" if chosen.model == "efficientnet-b0" else chosen.model,
         recipe=chosen.recipe,
         classes=facts["classes"],
@@ -110,7 +122,43 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         nothing=summary["nothing_right"],
         categories="\n".join(rows),
         folder=folder.name,
-        where="several public databases",
         settings=to_yaml(chosen),
     )
     write_atomic(folder / "README.md", text.encode())
+
+
+def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
+    """Make the card's metadata, as the Hub indexes them.
+
+    Parameters
+    ----------
+    chosen : Settings
+    facts : dict
+        As for `write_card`.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name = f"{chosen.model}, recipe {chosen.recipe}"
+    found = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type="cytoimagenet",
+            dataset_name="CytoImageNet (weak labels)",
+            dataset_split="validation",
+            dataset_revision=facts["digest"],
+            metric_type="accuracy",
+            metric_name=words,
+            metric_value=round(facts["metrics"][key], 4),
+        )
+        for key, words in (("validation_accuracy", "accuracy"), ("validation_top7", "label among the first seven"))
+        if key in facts["metrics"]
+    ]
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        license=LICENCE,
+        datasets=["cytoimagenet"],
+        metrics=["accuracy"],
+        tags=["biology", "microscopy", "bioimage", "cytoimagenet"],
+        **({"model_name": name, "eval_results": found} if found else {}),
+    )

@@ -1,4 +1,4 @@
-"""The commands of the training room: train, convert-weights. Heavy imports stay inside, so that `--help` is quick."""
+"""The commands of the training room: train, convert-weights, push-model. Heavy imports stay inside them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,20 @@ Examples:
   cytoimagenet features --model models/published --tasks bbbc021 --data evaldata --out features.parquet
 """
 
+PUSH_EXAMPLES = """
+Examples:
+
+  cytoimagenet push-model runs/first me/cytoimagenet-efficientnet-b0
+
+  cytoimagenet push-model runs/first me/cytoimagenet-efficientnet-b0 --private
+"""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add this room's commands to the application."""
     app.command("train", epilog=TRAIN_EXAMPLES)(train)
     app.command("convert-weights", epilog=CONVERT_EXAMPLES)(convert_weights)
+    app.command("push-model", epilog=PUSH_EXAMPLES)(push_model)
 
 
 def train(
@@ -98,6 +107,28 @@ def convert_weights(
         console.emit({"model": str(folder)})
     else:
         console.out.print(f"Converted: {folder}", markup=False)
+
+
+def push_model(
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="A finished run folder.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A model repository on the Hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print repository, commit and files for machines.")] = False,
+) -> None:
+    """Upload a trained model to the Hub: weights, card, history and plots; no checkpoints and no paths of this machine.
+
+    Then `transformers.AutoModelForImageClassification.from_pretrained("OWNER/NAME")` reads it.
+    """
+    from dataclasses import asdict
+
+    from .hub import push_model as push
+
+    done = push(folder, repository, private=private)
+    if as_json:
+        console.emit(asdict(done))
+        return
+    console.out.print(f"{done.repository}: {len(done.files)} files (commit {done.commit[:12]})", markup=False)
+    console.out.print(f"Use it with: cytoimagenet features --model {done.repository} ...", markup=False)
 
 
 def _labels(labels: list[str] | None) -> str | list[str] | None:

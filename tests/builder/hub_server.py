@@ -1,4 +1,4 @@
-"""As much of the Hub as its client needs for datasets, in memory, on loopback. It can be told to fail."""
+"""As much of the Hub as its client needs for datasets and models, in memory, on loopback. It can be told to fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-BIG = (".tar", ".parquet", ".png")
+BIG = (".tar", ".parquet", ".png", ".safetensors")
 
 
 def git_id(content: bytes) -> str:
@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
     def create(self) -> None:
         asked = json.loads(self.content)
         repo = f"{asked.get('organization') or 'me'}/{asked['name']}"
-        url = f"{self.server.url}/datasets/{repo}"
+        url = f"{self.server.url}/{'datasets/' if asked.get('type') == 'dataset' else ''}{repo}"
         if repo in self.server.repositories:
             return self.send(409, {"error": "it is there", "url": url})
         self.server.repositories[repo] = Repository()
@@ -267,13 +267,13 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(status, part, **headers)
 
 
-_API = r"/api/datasets/(?P<repo>[^/]+/[^/]+)"
+_API = r"/api/(?:datasets|models)/(?P<repo>[^/]+/[^/]+)"
 _AT = r"/(?P<revision>[^/]+)"
 ROUTES = (
     ("GET", "/api/whoami-v2", Handler.who),
     ("POST", "/api/validate-yaml", Handler.check_card),
     ("POST", "/api/repos/create", Handler.create),
-    ("POST", r"/datasets/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", Handler.lfs_batch),
+    ("POST", r"(?:/datasets)?/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch", Handler.lfs_batch),
     ("PUT", r"/blob/(?P<digest>\w+)", Handler.put_blob),
     ("POST", f"{_API}/preupload{_AT}", Handler.preupload),
     ("POST", f"{_API}/commit{_AT}", Handler.commit),
@@ -282,5 +282,5 @@ ROUTES = (
     ("POST", f"{_API}/paths-info{_AT}", Handler.paths_info),
     ("GET", f"{_API}/tree{_AT}(?:/(?P<folder>.*))?", Handler.tree),
     ("GET", f"{_API}(?:/revision{_AT})?", lambda self, repo, revision: self.about(repo, revision or "main")),
-    ("GET HEAD", rf"/datasets/(?P<repo>[^/]+/[^/]+)/resolve{_AT}/(?P<name>.+)", Handler.resolve),
+    ("GET HEAD", rf"(?:/datasets)?/(?P<repo>[^/]+/[^/]+)/resolve{_AT}/(?P<name>.+)", Handler.resolve),
 )

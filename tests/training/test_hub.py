@@ -1,0 +1,100 @@
+"""A model to the Hub and back through its real client, against a stand-in on loopback.
+
+The client reads its environment when it is imported, so that pushing and reading back have a Python of their own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.training.hub import BESIDE, MODEL, push_model, pushable
+from cytoimagenet.training.train import train
+from huggingface_hub import ModelCard
+
+_path = Path(__file__).parents[1] / "builder" / "hub_server.py"
+_spec = importlib.util.spec_from_file_location("hub_server_of_models", _path)
+assert _spec
+assert _spec.loader
+hub_server = importlib.util.module_from_spec(_spec)
+sys.modules[_spec.name] = hub_server
+_spec.loader.exec_module(hub_server)
+
+REPOSITORY = "me/small"
+CODE = """
+import json, sys, torch
+from cytoimagenet import main
+run = sys.argv[1]
+sys.argv = ["cytoimagenet", "push-model", run, "me/small", "--json"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+from transformers import AutoModelForImageClassification
+from cytoimagenet.training.model import load_backbone
+stock = AutoModelForImageClassification.from_pretrained("me/small")
+images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+here, there = load_backbone(run), load_backbone("me/small")
+assert torch.equal(here(images), there(images))
+print(json.dumps(stock.config.id2label))
+"""
+
+
+@pytest.fixture(scope="module")
+def run(small_dataset, small_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pushed") / "run"
+    train(small_dataset, folder, model=small_model, size=32, epochs=1, batch_size=54, workers=0, labels="toy20")
+    return folder
+
+
+def test_a_model_goes_up_with_its_card_and_is_read_back(run, tmp_path):
+    (run / "checkpoint-7").mkdir()  # as somebody may have left it
+    (run / "checkpoint-7" / "optimizer.pt").write_bytes(b"moments")
+    with hub_server.HubServer() as hub:
+        told = {
+            "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", CODE, str(run)], capture_output=True, text=True, env={**os.environ, **told}
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        *told, last = done.stdout.splitlines()
+        pushed, names = json.loads("\n".join(told)), json.loads(last)
+        files = hub.repositories[REPOSITORY].commits[pushed["commit"]]
+    assert set(files) == {*MODEL, *BESIDE} == set(pushed["files"])
+    assert all(content == (run / name).read_bytes() for name, content in files.items())
+    assert sorted(names.values()) == ["actin", "human"]
+    assert not any(str(run.parents[1]).encode() in content for content in files.values()), "no paths of this machine"
+    (run / "checkpoint-7" / "optimizer.pt").unlink()
+    (run / "checkpoint-7").rmdir()
+
+
+def test_the_card_is_what_the_hub_indexes(run):
+    card = ModelCard.load(run / "README.md")
+    facts = json.loads((run / "run.json").read_text())
+    assert card.data.license == "other"
+    assert card.data.library_name == "transformers"
+    assert card.data.datasets == ["cytoimagenet"]
+    accuracy, top = card.data.eval_results
+    assert accuracy.metric_value == round(facts["metrics"]["validation_accuracy"], 4)
+    assert top.metric_value == round(facts["metrics"]["validation_top7"], 4)
+    assert accuracy.dataset_revision == facts["digest"]
+    assert "labels are weak" in card.text
+    assert "licences of their sources" in card.text
+
+
+def test_what_is_no_finished_model_stays_here(run, tmp_path):
+    with pytest.raises(UsageError, match="OWNER/NAME"):
+        push_model(run, "no-owner")
+    with pytest.raises(UsageError, match=r"config\.json, model\.safetensors"):
+        pushable(tmp_path)
+    (tmp_path / "run.json").write_text('{"finished": false}')
+    with pytest.raises(UsageError, match="not finished"):
+        push_model(tmp_path, REPOSITORY)
