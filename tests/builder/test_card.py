@@ -66,6 +66,23 @@ def test_hostile_labels_stay_text(small_dataset):
     assert len(row) == 5
 
 
+@pytest.mark.parametrize(
+    ("settings", "said", "not_said"),
+    [
+        ({"split": "by-image"}, ["all crops of one image are on one side", "thumbnails"], ["drawn anew", "too high"]),
+        ({"split": "published"}, ["on both sides", "thumbnails"], ["all crops of one image"]),
+        ({"split": "by-image", "imported": "x"}, ["drawn anew", "bytes are unchanged"], ["thumbnails", "1,000 rows"]),
+    ],
+)
+def test_the_card_says_how_this_very_folder_was_made(settings, said, not_said, small_dataset):
+    told = Manifest.load(small_dataset)
+    text = card.body(Manifest(told.root, {**told.data, "settings": settings}))
+    made = text[text.index("## How it was made") : text.index("## Known limits")]
+    assert [line[0] for line in made.splitlines() if line[:1].isdigit()] == list("123456")
+    assert all(part in made for part in said)
+    assert not any(part in made for part in not_said)
+
+
 @pytest.mark.parametrize("images", [1, 999, 1000, 890_737])
 def test_size_categories(images):
     assert card.size_category(images) == {1: "n<1K", 999: "n<1K", 1000: "1K<n<10K", 890_737: "100K<n<1M"}[images]
