@@ -37,7 +37,7 @@ BATCH_PIXELS = 32 * 224 * 224  # pixels a network sees at once: below 1 GB of ac
 CHUNK_PIXELS = 2**26  # pixels of a chunk: what a kill loses, and what processes share out
 LARGEST_CHUNK = 512
 # what differs between runs that give equal tables
-OF_THE_RUN = ("computed", "constant_channels", "network_seconds", "all_seconds", "processes")
+OF_THE_RUN = ("computed", "network_seconds", "all_seconds", "processes")
 
 
 @dataclass(frozen=True)
@@ -153,10 +153,10 @@ def extract(
     missing = {key: place for key, place in plan.items() if not (place / "features.npy").is_file()}
     if missing:
         shelf.scale = _scale(folder, samples, shelf.images, missing, rank)
-        _compute(samples, networks, missing, shelf, rank, workers)
+        about = _compute(samples, networks, missing, shelf, rank, workers)
         if rank.main:
-            for place in missing.values():
-                _assemble(place, shelf.chunks)
+            for key, place in missing.items():
+                _assemble(place, shelf.chunks, about[key], samples.ids)
                 remove_temporaries(place)
         rank.wait()
     return {key: _open(place, samples) for key, place in plan.items()}
@@ -232,7 +232,8 @@ def _compute(
     shelf: _Shelf,
     rank: _Rank,
     workers: int,
-) -> None:
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Write the chunks that are missing; return what there is to say about each table."""
     methods = tuple(dict.fromkeys(method for _, method in missing))
     todo = [
         (number, rows)
@@ -248,11 +249,12 @@ def _compute(
         if mine and n.name in needed
     }
     digests = {n.name: (n.digest, n.source) for n in networks}
-    started, seconds, constant = time.perf_counter(), dict.fromkeys(missing, 0.0), 0
+    started, seconds = time.perf_counter(), dict.fromkeys(missing, 0.0)
     with progress(f"features of {samples.task}", sum(len(rows) for _, rows in mine)) as bar:
         for number, rows in mine:
             lacking = [key for key, place in missing.items() if not _chunk_file(place, number).is_file()]
             parts: dict[tuple[str, str], list[NDArray]] = {key: [] for key in lacking}
+            constant = 0
             for batch, flat in _decoded(samples, rows, methods, shelf, workers):
                 constant += flat
                 at = 0
@@ -266,10 +268,13 @@ def _compute(
                         seconds[model, method] += time.perf_counter() - begun
                 bar.advance(len(batch))
             for key in lacking:
-                _write_array(_chunk_file(missing[key], number), np.concatenate(parts[key]))
-    for (model, method), place in missing.items() if rank.main else ():
+                count = constant if key[1].endswith("norm") else 0
+                _write_array(_chunk_file(missing[key], number), np.concatenate(parts[key]), np.array(count))
+    rank.wait()
+    about = {}
+    for model, method in missing:
         weights, source = digests[model]
-        about = {
+        about[model, method] = {
             "task": samples.task,
             "model": model,
             "source": source,
@@ -287,11 +292,8 @@ def _compute(
             "computed": sum(len(rows) for _, rows in mine),
             "network_seconds": round(seconds[model, method], 2),
             "all_seconds": round(time.perf_counter() - started, 2),
-            "constant_channels": constant,
         }
-        write_atomic(place / "about.json", json.dumps(about, indent=2).encode())
-        write_atomic(place / "ids.txt", "\n".join(samples.ids).encode())
-    rank.wait()
+    return about
 
 
 def _decoded(
@@ -340,22 +342,30 @@ def _chunk_file(place: Path, number: int) -> Path:
     return place / f"chunk-{number:05d}.npy"
 
 
-def _write_array(path: Path, array: NDArray) -> None:
+def _write_array(path: Path, *arrays: NDArray) -> None:
     with atomic_writer(path) as file:
-        np.save(file, array, allow_pickle=False)
+        for array in arrays:
+            np.save(file, array, allow_pickle=False)
 
 
-def _assemble(place: Path, chunks: Sequence[range]) -> None:
+def _assemble(place: Path, chunks: Sequence[range], about: dict[str, Any], ids: Sequence[str]) -> None:
     """Put the chunks into one file, then let go of them."""
     files = [_chunk_file(place, number) for number in range(len(chunks))]
     first = np.load(files[0], mmap_mode="r")
     header = {"descr": "<f4", "fortran_order": False, "shape": (chunks[-1].stop, first.shape[1])}
+    constant = 0
     with atomic_writer(place / "features.npy") as out:
         np.lib.format.write_array_header_1_0(out, header)
-        for file in files:
-            out.write(np.load(file, allow_pickle=False).tobytes())
-    for file in files:
-        file.unlink(missing_ok=True)
+        for path in files:
+            with open(path, "rb") as file:
+                out.write(np.load(file, allow_pickle=False).tobytes())
+                constant += int(np.load(file, allow_pickle=False))
+        about["constant_channels"] = constant if about["preprocess"].endswith("norm") else None
+        # before features.npy comes to stand there, which says that all is done
+        write_atomic(place / "about.json", json.dumps(about, indent=2).encode())
+        write_atomic(place / "ids.txt", "\n".join(ids).encode())
+    for path in files:
+        path.unlink(missing_ok=True)
 
 
 def _open(place: Path, samples: Samples) -> Features:

@@ -70,7 +70,8 @@ class Run:
     def note(self, text: str) -> None:
         """Say something now and in the report."""
         self.notes.append(text)
-        err.print(text, markup=False)
+        if self.main:
+            err.print(text, markup=False)
 
     def timed(self, what: str, since: float) -> None:
         """Note how long a step took and the most memory used until then."""
@@ -107,7 +108,9 @@ def score_table(
     name : str, optional
         What to call the features; default the file's name.
     """
-    run, begun = Run(Path(out)), time.perf_counter()
+    run, begun = Run(Path(out), main=os.environ.get("RANK", "0") == "0"), time.perf_counter()
+    if not run.main:
+        return run  # there is nothing to share out
     read = read_table(table)
     label = name or Path(table).name.split(".")[0]
     result = evaluate(
@@ -150,12 +153,11 @@ def score_models(
     size, cache, engine, workers
         See `features.extract`; the cache is `out/features` by default.
     """
-    from accelerate import PartialState
-
-    from .features import extract
+    from .features import extract, is_main_process
     from .intensity import NAME, mean_intensity
 
-    run = Run(Path(out))
+    # several processes share the features; scores are made, and written, by one
+    run = Run(Path(out), main=is_main_process())
     samples = {task: _read(task, root, choices) for task, root in roots.items()}
     for task, found in samples.items():
         for what, count in found.left_out.items():
@@ -168,8 +170,6 @@ def score_models(
         place = cache or run.out / "features"
         computed[task] = extract(found, [*networks, mean_intensity()], methods=methods, cache=place, **options)
         run.timed(f"{task}: features", begun)
-    # several processes share the features; scores are made, and written, by one
-    run.main = PartialState().is_main_process
     for task, found in samples.items() if run.main else ():
         for (model, method), features in _with_fusions(computed[task], fused):
             if model == NAME and method != methods[0]:
@@ -181,7 +181,7 @@ def score_models(
 
 
 def _score(samples: Samples, features: Features, model: str, method: str, choices: Choices, *, probe: bool) -> Result:
-    known = ("input_size", "weights", "images", "engine", "full_scale")
+    known = ("input_size", "weights", "images", "engine", "full_scale", "constant_channels")
     about = {name: features.settings[name] for name in known if name in features.settings}
     return evaluate(
         samples.task,

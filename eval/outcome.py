@@ -124,8 +124,10 @@ def settings_in_words(entry: Mapping[str, Any]) -> str:
     words += [settings["metric"]] if settings.get("metric") else []
     words += [f"k = {settings['k']}"] if settings.get("k") else []
     words += [f"{settings['features']:,} features"]
+    words += [f"{settings['dropped']:,} constant or not finite left out"] if settings.get("dropped") else []
     words += [f"taxol {settings['taxol']}"] if settings.get("taxol", "all") != "all" else []
     words += [f"ties {settings['ties']}"] if settings.get("ties", "nearest") != "nearest" else []
     words += [f"labels {settings['cyclops_labels']}"] if settings.get("cyclops_labels", "clean") != "clean" else []
     words += [f"input {settings['input_size']}"] if settings.get("input_size") else []
+    words += [f"{settings['constant_channels']:,} constant channels"] if settings.get("constant_channels") else []
     return ", ".join(words)

@@ -284,8 +284,9 @@ def _stands_on(results: Mapping[str, Any], entries: Sequence[Entry], steps: Sequ
         weights = " + ".join(one[:12] for one in ([weights] if isinstance(weights, str) else weights))
         row = [task, model, method, str(settings.get("input_size", "–")), settings.get("engine", "–")]
         images = settings.get("images", "–")[:12]
-        rows.append([*row, entry["rows"], entry["left_out"], weights, images, digest[:12]])
-    columns = ["task", "model", "preprocessing", "input size", "computed by", "rows", "left out"]
+        constant = settings.get("constant_channels")
+        rows.append([*row, entry["rows"], entry["left_out"], constant, weights, images, digest[:12]])
+    columns = ["task", "model", "preprocessing", "input size", "computed by", "rows", "left out", "constant channels"]
     digests = ["weights", "images", "features"]
     tables = [Table([*columns, *digests], rows, "Features", "The last three: the first 12 digits of their SHA-256.")]
     if steps:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +14,12 @@ import torch
 import typer
 from cytoimagenet.builder.errors import NotFiniteImageError, UsageError
 from cytoimagenet.builder.pixels import normalise
-from cytoimagenet.eval import backbones, features, fusion, preprocessing, runtime, tasks
+from cytoimagenet.eval import backbones, features, fusion, preprocessing, runtime
 from cytoimagenet.eval.commands import features as command
 from cytoimagenet.eval.simulate import simulate_bbbc021
 from cytoimagenet.eval.tables import read_table
 from cytoimagenet.eval.tasks import Samples
 from typer.testing import CliRunner
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -180,14 +173,20 @@ def test_input_size_resizes_every_view(pixels, tmp_path):
     assert table.settings["input_size"] == 6 and table.settings["shown"] == [6, 6]
 
 
-def test_constant_channels_become_zero_and_are_counted(tmp_path):
-    pixels = np.zeros((3, 2, 8, 8), np.uint8)
+def test_constant_channels_become_zero_and_are_counted_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "LARGEST_CHUNK", 16)
+    pixels = np.zeros((20, 2, 8, 8), np.uint8)
     pixels[:, 1, :4] = 200
-    table = features.extract(
-        made(pixels), backbones.backbone(Moments(), "m"), methods=["concat-norm"], cache=tmp_path, engine="torch"
-    )["m", "concat-norm"]
-    assert table.settings["constant_channels"] == 3
-    assert np.array_equal(table.values, [[0, 0, 0, 0.5, 1, 0]] * 3)
+    options = {"methods": ["concat-norm", "concat-raw"], "cache": tmp_path, "engine": "torch"}
+    tables = features.extract(made(pixels), backbones.backbone(Moments(), "m"), **options)
+    assert np.array_equal(tables["m", "concat-norm"].values, [[0, 0, 0, 0.5, 1, 0]] * 20)
+    assert [tables["m", method].settings["constant_channels"] for method in options["methods"]] == [20, None]
+    # a run that was stopped between its chunks counts all of them in the end
+    place = next(tmp_path.rglob("m-concat-norm-*"))
+    features._write_array(place / "chunk-00000.npy", np.load(place / "features.npy")[:16], np.array(16))
+    (place / "features.npy").unlink()
+    again = features.extract(made(pixels), backbones.backbone(Moments(), "m"), **options)["m", "concat-norm"]
+    assert (again.settings["computed"], again.settings["constant_channels"]) == (4, 20)
 
 
 def test_full_scale_of_floats_is_the_train_split():
@@ -279,65 +278,6 @@ def test_fusion_refuses_what_does_not_match(ids, said):
         fusion.fuse(table_of("abc", [[1], [2], [3]]), table_of(ids, [[1]] * len(ids)))
 
 
-KILLED = """
-import os, signal, sys
-import torch
-from cytoimagenet.eval import backbones, features, tasks
-
-features.LARGEST_CHUNK = 16
-left, write = int(sys.argv[3]), features._write_array
-
-
-def dying(path, array):
-    global left
-    write(path, array)
-    left -= 1
-    if not left:
-        (path.parent / ".partial-chunk").write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-features._write_array = dying
-torch.manual_seed(0)
-network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-samples = tasks.read("bbbc021", sys.argv[1])
-features.extract(samples, backbones.backbone(network, "m"), methods=["concat-norm"], cache=sys.argv[2], engine="torch")
-"""
-
-
-@pytest.fixture
-def alone(tmp_path, monkeypatch):
-    """Small plates, and their table computed in this process on one thread, as the child processes do."""
-    data = simulate_bbbc021(tmp_path / "data", shape=(16, 20), sites=1)
-    monkeypatch.setattr(features, "LARGEST_CHUNK", 16)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    samples = tasks.read("bbbc021", data)
-
-    def extract(cache, methods=preprocessing.METHODS):
-        options = {"cache": tmp_path / cache, "methods": methods, "engine": "torch"}
-        return features.extract(samples, backbones.backbone(network, "m"), **options)
-
-    yield data, extract
-    torch.set_num_threads(threads)
-
-
-def test_a_killed_process_is_resumed_to_the_same_bytes(tmp_path, alone):
-    data, extract = alone
-    command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / "cut"), "3"]
-    killed = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=CHECKOUT)
-    assert killed.returncode == -signal.SIGKILL
-    assert len(list((tmp_path / "cut").rglob("chunk-*.npy"))) == 3
-    resumed = extract("cut", ["concat-norm"])["m", "concat-norm"]
-    assert resumed.settings["computed"] == len(resumed) - 3 * 16
-    extract("whole", ["concat-norm"])
-    cut, whole = (next((tmp_path / cache).rglob("features.npy")) for cache in ("cut", "whole"))
-    assert cut.read_bytes() == whole.read_bytes()
-    assert sorted(path.name for path in cut.parent.iterdir()) == ["about.json", "features.npy", "ids.txt"]
-
-
 def test_the_command_writes_tables_the_scorers_take(tmp_path, monkeypatch):
     data = simulate_bbbc021(tmp_path / "data" / "bbbc021", shape=(16, 20), sites=1).parent
     monkeypatch.setattr(backbones, "load", lambda name: backbones.backbone(Moments(), name))
@@ -381,47 +321,3 @@ def test_seeds_of_random_weights_differ():
     one, two = backbones.load("random:1"), backbones.load("random:2")
     assert one.digest != two.digest and one.digest == backbones.load("random:1").digest
     assert (one.name, one.source) == ("random:1", "random:1")
-
-
-ONE_OF_TWO = """
-import json, sys
-import torch
-from cytoimagenet.eval import backbones, features, tasks
-
-features.LARGEST_CHUNK = 16
-torch.manual_seed(0)
-network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-samples = tasks.read("bbbc021", sys.argv[1])
-table = features.extract(samples, backbones.backbone(network, "m"), cache=sys.argv[2], engine="torch")
-found = table["m", "concat-norm"]
-print(json.dumps([features.is_main_process(), found.settings["processes"], found.settings["computed"], found.ids]))
-"""
-
-
-def test_two_processes_make_the_same_table(tmp_path, alone):
-    data, extract = alone
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    several = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-c", ONE_OF_TWO, str(data), str(tmp_path / "two")]
-    running = [
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=CHECKOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **several, "RANK": rank, "LOCAL_RANK": rank},
-        )
-        for rank in "01"
-    ]
-    said = [json.loads(process.communicate()[0].splitlines()[-1]) for process in running]
-    assert not any(process.returncode for process in running)
-    table = extract("one")["m", "concat-norm"]
-    assert [main for main, *_ in said] == [True, False] and features.is_main_process()
-    assert said[0][1] == 2 and 0 < said[0][2] < len(table)  # the main process did a part of the work
-    assert said[0][3] == said[1][3] == table.ids
-    one, two = (sorted((tmp_path / cache).rglob("features.npy")) for cache in ("one", "two"))
-    assert len(one) == 4
-    for ours, shared in zip(one, two, strict=True):
-        assert ours.parent.name == shared.parent.name and ours.read_bytes() == shared.read_bytes()
