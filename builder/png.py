@@ -21,6 +21,7 @@ MAX_PIXELS = 2**26
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 OURS = bytes((8, 0, 0, 0, 0))  # what IHDR ends with: 8 bits, grey, deflate, the usual filters, not interlaced
 END = b"\0\0\0\0IEND\xaeB`\x82"
+WORTH = 8192  # bytes of a file from which on it pays to inflate apart, if they are also an eighth of the pixels
 STORED = 65535  # the most bytes of a deflate block that is not compressed
 
 
@@ -92,7 +93,9 @@ def _inflated(data: bytes | memoryview, width: int, height: int) -> bytes | memo
     """
     import imagecodecs
 
-    deflated = _deflated(memoryview(data)) if data[24:29] == OURS else None
+    if data[24:29] != OURS or len(data) < max(WORTH, width * height // 8):
+        return data
+    deflated = _deflated(memoryview(data))
     if deflated is None:
         return data
     size = height * (width + 1)  # a byte before each row names its filter

@@ -105,8 +105,9 @@ def by_opencv(data):
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
-def seen_by_opencv(monkeypatch):
-    """Return what OpenCV is given to decode, call by call."""
+def seen_by_opencv(monkeypatch, worth=0):
+    """Return what OpenCV is given to decode, call by call; by default small files are treated like large ones."""
+    monkeypatch.setattr(png, "WORTH", worth)
     given, imdecode = [], cv2.imdecode
     monkeypatch.setattr(cv2, "imdecode", lambda data, flag: (given.append(data.tobytes()), imdecode(data, flag))[1])
     return given
@@ -135,7 +136,19 @@ def test_other_greys_are_left_to_libpng(rng, monkeypatch, bits, interlaced):
     assert (given[0] == data) == (bits != 8 or interlaced)
 
 
-def test_what_libpng_refuses_stays_refused(rng):
+def test_small_and_flat_files_go_to_libpng_as_they_are(rng, monkeypatch):
+    given = seen_by_opencv(monkeypatch, png.WORTH)
+    noise = rng.integers(0, 256, (300, 300)).astype(np.uint8)
+    flat = np.zeros((1000, 1000), np.uint8)
+    flat[:100, :100] = noise[:100, :100]
+    files = [encode_png(image) for image in (noise[:60, :60], flat, noise)]
+    for data in files:
+        decode_png(data)
+    assert [seen == data for seen, data in zip(given, files, strict=True)] == [True, True, False]
+
+
+def test_what_libpng_refuses_stays_refused(rng, monkeypatch):
+    monkeypatch.setattr(png, "WORTH", 0)
     image = rng.integers(0, 40, (24, 31)).astype(np.uint8)
     whole = by_hand(image, filters=(0, 1, 2, 3, 4), parts=3)
     files = [whole[:stop] for stop in range(0, len(whole), 7)]
