@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from .manifest import Manifest
@@ -79,7 +80,16 @@ def size(count: int) -> str:
     return f"{value:,.{digits}f}".removesuffix("." + "0" * digits) + f" {unit}"
 
 
-def _pairs(values: dict[str, Any]) -> str:
-    flat = {f"{k}.{inner}": v for k, value in values.items() if isinstance(value, dict) for inner, v in value.items()}
-    plain = {k: v for k, v in values.items() if not isinstance(v, dict)}
-    return ", ".join(f"{name}={value}" for name, value in {**plain, **flat}.items()) or "nothing noted"
+def _pairs(values: Mapping[str, Any], within: str = "") -> str:
+    """Return `name=value, ...`; of a table within the table, `name.inner=value`; what is empty was not given."""
+    said = [
+        _pairs(value, f"{within}{name}.") if isinstance(value, dict) else f"{within}{name}={_word(value)}"
+        for name, value in values.items()
+    ]
+    return ", ".join(filter(None, said)) or ("" if within else "nothing noted")
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return "|".join(map(str, value)) or "none given"
+    return "none given" if value in ("", None) else str(value)

@@ -382,6 +382,11 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
 
 def test_the_manifest_answers(small_dataset):
     manifest = Manifest.load(small_dataset)
+    counts = {"rows": {"in": 3, "left": {"dim": 1}, "lost": {}}}
+    settings = {"sources": [], "evaldata": "", "only": ["a", "b"], "fly": None, "stretch": False}
+    told = repr(Manifest(manifest.root, {**manifest.data, "counts": counts, "settings": settings}))
+    assert "counts    rows.in=3, rows.left.dim=1\n" in told
+    assert "sources=none given, evaldata=none given, only=a|b, fly=none given, stretch=False, seed=0\n" in told
     assert manifest.class_names == ("actin", "golgi/cell membrane", "hela", "human", "taxol (10 µm)")
     assert [manifest.rows(split) for split in ("train", "validation", "sample", "test")] == [270, 30, 50, 0]
     shards_of_train = manifest.shards("train")
