@@ -1,7 +1,7 @@
 """Weak labels: time and memory from file to file, beside the published algorithm on the same rows.
 
     python benchmarks/labels.py                    # 2.7 million rows
-    python benchmarks/labels.py --rows 27000000    # ten times the published size
+    python benchmarks/labels.py --rows 27000000 --runs 1 --no-published    # ten times the published size
     python benchmarks/labels.py --rows 200000      # a try
 
 The rows are made here: twelve sources with the row counts of the registry and the label structure of their publishers
@@ -109,12 +109,13 @@ def _rows(name: str, profile: dict, start: int, size: int, rng: np.random.Genera
 
 def measured(catalogue: Path, out: Path) -> tuple[float, float, float, dict]:
     """Run the command in a process of its own; return seconds by the clock, of CPU, peak GB, and its report."""
-    code = (
-        "import resource, sys, cytoimagenet\n"
+    code = (  # memory as the kernel's file says: `ru_maxrss` would count this process's too
+        "import re, resource, sys, cytoimagenet\n"
         "sys.argv = ['cytoimagenet', *sys.argv[1:]]\n"
         "try:\n    cytoimagenet.main()\n"
         "finally:\n    used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "    print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)\n"
+        "    peak = re.search('VmHWM:\\\\s+(\\\\d+)', open('/proc/self/status').read())[1]\n"
+        "    print(used.ru_utime + used.ru_stime, peak, file=sys.stderr)\n"
     )
     start = time.perf_counter()
     ran = subprocess.run(
@@ -126,7 +127,7 @@ def measured(catalogue: Path, out: Path) -> tuple[float, float, float, dict]:
     seconds = time.perf_counter() - start
     report = json.loads(Path(str(out).replace(".parquet", ".report.json")).read_text())
     cpu, peak = map(float, ran.stderr.split()[-2:])
-    return seconds, cpu, peak / 1e6, report
+    return seconds, cpu, peak * 1024 / 1e9, report
 
 
 def published_filter(frame: pd.DataFrame, column: str, label: str) -> pd.DataFrame:
@@ -169,12 +170,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/tmp/cytoimagenet-benchmark-labels"))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--no-published", action="store_true")
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.make:
+        make_catalogue(asked.make, asked.rows)
+        return
     asked.folder.mkdir(parents=True, exist_ok=True)
     catalogue = asked.folder / f"catalog-{asked.rows}.parquet"
     if not catalogue.exists():
         partial = catalogue.with_suffix(".partial")
-        make_catalogue(partial, asked.rows)
+        # in a process of its own, whose memory is not this one's
+        subprocess.run([sys.executable, __file__, "--rows", str(asked.rows), "--make", str(partial)], check=True)
         os.replace(partial, catalogue)
     runs = [measured(catalogue, asked.folder / "selection.parquet") for _ in range(asked.runs)]
     report = runs[0][-1]

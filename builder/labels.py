@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,8 +40,7 @@ ALLOCATIONS = ("proportional", "sqrt")
 NEEDED = ("idx", "name", *LABEL_COLUMNS)
 
 
-@dataclass(frozen=True)
-class Label:
+class Label(NamedTuple):
     """A label some rows hold, and what became of it: `left` rows when its turn came, `images` taken."""
 
     name: str
@@ -176,7 +176,7 @@ def assign(
         taken = draw(left, label.column, len(labels)) if len(left) >= min_images else left[:0]
         free[taken] = False
         chosen[taken] = len(labels)
-        labels.append(replace(label, left=len(left), images=len(taken)))
+        labels.append(label._replace(left=len(left), images=len(taken)))
     return Assignment(_back(chosen, order), _back(held, order), labels)
 
 
@@ -197,8 +197,8 @@ class _Postings:
 
     def counts(self) -> dict[str, int]:
         """Rows of every label."""
-        sizes = np.diff(self._ends, prepend=0)
-        return {label: int(sizes[codes].sum()) for label, codes in self._codes.items()}
+        sizes = np.diff(self._ends, prepend=0).tolist()  # there are as many labels as texts: no array for each
+        return {label: sum(sizes[code] for code in codes) for label, codes in self._codes.items()}
 
     def rows(self, label: str) -> NDArray[np.uint32]:
         """Rows that hold `label`, ascending."""
@@ -243,7 +243,8 @@ def _counted(postings: Mapping[str, _Postings], min_images: int) -> tuple[list[L
     found = [
         Label(text, text, column, rows) for column in LABEL_COLUMNS for text, rows in postings[column].counts().items()
     ]
-    found.sort(key=lambda label: (label.rows, label.text, LABEL_COLUMNS.index(label.column)))
+    # columns come in their order, which a stable sort keeps
+    found.sort(key=attrgetter("rows", "text"))
     below = [label for label in found if label.rows < min_images]
     potential = found[len(below) :]
     by_text: dict[str, list[Label]] = defaultdict(list)
@@ -256,7 +257,7 @@ def _counted(postings: Mapping[str, _Postings], min_images: int) -> tuple[list[L
             while name != text and (name in by_text or name in names.values()):
                 name += f" ({column})"
             names[text, column] = name
-    return below, [replace(x, name=names[x.text, x.column]) for x in potential if (x.text, x.column) in names]
+    return below, [x._replace(name=names[x.text, x.column]) for x in potential if (x.text, x.column) in names]
 
 
 def _named(same: list[Label], postings: Mapping[str, _Postings]) -> dict[tuple[str, str], str]:
