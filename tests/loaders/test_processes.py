@@ -23,7 +23,7 @@ SCRIPT = """
     from cytoimagenet.loaders.batches import Batches, place
     from cytoimagenet.loaders.stream import stream
 
-    rank, folder, data_dir, size, batch_size, seed, cut = int(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:])
+    rank, folder, url, size, batch_size, seed, cut = int(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:])
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     assert place() == (rank, 2)
 
@@ -43,8 +43,8 @@ SCRIPT = """
                 epochs.append(digests(batches))
             batches.skip(1, cut)
             told[f"{name} {split} {workers}"] = len(batches), epochs, digests(batches)
-    plain = stream(data_dir, "validation", batch_size=batch_size, size=size)
-    told["by itself"] = len(plain), [digests(plain)], None
+    for split in ("train", "validation"):  # each finds its own rank
+        told[f"remote {split}"] = digests(stream(url, split, batch_size=batch_size, size=size, seed=seed))
     both = [None, None]
     dist.all_gather_object(both, told)
     if rank == 0:
@@ -53,7 +53,7 @@ SCRIPT = """
 """
 
 
-def test_two_processes_share_every_epoch_and_go_on(small_dataset, tmp_path):
+def test_two_processes_share_every_epoch_and_go_on(small_dataset, server, tmp_path):
     sources, expected = {}, {}
     for split in ("train", "validation"):
         index = read_index(small_dataset, split)
@@ -67,7 +67,9 @@ def test_two_processes_share_every_epoch_and_go_on(small_dataset, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd(), "GLOO_SOCKET_IFNAME": "lo"}
-    settings = [str(value) for value in (tmp_path, small_dataset, SIZE, BATCH, SEED, CUT)]
+    url = f"http://127.0.0.1:{server.server_port}"
+    server.faults[:] = ["", "503", "", "cut off", "", "reset"]
+    settings = [str(value) for value in (tmp_path, url, SIZE, BATCH, SEED, CUT)]
     running = [
         subprocess.Popen(
             [sys.executable, str(script), str(rank), *settings],
@@ -96,5 +98,9 @@ def test_two_processes_share_every_epoch_and_go_on(small_dataset, tmp_path):
                 assert length == len(epochs[0]) == len(epochs[1]) == len(rest)
                 assert rest[CUT:] == epochs[1][CUT:]
                 assert not any(rest[:CUT])  # of an epoch shorter than the cut nothing is left
-    alone = [digest for rank in both for batch in rank["by itself"][1][0] for digest in batch]
-    assert alone == expected["validation"].tolist()
+    assert not server.faults, "all of them happened"
+    for split in ("train", "validation"):
+        seen = [digest for rank in both for batch in rank[f"remote {split}"] for digest in batch]
+        whole = ShardSource(read_index(small_dataset, split), SIZE)
+        ids = whole.order(SEED, 0)[: 270 // (2 * BATCH) * 2 * BATCH] if split == "train" else np.arange(30)
+        assert seen == expected[split][ids].tolist()
