@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..builder.errors import UsageError
+from ..builder.manifest import Manifest
 from .features import Features, extract
 from .images import METHOD, SIZE, Images, choose, whole
 
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.8  # mean cosine similarity within a class, as published
 NEIGHBOURS = 15  # of UMAP; its default
+COLOURS = {
+    "label": "class",
+    "name": "source",
+    "scaling": "resolution (scale)",
+    "split": "set",
+    "week": "week",
+    "plate": "plate",
+    "compound": "compound",
+}
+"""What a map may be coloured by, in order, and what that is called."""
 
 
 def features_of(
@@ -82,6 +93,70 @@ def map_of_dataset(
     """
     chosen = choose(data_dir, classes=classes, images=images, labels=labels, seed=seed)
     return _mapped(chosen, features_of(chosen, network, cache, size=size, engine=engine), seed)
+
+
+def map_of_table(
+    table: str | PathLike[str] | pd.DataFrame,
+    data: str | PathLike[str] | None = None,
+    *,
+    task: str | None = None,
+    rows: int = 5000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Map somebody's table of features to the plane.
+
+    Parameters
+    ----------
+    table : path or DataFrame
+        See `tables.read_table`.
+    data : path, optional
+        Where its rows are described: a dataset folder, whose keys are the table's ids, or with `task` the task's
+        folder. Without it the table brings what is to be coloured (`label`, `split`, `plate` ...).
+    task : str, optional
+    rows : int
+        How many rows are mapped at most, drawn at random.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        A row per row of the table: its id, what is known about it, x and y.
+
+    Raises
+    ------
+    UsageError
+        If no row of the table is one of the data.
+    """
+    from . import tasks
+    from .align import align
+    from .tables import read_table
+
+    features = read_table(table)
+    if task is not None and data is not None:
+        samples = tasks.module(task).read(data, **({"images": False} if task == "bbbc021" else {}))
+        features = align(features, samples, task)
+    keys, at = features.keys, np.arange(len(features.values))
+    if data is not None and task is None:
+        known = Manifest.load(data).metadata(["key", "label", "category", "database", "name", "scaling"])
+        found = known.set_index("key").index.get_indexer(pd.Index(keys["id"])) if "id" in keys else np.array([-1])
+        if not (found >= 0).any():
+            raise UsageError("No id of the table is a key of this dataset", where=features.source)
+        at = np.flatnonzero(found >= 0)
+        keys = known.iloc[found[at]].reset_index(drop=True).rename(columns={"key": "id"})
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(at))[:rows])
+    values = features.values[at[drawn]]
+    finite = np.isfinite(values).all(axis=0)
+    if not finite.any():
+        raise UsageError("Every feature has a row in which it is no number", where=features.source)
+    plane = project(values[:, finite], seed=seed)
+    shown = [name for name in ("id", *COLOURS, "category", "database") if name in keys]
+    return keys[shown].iloc[drawn].reset_index(drop=True).assign(x=plane[:, 0], y=plane[:, 1])
+
+
+def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
+    """Return what to colour a map by: of what is known, the first three that differ between rows (class always)."""
+    found = [name for name in COLOURS if name in table and (name == "label" or len(table[name].unique()) > 1)]
+    return [(COLOURS[name], table, name) for name in found[:3]]
 
 
 def before_and_after_cropping(
@@ -189,8 +264,6 @@ def composition(data_dir: str | PathLike[str]) -> dict[str, pd.DataFrame]:
     dict of str to DataFrame
         `category`, `database`, `name`: a row each with images and classes, most images first.
     """
-    from ..builder.manifest import Manifest
-
     rows = Manifest.load(data_dir).metadata(["label", "category", "database", "name"])
     found = {}
     for column in ("category", "database", "name"):

@@ -32,8 +32,15 @@ def add_to(app: typer.Typer) -> None:
 
 @explore.command("umap")
 def umap(
-    data: Folder,
+    data: Annotated[
+        str | None, typer.Argument(metavar="[DIR]", help="The dataset folder; with --task the folder of the task.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="The figure; its points go beside it as .csv.")] = Path("umap.png"),
+    features: Annotated[
+        Path | None, typer.Option(help="Map this table (.parquet, .csv, .npz) instead of computing features.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="With --features: the task whose samples its rows are.")] = None,
+    rows: Annotated[int, typer.Option(min=5, help="With --features: how many rows at most, at random.")] = 5000,
     model: Model = "imagenet",
     classes: Classes = 20,
     images: Images = 50,
@@ -44,33 +51,47 @@ def umap(
     engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
-    """Map features of the dataset's images to the plane, coloured by class, source and resolution.
+    """Map features to the plane, coloured by class, source and resolution (of a task: set, week, plate, compound).
 
     [bold]Examples[/bold]
 
       cytoimagenet explore umap cytoimagenet --out umap.png
 
       cytoimagenet explore umap cytoimagenet --model runs/first --label actin --label nucleus
+
+      cytoimagenet explore umap evaldata/coos7 --task coos7 --features features.parquet
     """
+    from ...builder.errors import UsageError
     from .. import backbones
     from .. import explore as looks
     from ..figures import maps
 
-    table = looks.map_of_dataset(
-        data,
-        backbones.load(model),
-        cache or out.parent / "features-cache",
-        classes=classes,
-        images=images,
-        labels=label,
-        size=size,
-        seed=seed,
-        engine=engine,
-    )
-    panels = [("class", table, "label"), ("source", table, "name"), ("resolution (scale)", table, "scaling")]
+    if features is not None:
+        table, model = looks.map_of_table(features, data, task=task, rows=rows, seed=seed), features.name
+    elif data is None or task is not None:
+        raise UsageError(
+            "--task goes with --features" if task else "There is nothing to map",
+            next="Name a dataset folder, or a table with --features",
+        )
+    else:
+        table = looks.map_of_dataset(
+            data,
+            backbones.load(model),
+            cache or out.parent / "features-cache",
+            classes=classes,
+            images=images,
+            labels=label,
+            size=size,
+            seed=seed,
+            engine=engine,
+        )
+    panels = looks.panels(table)
+    if not panels:
+        raise UsageError("Nothing is known to colour the map by", where=features, next="Name DIR, or add a label")
     _write(out, maps(panels))
     _write(out.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g").encode())
-    _say(as_json, {"figure": str(out), "images": len(table), "classes": int(table["label"].nunique()), "model": model})
+    count = {"classes": int(table["label"].nunique())} if "label" in table else {}
+    _say(as_json, {"figure": str(out), "images": len(table), **count, "model": model})
 
 
 @explore.command("upsampling")

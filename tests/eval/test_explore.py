@@ -15,7 +15,7 @@ import torch
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.builder.manifest import Manifest
 from cytoimagenet.builder.ranges import read_images
-from cytoimagenet.eval import backbones, explore, figures, images
+from cytoimagenet.eval import backbones, explore, figures, images, simulate, tasks
 from cytoimagenet.eval.commands.explore import explore as commands
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,3 +200,31 @@ def test_commands_with_a_network(small_dataset, tmp_path, monkeypatch, network):
     assert json.loads((tmp_path / "d.labels.json").read_text()) == sorted(Manifest.load(small_dataset).class_names)
     for name in ("u.png", "d.png"):
         assert opened(tmp_path / name).width > 200
+
+
+def test_a_map_of_somebodys_table(small_dataset, tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(explore, "project", lambda values, seed=0: np.asarray(values)[:, :2])
+    known = Manifest.load(small_dataset).metadata(["key", "label", "name", "scaling"])
+    some = known.sample(40, random_state=1)
+    table = pd.DataFrame({"id": [*some["key"], "of elsewhere"], "a": np.arange(41.0), "b": 1.0, "gap": np.nan})
+    table.to_parquet(tmp_path / "t.parquet")
+    said = json.loads(run("umap", small_dataset, "--features", "t.parquet", "--rows", 30, "--out", "t.png", "--json"))
+    assert (said["images"], said["model"]) == (30, "t.parquet")
+    points = pd.read_csv("t.csv", keep_default_na=False)
+    found = points.merge(table, on="id").merge(known, left_on="id", right_on="key", suffixes=("", "_known"))
+    assert (found["x"] == found["a"]).all() and (found["label"] == found["label_known"]).all() and len(found) == 30
+    assert explore.panels(points)[0][0] == "class"
+    # a table that brings its own labels needs no folder, and one of a task takes them from there
+    plain = table.assign(label="k", split=np.where(table["a"] > 9, "test1", "train"))
+    assert [name for name, _, _ in explore.panels(explore.map_of_table(plain))] == ["class", "set"]
+    simulate.simulate_cyclops(tmp_path / "cyclops", cells=4, layout="tree")
+    samples = tasks.read("cyclops", tmp_path / "cyclops")
+    cells = pd.DataFrame({"id": samples.ids[::-1], "a": rng.random(len(samples)), "b": 0.0})
+    mapped = explore.map_of_table(cells, tmp_path / "cyclops", task="cyclops")
+    assert dict(zip(mapped["id"], mapped["label"], strict=True)) == dict(
+        zip(samples.ids, samples.table["label"], strict=True)
+    )
+    with pytest.raises(UsageError, match="No id of the table"):
+        explore.map_of_table(cells, small_dataset)
+    for wrong in (["umap"], ["umap", small_dataset, "--task", "cyclops"]):
+        assert isinstance(CliRunner().invoke(commands, [str(a) for a in wrong]).exception, UsageError)
