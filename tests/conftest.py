@@ -27,6 +27,7 @@ os.environ.update(
     AWS_SECRET_ACCESS_KEY="testing",
     AWS_DEFAULT_REGION="us-east-1",
     TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="1",  # the tests themselves run side by side; threads that wait for each other would burn the cores
     NO_COLOR="1",
     COLUMNS="160",
 )
