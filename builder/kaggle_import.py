@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +26,11 @@ from . import schema, split, storage
 from .archive import Archive, Listing, list_archive
 from .archive_table import Matched, as_text, categories_of, find_metadata, match, read_metadata
 from .duplicates import later_copies, pixel_digest
-from .errors import SettingsChangedError, UnreadableImageError
+from .errors import CytoImageNetError, SettingsChangedError, UnreadableImageError, UsageError
 from .naming import slugs
 from .png import decode_png
 from .progress import progress
-from .shardformat import batched, is_grey_png
+from .shardformat import FORMATS, batched, is_grey_png
 from .shards import SHARD_SIZE, write_dataset
 
 PUBLISHED_IMAGES, PUBLISHED_CLASSES = 890_737, 894  # preprint, abstract
@@ -128,6 +128,8 @@ def import_archive(
     --------
     >>> print(import_archive("cytoimagenet.zip", "cytoimagenet"))  # doctest: +SKIP
     """
+    if format not in FORMATS:  # said now, not after hours of checks
+        raise UsageError(f"No shard format {format!r}; there are {', '.join(FORMATS)}")
     listing = list_archive(archive)
     out = os.fspath(out).rstrip("/")
     work = f"{out if storage.is_local(out) else out.rsplit('/', 1)[-1]}.import"
@@ -147,14 +149,28 @@ def download(owner_name: str = KAGGLE) -> str:
     ------
     UsageError
         If the extra `[kaggle]` is not installed.
+    CytoImageNetError
+        If Kaggle can't be reached or does not give it; says how to fetch it by hand.
     """
-    from .errors import UsageError
-
     try:
         import kagglehub
+        from kagglehub import exceptions as refusals
     except ImportError as error:
         raise UsageError("kagglehub is not installed", next="Run: pip install 'cytoimagenet[kaggle]'") from error
-    return str(kagglehub.dataset_download(owner_name))
+    # OSError: no network, no room, and every answer of the server that is an error
+    failures: tuple[type[Exception], ...] = (OSError, *filter(_is_error, vars(refusals).values()))
+    try:
+        return str(kagglehub.dataset_download(owner_name))
+    except failures as error:
+        raise CytoImageNetError(
+            f"Kaggle did not give the archive: {(str(error).splitlines() or [type(error).__name__])[0]}",
+            where=f"https://www.kaggle.com/datasets/{owner_name}",
+            next="Run it again to go on, or download the zip there by hand and give its name instead of --download",
+        ) from error
+
+
+def _is_error(kind: object) -> TypeGuard[type[Exception]]:
+    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 def _curate(opened: Archive, work: str, seed: int, workers: int) -> Imported:

@@ -55,7 +55,7 @@ def load_dataset(
         Only these classes. The numbers of the classes stay those of the whole dataset.
     data_dir : str or path, optional
         The dataset folder, local or a URL. Without it: `$CYTOIMAGENET_HOME`, then `./cytoimagenet`, then what
-        `cytoimagenet pull` or `build` made last.
+        `cytoimagenet pull`, `build` or `import-kaggle` made last.
     revision : str, optional
         Of a copy on the Hub, pulled or read through `hf://`.
 
@@ -127,7 +127,8 @@ def find(data_dir: str | PathLike[str] | None = None, revision: str | None = Non
 
 
 def remember(folder: str | PathLike[str], revision: str | None = None) -> None:
-    """Let `load_dataset` find this dataset folder from everywhere; `pull` and `build` call it when they are done.
+    """Let `load_dataset` find this dataset folder from everywhere; `pull`, `build` and `import-kaggle` call it at
+    their end.
 
     Where the cache can't be written, as on some clusters, that is said, and nothing else is lost.
     """

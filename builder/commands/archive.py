@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .dataset import Form, parse_size
+
 EXAMPLES = """
 [bold]Examples[/bold]
 
@@ -30,7 +32,7 @@ def import_kaggle(
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch it through kagglehub first (56 GB).")] = False,
     shard_size: Annotated[str, typer.Option(help="Wished size of a shard, such as 128MB.")] = "128MB",
-    format: Annotated[str, typer.Option(help="webdataset or parquet.")] = "webdataset",
+    form: Annotated[Form, typer.Option("--format", help="Tar shards, or the Parquet twin.")] = Form.webdataset,
     seed: Annotated[int, typer.Option(help="Of the split and the shuffle.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that open images.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
@@ -47,7 +49,7 @@ def import_kaggle(
     from ..errors import UsageError
     from ..kaggle_import import download as fetch
     from ..kaggle_import import import_archive
-    from .dataset import parse_size
+    from ..locate import remember
 
     if (archive is None) == (not download):
         raise UsageError(
@@ -59,10 +61,12 @@ def import_kaggle(
         out,
         seed=seed,
         shard_size=parse_size(shard_size),
-        format=format,
+        format=form.value,
         workers=workers,
     )
+    remember(out)
     if as_json:
         emit(asdict(told))
     else:
         printed.print(str(told), markup=False)
+        printed.print(f"\nNext: cytoimagenet verify {out}; {out}.import may be removed", markup=False)

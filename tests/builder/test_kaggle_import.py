@@ -5,12 +5,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder import kaggle_import, schema
-from cytoimagenet.builder.errors import MetadataError, UsageError
+from cytoimagenet.builder.errors import CytoImageNetError, MetadataError, UsageError
 from cytoimagenet.builder.kaggle_import import import_archive
 from cytoimagenet.builder.manifest import Manifest
 from cytoimagenet.builder.png import encode_png
@@ -302,6 +303,9 @@ def test_errors_say_what_is_wrong(tmp_path):
     with pytest.raises(UsageError, match=r"metadata\.csv"):
         import_archive(pack(tmp_path, {"a/b.png": b"x"}, None, "zip"), tmp_path / "out")
     archive = pack(tmp_path, files_of(table, images()), table, "zip")
+    with pytest.raises(UsageError, match="webdataset, parquet"):
+        import_archive(archive, tmp_path / "out", format="zip")
+    assert not (tmp_path / "out.import").exists()
     archive.write_bytes(archive.read_bytes()[:-100])
     with pytest.raises(UsageError, match="Not a whole zip"):
         import_archive(archive, tmp_path / "out")
@@ -312,22 +316,48 @@ def test_errors_say_what_is_wrong(tmp_path):
         import_archive(pack(tmp_path, {"metadata.csv": ragged.encode()}, None, "zip"), tmp_path / "out")
 
 
+class Kagglehub(ModuleType):
+    """The real client can't be reached here: a stand-in shows what it is asked, and says no if it is told to."""
+
+    def __init__(self, answer):
+        super().__init__("kagglehub")
+        self.exceptions, self.answer, self.asked = ModuleType("exceptions"), answer, []
+
+    def dataset_download(self, name):
+        self.asked.append(name)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class SomeError(Exception):
+    """One of kagglehub's own, which have no ancestor in common."""
+
+
 def test_the_download_goes_through_kagglehub(tmp_path, monkeypatch):
-    """The real client can't be reached here: a stand-in shows that it is asked for the right dataset."""
-    asked = []
-
-    class Stub:
-        @staticmethod
-        def dataset_download(name):
-            asked.append(name)
-            return str(tmp_path)
-
-    monkeypatch.setitem(sys.modules, "kagglehub", Stub)
+    stub = Kagglehub(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "kagglehub", stub)
     assert kaggle_import.download() == str(tmp_path)
-    assert asked == ["stanleyhua/cytoimagenet"]
+    assert stub.asked == ["stanleyhua/cytoimagenet"]
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    with pytest.raises(UsageError, match=r"cytoimagenet\[kaggle\]"):
+        kaggle_import.download()
 
 
-def test_the_command(tmp_path):
+@pytest.mark.parametrize("error", [ConnectionError("no network\nat all"), SomeError("log in first"), SomeError()])
+def test_a_download_that_fails_says_how_to_get_it_by_hand(error, monkeypatch):
+    stub = Kagglehub(error)
+    stub.exceptions.SomeError = SomeError
+    monkeypatch.setitem(sys.modules, "kagglehub", stub)
+    with pytest.raises(CytoImageNetError) as caught:
+        kaggle_import.download()
+    first = (str(error) or "SomeError").splitlines()[0]
+    assert caught.value.what == f"Kaggle did not give the archive: {first}"
+    assert "by hand" in str(caught.value.next)
+
+
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     table = rows()
     archive = pack(tmp_path, files_of(table, images()), table, "zip")
     command = [Path(sys.executable).with_name("cytoimagenet"), "import-kaggle", archive, "--out", "cytoimagenet"]
@@ -337,3 +367,6 @@ def test_the_command(tmp_path):
     done = subprocess.run([str(c) for c in [*command[:2], *command[3:]]], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "--download" in done.stderr
+    elsewhere = "from cytoimagenet.builder.locate import find; print(find())"
+    found = subprocess.run([sys.executable, "-c", elsewhere], cwd=archive.parents[1], capture_output=True, text=True)
+    assert found.stdout.strip() == str(tmp_path / "cytoimagenet"), found.stderr
