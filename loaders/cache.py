@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -198,3 +199,11 @@ class CacheSource:
     def open(self, ids: Ids) -> Iterator[Read]:
         """Make ready to read; any images will do."""
         yield lambda batch: self.pixels[self.index.row[batch]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a memory map would be written out pixel by pixel: a spawned worker opens the file anew
+        return {**self.__dict__, "pixels": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)

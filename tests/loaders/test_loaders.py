@@ -134,6 +134,14 @@ def test_map_dataset_crosses_processes(small_dataset):
         dataset[len(dataset)]
 
 
+def test_sources_cross_processes_without_their_pixels(small_dataset, tmp_path):
+    for name, source in sources(small_dataset, "train", tmp_path).items():
+        packed = pickle.dumps(source)
+        assert len(packed) < 270 * SIZE * SIZE // 4, name
+        ids = np.arange(7)
+        assert (read_all(pickle.loads(packed), ids) == read_all(source, ids)).all(), name
+
+
 @given(
     images=st.integers(1, 200),
     batch_size=st.integers(1, 40),
