@@ -205,7 +205,7 @@ def _all_scores(entries: Iterable[Entry], title: str) -> Table:
         tone = "" if e["score"] != "shuffled" else "quiet" if e["at_chance"] else "bad"
         rows.append(
             [
-                Cell(str(name), note="beside the settings asked for" if e["beside"] else e.get("of", "")),
+                Cell(str(name), note=_remark(e)),
                 e["split"] or "–",
                 e["model"],
                 e["preprocess"],
@@ -224,6 +224,12 @@ def _all_scores(entries: Iterable[Entry], title: str) -> Table:
         "Shuffled labels must score at chance; one that does not is red. Below the settings: the key in results.json."
     )
     return Table(columns, rows, title, note)
+
+
+def _remark(entry: Entry) -> str:
+    if entry["score"] == "map":
+        return f"p = {entry['p']:.2g} against random rankings" if "p" in entry else ""
+    return "beside the settings asked for" if entry["beside"] else entry.get("of", "")
 
 
 def _paired(paired: Iterable[Mapping[str, Any]], title: str) -> Table:
