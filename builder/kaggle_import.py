@@ -110,7 +110,7 @@ def import_archive(
     shard_size, format
         As `write_dataset`.
     workers : int, optional
-        Threads that open images; by default one for each core.
+        Threads that open images; by default two for each core, since some wait for the disk.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def import_archive(
     out = os.fspath(out).rstrip("/")
     work = f"{out if storage.is_local(out) else out.rsplit('/', 1)[-1]}.import"
     with Archive(listing) as opened:
-        imported = _curate(opened, work, seed, workers or os.cpu_count() or 1)
+        imported = _curate(opened, work, seed, workers or 2 * (os.cpu_count() or 1))
         write_dataset(
             work, out, shard_size=shard_size, format=format, seed=seed, workers=workers,
             fetch=lambda stores, numbers, sizes: _fetch(opened, numbers),

@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 
 from . import schema
-from .errors import CheckFailedError, SchemaError, UsageError
-from .storage import filesystem, join, read_bytes, write_atomic
+from .errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
+from .storage import filesystem, is_local, join, read_bytes, write_atomic
 
 NAME = "manifest.json"
 FORMAT = "cytoimagenet"
@@ -74,6 +74,8 @@ class Manifest:
             If the manifest is not one, or of a later kind.
         CheckFailedError
             If it was altered after it was written.
+        CytoImageNetError
+            If the storage it lies on can't be reached.
         """
         where = join(root, NAME)
         try:
@@ -83,6 +85,16 @@ class Manifest:
                 "This is no finished dataset folder: it has no manifest.json",
                 where=str(root),
                 next="Run the same `cytoimagenet build` or `shard` again to finish it, or name another folder",
+            ) from error
+        except CytoImageNetError:
+            raise
+        except Exception as error:  # each kind of storage has a client with errors of its own
+            if is_local(root):
+                raise
+            raise CytoImageNetError(
+                f"Can't be read: {(str(error).splitlines() or [type(error).__name__])[0]}",
+                where=where,
+                next="Is the address right, are you logged in, is the network there?",
             ) from error
         try:
             data = json.loads(raw)

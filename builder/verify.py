@@ -68,9 +68,10 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
     report = inspect(root, workers=workers)
     if report.problems:
         shown = "\n".join(f"  {problem}" for problem in report.problems[:SHOWN])
+        count = f"{len(report.problems):,} problem{'s' if len(report.problems) > 1 else ''}"
         more = len(report.problems) - SHOWN
         error = CheckFailedError(
-            f"{len(report.problems):,} problems:\n{shown}" + (f"\n  and {more:,} more" if more > 0 else ""),
+            f"{count}:\n{shown}" + (f"\n  and {more:,} more" if more > 0 else ""),
             where=str(root),
             next="Fetch the named files again (`cytoimagenet pull`), or build the folder anew",
         )

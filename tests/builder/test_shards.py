@@ -19,7 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import manifest as manifests
 from cytoimagenet.builder import schema, shardformat, shards, shardsort, storage
-from cytoimagenet.builder.errors import CheckFailedError, SchemaError, SettingsChangedError, UsageError
+from cytoimagenet.builder.errors import (
+    CheckFailedError,
+    CytoImageNetError,
+    SchemaError,
+    SettingsChangedError,
+    UsageError,
+)
 from cytoimagenet.builder.manifest import Manifest
 from cytoimagenet.builder.shardformat import is_grey_png
 from cytoimagenet.builder.shardplan import safe_keys, shard_count
@@ -378,6 +384,20 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
         Manifest.load(tmp_path)
     manifests.write(tmp_path, told | {"versions": {"numpy": "9"}})
     assert Manifest.load(tmp_path).digest == told["digest"], "other library versions are no other data"
+
+
+def test_storage_that_cannot_be_reached_is_named(monkeypatch):
+    class NoCredentials(Exception):
+        """What clients of object stores raise: no OSError."""
+
+    def refuse(*args, **kwargs):
+        raise NoCredentials("unable to locate them\nat great length")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", refuse)
+    with pytest.raises(CytoImageNetError, match="unable to locate them") as caught:
+        Manifest.load("memory://lab/cytoimagenet")
+    assert "at great length" not in str(caught.value)
+    assert caught.value.where == "memory://lab/cytoimagenet/manifest.json"
 
 
 def test_the_manifest_answers(small_dataset):
