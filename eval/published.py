@@ -43,6 +43,8 @@ BEST = {
 }
 """(task, score, split) -> the best published per cent and by whom."""
 
+AS_GIVEN = "as given"  # the preprocessing of a table somebody else made
+
 
 def kind_of(model: str) -> str:
     """Return the kind of a model: one of `KINDS`, or "" for what was never published (a table, the control).

@@ -156,3 +156,12 @@ def test_figures_are_the_same_every_time(tmp_path, split):
     one = report.write_report(document(entry("coos7", split=split)), tmp_path / "a").read_bytes()
     two = report.write_report(document(entry("coos7", split=split)), tmp_path / "b").read_bytes()
     assert one == two
+
+
+def test_no_published_number_stands_beside_somebodys_table():
+    from cytoimagenet.eval.plots import score_plot
+
+    said = {"interval": {"low": 0.4, "high": 0.6}, "value": 0.5, "n": 10, "model": "mine", "split": ""}
+    unpublished = score_plot([{**said, "task": "another", "preprocess": "as given"}])
+    assert score_plot([{**said, "task": "bbbc021", "preprocess": "as given"}]) == unpublished
+    assert score_plot([{**said, "task": "bbbc021", "preprocess": "concat-norm"}]) != unpublished
