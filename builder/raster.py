@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import IO, Any
 
@@ -11,6 +12,10 @@ from PIL import Image
 
 from .errors import TooLargeError
 from .plane import Limits, mean_of_colours, through_palette
+
+logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # what it warns of is refused or harmless
+
+_MOST_PLAIN = 2**28  # bytes read at once; the file of a plane within the usual bound is far smaller
 
 
 def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
@@ -26,7 +31,31 @@ def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
 
         limits.choose(page, "I", (1,))
         return _plane_of_samples(imagecodecs.png_decode(file.read()))
+    plain = _plain_png(file) if (depth, colour, head[28]) == (8, 0, 0) else None
+    if plain is not None:
+        limits.choose(page, "T", (1,))
+        return plain
     return _with_pillow(file, "PNG", page, limits)
+
+
+def _plain_png(file: IO[bytes]) -> NDArray[Any] | None:
+    """Read 8-bit grey that nothing else is said about, by libpng in one go; None if Pillow has to look at it."""
+    import imagecodecs
+
+    data = file.read(_MOST_PLAIN)
+    file.seek(0)
+    at, kind = 8, b""
+    while kind != b"IEND" and at + 12 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind not in (b"IHDR", b"IDAT", b"IEND"):  # sizes, texts, transparency, further frames, or damage
+            return None
+        at += 12 + size
+    if kind != b"IEND" or at != len(data):
+        return None
+    try:
+        return np.asarray(imagecodecs.png_decode(data))
+    except imagecodecs.PngError:
+        return None  # Pillow says what is wrong, or forgives it
 
 
 def read_jpeg(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:

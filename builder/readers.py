@@ -10,6 +10,7 @@ Pixels come as they are stored: the orientation tags of photographs are ignored,
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +80,10 @@ def read_file(file: IO[bytes], where: str, *, page: int | None = None, max_pixel
         raise UnreadableImageError(where, "not enough memory to decode it") from error
     except Exception as error:
         # a decoder that meets a hostile file may raise anything; whatever it is costs one row, not the run
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        said = re.sub(
+            r" ?<_io\.[^>]*>", "", f"{type(error).__name__}: {error}"
+        )  # Pillow names the file's place in memory
+        said = " ".join(said.split())[:200]
         raise UnreadableImageError(where, said) from error
     if plane.ndim != 2 or plane.dtype.kind not in "uif":
         raise UnreadableImageError(where, f"not a plane of numbers: {plane.dtype} of shape {plane.shape}")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from cytoimagenet import read_channel
+from cytoimagenet.builder import raster, readers
 from cytoimagenet.builder.errors import MissingImageError, TooLargeError, UnreadableImageError
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
@@ -241,6 +242,57 @@ def test_png_at_its_depth(tmp_path):
     same("rgb16.png", mean(RGB.astype(np.uint16) * 200))
     Path("la16.png").write_bytes(imagecodecs.png_encode(np.stack([GREY16, GREY16], -1)))
     same("la16.png", GREY16)
+
+
+def as_png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_plain_grey_png_ends_the_same_by_libpng_and_by_pillow(monkeypatch):
+    quick, taken = raster._plain_png, []
+
+    def outcome(data, page, plain):
+        monkeypatch.setattr(raster, "_plain_png", plain)
+        try:
+            plane = readers.read_file(io.BytesIO(data), "x.png", page=page)
+        except UnreadableImageError as error:
+            return str(error)
+        return plane.dtype, plane.tolist()
+
+    def counted(file):
+        found = quick(file)
+        taken.append(found is not None)
+        return found
+
+    rng = np.random.default_rng(0)
+    for k in range(300):
+        data = bytearray(as_png(rng.integers(0, 256, rng.integers(1, 20, 2), np.uint8)))
+        for at in rng.integers(0, len(data), k % 3):
+            data[at] = rng.integers(256)
+        for at in [data.find(b"IDAT")] * (k % 5 == 4):  # damage that the checksum does not show
+            size = int.from_bytes(data[at - 4 : at], "big") if at > 0 else len(data)
+            if 0 < at + size + 8 <= len(data):
+                data[at + size + 4 : at + size + 8] = zlib.crc32(data[at : at + 4 + size]).to_bytes(4, "big")
+        data = bytes(data[: rng.integers(1, len(data))] if k % 7 == 6 else data) + b"more" * (k % 11 == 10)
+        page = (None, 0, 1)[k % 3]
+        assert outcome(data, page, counted) == outcome(data, page, lambda _: None)
+    assert sum(taken) > 60
+
+
+def test_a_reason_does_not_depend_on_where_the_file_lies(tmp_path):
+    broken = as_png(GREY8)[:30] + bytes(40)
+    reasons = set()
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "x.png").write_bytes(broken)
+        with pytest.raises(UnreadableImageError) as raised:
+            read_channel(tmp_path / place / "x.png")
+        reasons.add(raised.value.reason)
+    with pytest.raises(UnreadableImageError) as raised:
+        readers.read_file(io.BytesIO(broken), "x.png")
+    assert reasons == {raised.value.reason}
 
 
 def test_palettes_of_png_and_bmp():
