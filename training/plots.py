@@ -53,10 +53,10 @@ def draw_per_class(classes: pd.DataFrame, path: Path) -> None:
         accuracy = 100 * part["accuracy"].to_numpy()
         axes.scatter(accuracy, row + rng.uniform(-0.18, 0.18, len(part)), s=14, color=TRAIN, alpha=0.6, lw=0, zorder=3)
         axes.plot([accuracy.mean()] * 2, [row - 0.32, row + 0.32], color=VALIDATION, lw=2)
-    names = [
-        f"{str(name).replace('_', ' ')}\n{len(part)} {'class' if len(part) == 1 else 'classes'}, {(part['right'] == 0).sum()} at 0 %"
-        for name, part in groups
-    ]
+    names = []
+    for name, part in groups:
+        counted = f"{len(part)} {'class' if len(part) == 1 else 'classes'}, {(part['right'] == 0).sum()} at 0 %"
+        names.append(f"{str(name).replace('_', ' ')}\n{counted}")
     axes.set_yticks(range(len(groups)), names, fontsize=8)
     axes.set_ylim(-0.6, len(groups) - 0.4)
     axes.set_xlim(-2, 102)
