@@ -112,3 +112,14 @@ def test_a_plate_without_dmso_is_named(table):
         standardise(values, "plate-dmso", plates=plates, controls=controls & (plates != "p2"))
     with pytest.raises(UsageError, match="needs plates"):
         standardise(values, "tvn")
+
+
+def test_blocks_and_parts_are_scaled_as_the_whole(table, monkeypatch):
+    monkeypatch.setattr(standardise_module, "BLOCK_BYTES", 8 * 4 * 7)  # seven rows at once
+    values, fit = table[0], np.arange(60) % 3 == 0
+    values[:, 2] = 1.0
+    bring, dropped = standardise_module.scaler(values, "train", fit=fit)
+    expected = np.delete(StandardScaler().fit(values[fit]).transform(values), 2, axis=1)
+    assert dropped == 1
+    for rows in (slice(5, 30), np.flatnonzero(~fit), slice(None)):
+        np.testing.assert_allclose(bring(rows), expected[rows])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder.errors import MetadataError, UsageError
-from cytoimagenet.eval import simulate, tasks
+from cytoimagenet.eval import simulate, tables, tasks
 from cytoimagenet.eval.align import align
 from cytoimagenet.eval.evaluate import evaluate
 from cytoimagenet.eval.tables import key_of, read_table
@@ -187,3 +187,25 @@ def test_an_npz_never_unpickles_and_must_fit(tmp_path):
     np.savez(tmp_path / "m.npz", a=np.eye(2), b=np.eye(2), ids=np.array(["a", "b"]))
     with pytest.raises(UsageError, match="there are 2"):
         read_table(tmp_path / "m.npz")
+
+
+def test_parquet_in_stretches_is_the_frame_it_was_made_of(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(tables, "BATCH", 7)
+    frame = pd.DataFrame(
+        {
+            "Metadata_Plate": [f"Week1_{i % 3}" for i in range(20)],
+            "whole": rng.integers(0, 9, 20),
+            "part": pd.array([None, *rng.random(19)], dtype="Float64"),
+            "single": rng.random(20).astype(np.float32),
+            "flag": [True] * 20,
+            "Replicate": 1,
+            "note": "text",
+        },
+        index=pd.Index([f"B{1 + i:02d}" for i in range(20)], name="Metadata_Well"),
+    )
+    for name, made in (("mixed", frame), ("single", frame[["Metadata_Plate", "single"]]), ("odd", frame.iloc[::-2])):
+        made.to_parquet(tmp_path / f"{name}.parquet")
+        found, expected = read_table(tmp_path / f"{name}.parquet"), read_table(made)
+        assert found.names == expected.names and found.values.dtype == expected.values.dtype
+        np.testing.assert_array_equal(found.values, expected.values)
+        pd.testing.assert_frame_equal(found.keys[[*expected.keys]], expected.keys)
