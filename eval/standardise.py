@@ -101,7 +101,7 @@ def scaler(
 
     def bring(rows: slice | NDArray) -> NDArray[np.floating]:
         some = values[rows] if kept.all() else values[rows][:, kept]
-        if mean is None:
+        if mean is None or deviation is None:
             return some
         some = np.array(some) if np.may_share_memory(some, values) else some
         some -= mean  # in place: these tables may fill half of the memory

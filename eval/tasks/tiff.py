@@ -6,8 +6,8 @@ import os
 import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
-from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from io import BufferedReader, BytesIO
+from typing import TYPE_CHECKING
 
 from ...builder.errors import TooLargeError, UnreadableImageError
 from ...builder.progress import track
@@ -109,7 +109,7 @@ def _check(tiff, locator: str) -> tuple[int, int]:
     return page.shape
 
 
-def open_locator(locator: str) -> BinaryIO:
+def open_locator(locator: str) -> BufferedReader | BytesIO:
     """Open a file, or a member of a zip, for reading."""
     path, _, member = locator.partition(INSIDE)
     if not member:
