@@ -73,7 +73,7 @@ def transfer(folder: Path, runs: list[Path], size: int) -> pd.DataFrame:
 
 
 def show(table: pd.DataFrame, trained: pd.DataFrame) -> None:
-    of = table.index.str.rsplit("-", n=1).str[0].where(~table.index.str.startswith("random"), "random weights")
+    of = table.index.str.replace(r"-\d+$", "", regex=True).str.replace(r"^random.*", "random weights", regex=True)
     columns = [SCORES[task][0] for task in SCORES] + ["mean of the three"]
     print("| recipe | " + " | ".join(columns) + " | training accuracy | validation accuracy |")
     print("|---" * (len(columns) + 3) + "|")
