@@ -90,7 +90,7 @@ CASES = {
     "train": Case(
         dataset,
         lambda held, out: ["train", f"{held}/cytoimagenet", "--out", f"{out}/run", "--recipe", "quick", "--epochs", "2",
-                           "--size", "32", "--set", "save_steps=2"],
+                           "--size", "32", "--set", "save_every=2"],
         same=("run/model.safetensors", "run/history.csv"),
     ),
     "eval": Case(
