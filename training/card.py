@@ -160,5 +160,6 @@ def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
         datasets=["cytoimagenet"],
         metrics=["accuracy"],
         tags=["biology", "microscopy", "bioimage", "cytoimagenet"],
-        **({"model_name": name, "eval_results": found} if found else {}),
+        model_name=name if found else None,  # the Hub wants a name for results, and results for a name
+        eval_results=found or None,
     )
