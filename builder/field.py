@@ -26,7 +26,7 @@ from .errors import (
     TooLargeError,
     UnreadableImageError,
 )
-from .pixels import normalise, to_grey8
+from .pixels import add_normalised, normalise, to_grey8
 from .png import encode_png
 from .quality import Levels, Verdict
 from .readers import read_channel
@@ -191,22 +191,29 @@ def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.
     total: NDArray[np.float32] | None = None
     digests: list[str] = []
     for file in files:
-        stretched = _stretched(reader.channel(file), file)
-        if stretched.shape in pixels.match_shapes:
-            digests.append(pixel_digest(to_grey8(stretched)))
-        if total is not None and total.shape != stretched.shape:
-            shapes = " and ".join(f"{width}x{height}" for height, width in (total.shape, stretched.shape))
-            raise Refused("unreadable", f"the channels of one field differ in size: {shapes}", file)
-        total = stretched if total is None else np.add(total, stretched, out=total)
+        channel = reader.channel(file)
+        with _judged(channel, file):
+            if channel.shape in pixels.match_shapes:
+                digests.append(pixel_digest(to_grey8(normalise(channel))))
+            if total is None:
+                total = normalise(channel)
+            elif total.shape == channel.shape:
+                add_normalised(channel, total)
+            else:
+                normalise(channel)  # a channel that is broken in itself is refused for that
+                shapes = " and ".join(f"{width}x{height}" for height, width in (total.shape, channel.shape))
+                raise Refused("unreadable", f"the channels of one field differ in size: {shapes}", file)
     assert total is not None
     return np.divide(total, len(files), out=total), tuple(digests)
 
 
-def _stretched(channel: NDArray, file: str) -> NDArray[np.float32]:
+@contextmanager
+def _judged(channel: NDArray, file: str) -> Iterator[None]:
+    """Refuse the source image of a channel that can't be stretched."""
     if channel.size == 0:
         raise Refused("empty", "no pixel", file)
     try:
-        return normalise(channel)
+        yield
     except ConstantImageError as error:
         if not channel.any():
             raise Refused("empty", "every pixel is 0", file) from error

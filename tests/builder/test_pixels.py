@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cytoimagenet.builder.errors import ConstantImageError, CytoImageNetError, NotFiniteImageError
-from cytoimagenet.builder.pixels import merge_channels, merge_float, normalise, to_grey8
+from cytoimagenet.builder.pixels import add_normalised, merge_channels, merge_float, normalise, to_grey8
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -137,3 +137,27 @@ def test_eight_bits_in_one_pass_equal_rounding_in_three():
         assert np.array_equal(to_grey8(values), wanted)
         assert to_grey8(values).shape == values.shape
         assert np.array_equal(to_grey8(values.astype(np.float64)), np.rint(values.astype(np.float64) * 255))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", ">u2", "int16", "int64", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 7), (32, 5), (33, 5), (100, 41)])
+def test_adding_in_stretches_is_adding_the_stretched(dtype, shape):
+    rng = np.random.default_rng(7)
+    channels = [rng.integers(0, 2 if dtype == "bool" else 200, shape).astype(dtype) for _ in range(3)]
+    for channel in channels:
+        channel.flat[:2] = 0, 1
+    total = normalise(channels[0])
+    for channel in channels[1:]:
+        total = total + normalise(channel)
+    assert np.array_equal(merge_float(channels), total / np.float32(3))
+
+
+def test_a_channel_that_cannot_be_added_leaves_the_sum():
+    total = np.ones((3, 3), np.float32)
+    for channel, error in [
+        (np.zeros((3, 3), np.uint8), ConstantImageError),
+        (np.full((3, 3), np.nan), NotFiniteImageError),
+    ]:
+        with pytest.raises(error):
+            add_normalised(channel, total)
+    assert (total == 1).all()
