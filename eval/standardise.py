@@ -77,9 +77,9 @@ def standardise(
 
 
 def scaler(
-    values: NDArray[np.floating], way: Literal["none", "all", "train"], *, fit: NDArray[np.bool_] | None = None
+    values: NDArray[np.floating], way: Way, *, fit: NDArray[np.bool_] | None = None
 ) -> tuple[Callable[[slice | NDArray], NDArray[np.floating]], int]:
-    """Fit a scale that is the same for all rows, to be applied to as many of them at a time as memory should hold.
+    """Fit a scale that is the same for all rows ("none", "all", "train"), applied to as many at a time as memory holds.
 
     Returns
     -------

@@ -133,3 +133,8 @@ def chromium(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
     yield driver
     driver.quit()
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """Start the longest test first: beside it, the other process runs all others."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")

@@ -93,7 +93,7 @@ class Samples:
         places = self.table[["file"] if "file" in self.table else list(self.channels)]
         of = fingerprints((name for column in places for name in places[column]), kept)
         rows = self.table[[name for name in ("id", "key", "row") if name in self.table]].astype(str)
-        rows = rows.assign(**{column: places[column].map(of) for column in places})
+        rows = rows.assign(**{str(column): places[column].map(of) for column in places})
         found = hashlib.sha256("\n".join([self.task, *self.channels, str(self.shape)]).encode())
         found.update(rows.to_csv(index=False).encode())
         return found.hexdigest()
