@@ -68,6 +68,7 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name != "test_demo.py")  # the longest first, all others beside it
     for item in items:
         if item.get_closest_marker("real") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason="the real input (../shared) is not beside this checkout"))
@@ -133,8 +134,3 @@ def chromium(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
     yield driver
     driver.quit()
-
-
-def pytest_collection_modifyitems(items: list) -> None:
-    """Start the longest test first: beside it, the other process runs all others."""
-    items.sort(key=lambda item: item.path.name != "test_demo.py")
