@@ -124,13 +124,14 @@ def alone(samples, network, place: Path) -> float:
     return time.perf_counter() - begun
 
 
+# VmHWM, not getrusage: that one counts what the parent held when it forked
 PEAK = """
-import resource, sys
+import re, sys
 from cytoimagenet.eval import features, tasks
 from cytoimagenet.eval.intensity import mean_intensity
 samples = tasks.read("coos7", sys.argv[1])
 features.extract(samples, mean_intensity(), cache=sys.argv[2])
-print(len(samples), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+print(len(samples), int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 2**10)
 """
 
 

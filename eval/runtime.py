@@ -117,15 +117,24 @@ def _openvino(module: Any, size: tuple[int, int]) -> Runner:
         # tracing bakes in whatever depends on the size of the image, and says so: the size is fixed here
         warnings.simplefilter("ignore")
         converted = openvino.convert_model(network, example_input=torch.rand(2, *size))
-    converted.reshape([-1, *size])
+    converted.reshape([1, *size])
+    threads = torch.get_num_threads()  # a launcher gives each process its share
     settings = {
-        "PERFORMANCE_HINT": "LATENCY",  # one batch after another with all threads on it
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # a launcher gives each process its share
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "NUM_STREAMS": threads,  # an image a thread: faster than a batch on all, and no image sees its neighbours
+        "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",  # whatever the chip would rather use
     }
     compiled = openvino.Core().compile_model(converted, "CPU", settings)
+    queue = openvino.AsyncInferQueue(compiled, 2 * threads)
+    rows: list[NDArray[np.float32]] = []
+    queue.set_callback(lambda request, row: rows.__setitem__(row, np.array(request.get_output_tensor(0).data[0])))
 
     def run(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.array(compiled(grey)[0], np.float32)
+        rows[:] = [np.empty(0, np.float32)] * len(grey)
+        for row in range(len(grey)):
+            queue.start_async(grey[row : row + 1], row)
+        queue.wait_all()
+        return np.stack(rows)
 
     return run
