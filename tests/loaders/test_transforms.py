@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from cytoimagenet.loaders.transforms import augment, cut, mix, rotate, to_float, to_rgb
+from cytoimagenet.builder.png import encode_png
+from cytoimagenet.loaders.transforms import augment, cut, mix, rotate, to_float, to_pixels, to_rgb
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,33 @@ def test_rotation_equals_the_slow_reference(rng, shape):
     ).numpy()
     slow = np.stack([slow_rotation(i[0], *rest) for i, *rest in zip(images, degrees, mirror, zoom, strict=True)])
     assert np.abs(fast[:, 0] - slow).max() < 2e-4
+
+
+def slow_resize(image, size):
+    """Resize to a square: between the four nearest pixels, centres of pixels at halves, edges repeated."""
+    corners = []
+    for length in image.shape:
+        at = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+        below = np.minimum(at.astype(int), length - 2)
+        corners.append((below, at - below))
+    (y, down), (x, right) = corners
+    top = image[y][:, x] * (1 - right) + image[y][:, x + 1] * right
+    bottom = image[y + 1][:, x] * (1 - right) + image[y + 1][:, x + 1] * right
+    return top * (1 - down)[:, None] + bottom * down[:, None]
+
+
+@pytest.mark.parametrize("shape", [(90, 90), (224, 224), (300, 300), (131, 260)])
+def test_the_published_pipeline_step_by_step_in_its_own_order(rng, shape):
+    """RGB by copying, resize to 224, x / 255, rotation with reflected borders: ours resizes grey and copies last."""
+    field = scipy.ndimage.gaussian_filter(rng.random(shape), 2)
+    image = np.uint8(255 * (field - field.min()) / np.ptp(field))
+    degrees = float(rng.uniform(0, 360))
+    rgb = np.stack([image] * 3).astype(float)
+    published = np.stack([slow_rotation(slow_resize(channel, 224) / 255, degrees) for channel in rgb])
+    grey = torch.from_numpy(to_pixels(encode_png(image), 224)[None, None])
+    ours = to_rgb(rotate(to_float(grey), torch.tensor([degrees])))[0].numpy()
+    assert ours.shape == (3, 224, 224)
+    assert np.abs(ours - published).max() < 1.2 / 255  # bytes are rounded once, after the resize
 
 
 def test_a_quarter_turn_is_exact(rng):
