@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
+import urllib.request
 from pathlib import Path
 
 CACHES = Path(tempfile.mkdtemp(prefix="cytoimagenet-tests-"))
@@ -134,3 +135,22 @@ def chromium(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """An empty bucket, `s3://lab`, on a stand-in for S3; what this process knew of an earlier one is forgotten."""
+    import fsspec
+
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    # all servers of one process have one memory
+    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"))
+    fs = fsspec.filesystem("s3", skip_instance_cache=True)
+    fs.mkdir("lab")
+    yield fs
+    server.stop()
+    type(fs).clear_instance_cache()

@@ -83,22 +83,8 @@ def test_a_new_source_is_not_overlooked(raw, tmp_path):
 
 
 @pytest.fixture
-def on_s3(monkeypatch):
-    """A folder on a local stand-in for S3."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "ACCESS_KEY_ID": "x",
-        "SECRET_ACCESS_KEY": "x",
-        "ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    fs = fsspec.filesystem("s3", skip_instance_cache=True)
-    fs.mkdir("raw-on-s3")
-    yield "s3://raw-on-s3/raw"
-    server.stop()
-    type(fs).clear_instance_cache()
+def on_s3(s3):
+    return "s3://lab/raw"
 
 
 @pytest.fixture

@@ -172,20 +172,12 @@ def test_memory_in_and_out(raw, reference):
         fs.store.clear()
 
 
-def test_s3_in_and_out_with_worker_processes(raw, reference, monkeypatch):
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-        fs = fsspec.filesystem("s3", skip_instance_cache=True)
-        fs.mkdir("lab")
-        fs.put(str(raw[0]) + "/", "lab/raw/", recursive=True)
-        curate(raw[1], "s3://lab/raw", "s3://lab/out", settings=SETTINGS, workers=1)
-        fs.invalidate_cache()
-        found = {path.removeprefix("lab/out/"): fs.cat_file(path) for path in fs.find("lab/out")}
-        assert found == reference
-    finally:
-        server.stop()
+def test_s3_in_and_out_with_worker_processes(raw, reference, s3):
+    s3.put(str(raw[0]) + "/", "lab/raw/", recursive=True)
+    curate(raw[1], "s3://lab/raw", "s3://lab/out", settings=SETTINGS, workers=1)
+    s3.invalidate_cache()
+    found = {path.removeprefix("lab/out/"): s3.cat_file(path) for path in s3.find("lab/out")}
+    assert found == reference
 
 
 def test_chunks_are_handed_out_as_they_are_finished(raw, tmp_path):

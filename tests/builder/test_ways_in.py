@@ -405,24 +405,16 @@ def test_another_storage(form, small_curated, truth):
 
 
 @pytest.mark.usefixtures("to_be_fetched")
-def test_an_object_store(small_curated, truth, monkeypatch):
+def test_an_object_store(small_curated, truth, s3):
     """A stand-in for S3 on this machine: written, verified, streamed and read by place over HTTP."""
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-        fsspec.filesystem("s3", skip_instance_cache=True).mkdir("lab")
-        manifest = write_dataset(small_curated, "s3://lab/cytoimagenet")
-        assert verify(manifest.root).images == 300
-        stream = cytoimagenet.load_dataset(data_dir=manifest.root, streaming=True, split="validation")
-        assert told_by(stream) == of_split(truth, "validation")
-        mapped = cytoimagenet.load_dataset(data_dir=manifest.root, split="validation")
-        assert told_by(mapped) == of_split(truth, "validation")
-        few = cytoimagenet.load_dataset("organism", data_dir=manifest.root, streaming=True, split="validation")
-        assert told_by(few) == {k: v for k, v in of_split(truth, "validation").items() if v[1] == 3}
-    finally:
-        server.stop()
+    manifest = write_dataset(small_curated, "s3://lab/cytoimagenet")
+    assert verify(manifest.root).images == 300
+    stream = cytoimagenet.load_dataset(data_dir=manifest.root, streaming=True, split="validation")
+    assert told_by(stream) == of_split(truth, "validation")
+    mapped = cytoimagenet.load_dataset(data_dir=manifest.root, split="validation")
+    assert told_by(mapped) == of_split(truth, "validation")
+    few = cytoimagenet.load_dataset("organism", data_dir=manifest.root, streaming=True, split="validation")
+    assert told_by(few) == {k: v for k, v in of_split(truth, "validation").items() if v[1] == 3}
 
 
 def test_a_damaged_shard_is_named(small_dataset, tmp_path, monkeypatch):
