@@ -50,7 +50,7 @@ def describe(manifest: Manifest, *, all_classes: bool = False) -> str:
     lines += [
         "",
         f"  form      {manifest.shard_format}, schema {manifest.schema_version}",
-        f"  made with {_pairs(manifest.settings)}, seed={manifest.seed}",
+        f"  made with {_pairs(manifest.settings)}; images shuffled by seed {manifest.seed}",
         f"  counts    {_pairs({k: v for k, v in manifest.counts.items() if not isinstance(v, str)})}",
         f"  versions  {_pairs(manifest.versions)}",
         f"  digest    {manifest.digest}",

@@ -406,7 +406,7 @@ def test_the_manifest_answers(small_dataset):
     settings = {"sources": [], "evaldata": "", "only": ["a", "b"], "fly": None, "stretch": False}
     told = repr(Manifest(manifest.root, {**manifest.data, "counts": counts, "settings": settings}))
     assert "counts    rows.in=3, rows.left.dim=1\n" in told
-    assert "sources=none given, evaldata=none given, only=a|b, fly=none given, stretch=False, seed=0\n" in told
+    assert "sources=none given, evaldata=none given, only=a|b, fly=none given, stretch=False; images shuffled by seed 0\n" in told
     assert manifest.class_names == ("actin", "golgi/cell membrane", "hela", "human", "taxol (10 µm)")
     assert [manifest.rows(split) for split in ("train", "validation", "sample", "test")] == [270, 30, 50, 0]
     shards_of_train = manifest.shards("train")
