@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .builder.hf import CytoImageNet
-    from .builder.labels import assign_labels
-    from .builder.locate import load_dataset
-    from .builder.pixels import merge_channels, normalise
-    from .builder.ranges import read_images
-    from .builder.readers import read_channel
+    from .builder.dataset.read_images import read_images
+    from .builder.formats.read import read_channel
+    from .builder.hf.builder import CytoImageNet
+    from .builder.hf.load import load_dataset
+    from .builder.images.normalise import merge_channels, normalise
+    from .builder.labels.assign import assign_labels
     from .builder.sources.registry import SOURCES
     from .eval.evaluate import evaluate
     from .loaders.stream import stream
@@ -45,18 +45,18 @@ __package__ = __name__
 
 _ROOM = {
     "SOURCES": "builder.sources.registry",
-    "CytoImageNet": "builder.hf",
-    "assign_labels": "builder.labels",
+    "CytoImageNet": "builder.hf.builder",
+    "assign_labels": "builder.labels.assign",
     "evaluate": "eval.evaluate",
-    "load_dataset": "builder.locate",
-    "merge_channels": "builder.pixels",
-    "normalise": "builder.pixels",
-    "read_channel": "builder.readers",
-    "read_images": "builder.ranges",
+    "load_dataset": "builder.hf.load",
+    "merge_channels": "builder.images.normalise",
+    "normalise": "builder.images.normalise",
+    "read_channel": "builder.formats.read",
+    "read_images": "builder.dataset.read_images",
     "stream": "loaders.stream",
 }
 
-import_module(f"{__name__}.builder.hook").install()  # load_dataset("cytoimagenet") is ours from here on
+import_module(f"{__name__}.builder.hf.hook").install()  # load_dataset("cytoimagenet") is ours from here on
 
 
 def __getattr__(name: str) -> Any:

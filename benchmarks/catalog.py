@@ -24,7 +24,7 @@ BESIDE = "rec_rxrx1"
 
 SIMULATE = """
 import sys
-from cytoimagenet.builder.simulate import simulate_source
+from cytoimagenet.builder.simulate.source import simulate_source
 simulate_source(sys.argv[1], sys.argv[2], seed=0, fields=int(sys.argv[3]), pixels=False)
 """
 PLAIN = """
@@ -45,7 +45,7 @@ print(time.perf_counter() - start, len(rows))
 OURS = """
 import sys, time
 from cytoimagenet import SOURCES
-from cytoimagenet.builder.sources.fields import gather
+from cytoimagenet.builder.sources.rows import gather
 from cytoimagenet.builder.sources.folder import Folder
 start = time.perf_counter()
 rows = gather(SOURCES[sys.argv[2]], Folder(f"{sys.argv[1]}/{sys.argv[2]}", sys.argv[2]))
@@ -80,7 +80,7 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     start = time.perf_counter()
     code = (
-        "import resource, sys, json; from cytoimagenet.builder.catalog import write_catalog; "
+        "import resource, sys, json; from cytoimagenet.builder.sources.catalog import write_catalog; "
         "made = write_catalog(sys.argv[1], sys.argv[2]); "
         "print(json.dumps({'rss': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "
         "'counts': [c.to_dict() for c in made.counts]}))"

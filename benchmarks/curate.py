@@ -28,13 +28,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tifffile
-from cytoimagenet.builder import chunk, schema, tables
-from cytoimagenet.builder.cells import Style, draw_field
-from cytoimagenet.builder.crops import draw
-from cytoimagenet.builder.curate import Settings, curate, make_plan
-from cytoimagenet.builder.field import Pixels, Reader, Wanted, images_of
-from cytoimagenet.builder.pixels import normalise
-from cytoimagenet.builder.png import encode_png
+from cytoimagenet.builder import schema
+from cytoimagenet.builder.curate import chunk, tables
+from cytoimagenet.builder.curate.plan import make_plan
+from cytoimagenet.builder.curate.run import curate
+from cytoimagenet.builder.curate.settings import Settings
+from cytoimagenet.builder.formats.grey_png import encode_png
+from cytoimagenet.builder.images.channel_reader import Reader
+from cytoimagenet.builder.images.crops import draw
+from cytoimagenet.builder.images.make import Pixels, Wanted, images_of
+from cytoimagenet.builder.images.normalise import normalise
+from cytoimagenet.builder.simulate.cells import Style, draw_field
 from PIL import Image
 
 CHANNELS = ("nucleus", "er", "actin", "nucleoli", "mitochondria", "golgi")

@@ -44,7 +44,7 @@ def one_by_one(index, queries: np.ndarray, k: int) -> float:
 
 def ours(rows: int, asked: int) -> None:
     """Run in a process of its own; print seconds, peak memory and the first neighbours as JSON."""
-    from cytoimagenet.eval.neighbours import nearest
+    from cytoimagenet.eval.scores.neighbours import nearest
 
     candidates = features(rows, 1)
     queries = features(asked, 2) if asked else candidates

@@ -50,7 +50,7 @@ def network():
 
 def speed(module, rounds: int, seconds: float) -> list[tuple]:
     import torch
-    from cytoimagenet.eval.runtime import choose, runner
+    from cytoimagenet.eval.features.engine import choose, runner
 
     grey = np.random.default_rng(0).random((BATCH, SIDE, SIDE), dtype=np.float32)
     colour = torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).contiguous()
@@ -83,13 +83,15 @@ def speed(module, rounds: int, seconds: float) -> list[tuple]:
 
 def decodes(folder: Path, module, size: str) -> list[tuple]:
     """Time all four preprocessing methods in one call beside a call for each, in turns; the best round counts."""
-    from cytoimagenet.eval import simulate, tasks
-    from cytoimagenet.eval.backbones import backbone
-    from cytoimagenet.eval.intensity import mean_intensity
+    from cytoimagenet.eval import tasks
+    from cytoimagenet.eval.features.backbones import backbone
+    from cytoimagenet.eval.features.mean_intensity import mean_intensity
+    from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
+    from cytoimagenet.eval.simulate import coos7 as simulate_coos7
 
     sets = {
-        "bbbc021": simulate.simulate_bbbc021(folder / "bbbc021", shape=(256, 320), sites=1),
-        "coos7": simulate.simulate_coos7(folder / "coos7", train=100 if size == "full" else 10, test=10),
+        "bbbc021": simulate_bbbc021.simulate_bbbc021(folder / "bbbc021", shape=(256, 320), sites=1),
+        "coos7": simulate_coos7.simulate_coos7(folder / "coos7", train=100 if size == "full" else 10, test=10),
     }
     rows = []
     for task, root in sets.items():
@@ -107,7 +109,7 @@ def decodes(folder: Path, module, size: str) -> list[tuple]:
 
 
 def together(samples, network, place: Path) -> float:
-    from cytoimagenet.eval import features
+    from cytoimagenet.eval.features.extract import extract as features
 
     begun = time.perf_counter()
     features.extract(samples, network, cache=place / "one")
@@ -115,8 +117,8 @@ def together(samples, network, place: Path) -> float:
 
 
 def alone(samples, network, place: Path) -> float:
-    from cytoimagenet.eval import features
-    from cytoimagenet.eval.preprocessing import METHODS
+    from cytoimagenet.eval.features.extract import extract as features
+    from cytoimagenet.eval.features.views import METHODS
 
     begun = time.perf_counter()
     for method in METHODS:
@@ -127,8 +129,9 @@ def alone(samples, network, place: Path) -> float:
 # VmHWM, not getrusage: that one counts what the parent held when it forked
 PEAK = """
 import re, sys
-from cytoimagenet.eval import features, tasks
-from cytoimagenet.eval.intensity import mean_intensity
+from cytoimagenet.eval.features import extract as features
+from cytoimagenet.eval import tasks
+from cytoimagenet.eval.features.mean_intensity import mean_intensity
 samples = tasks.read("coos7", sys.argv[1])
 features.extract(samples, mean_intensity(), cache=sys.argv[2])
 print(len(samples), int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 2**10)
@@ -136,11 +139,11 @@ print(len(samples), int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status")
 
 
 def memory(folder: Path, size: str) -> list[tuple]:
-    from cytoimagenet.eval import simulate
+    from cytoimagenet.eval.simulate import coos7 as simulate_coos7
 
     rows = []
     for times in (1, 4) if size == "full" else (1, 2):
-        root = simulate.simulate_coos7(folder / f"many{times}", train=150 * times, test=10)
+        root = simulate_coos7.simulate_coos7(folder / f"many{times}", train=150 * times, test=10)
         said = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PEAK, str(root), str(folder / f"peak{times}")],
             check=True, capture_output=True, text=True,
@@ -151,7 +154,7 @@ def memory(folder: Path, size: str) -> list[tuple]:
 
 def report(folder: Path) -> tuple[float, float]:
     """Time the report of 3 tasks x 6 models x 4 preprocessing methods."""
-    from cytoimagenet.eval.report import write_report
+    from cytoimagenet.eval.report.write import write_report
 
     names = [f"class {i}" for i in range(16)]
     by_class = [{"label": n, "n": 60, "correct": 40, "accuracy": 2 / 3, "precision": 0.6, "f1": 0.6} for n in names]

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cold import forget, said
-from cytoimagenet.builder.png import encode_png
+from cytoimagenet.builder.formats.grey_png import encode_png
 
 SIDE, GRAIN = 300, 6  # blobs in noise of this strength: a PNG of 60 kB, the mean of the published dataset
 DRAWN = 24  # different images; the others are these, moved
@@ -36,7 +36,8 @@ import resource, sys, time
 sys.path.insert(0, sys.argv[5])
 import cv2
 from cold import forget
-from cytoimagenet.builder import kaggle_import, pages, preview
+from cytoimagenet.builder.archive import import_kaggle as kaggle_import
+from cytoimagenet.builder.pages import write as pages, preview
 
 copy, began = kaggle_import.write_dataset, []
 def timed(*args, **kwargs):

@@ -39,14 +39,14 @@ class Case(NamedTuple):
 
 
 def sources(folder: Path) -> None:
-    from cytoimagenet.builder.simulate import simulate_source
+    from cytoimagenet.builder.simulate.source import simulate_source
 
     for name in ("bbbc013", "bbbc015", "bbbc026"):
         simulate_source(name, folder / "raw", seed=0, fields=30)
 
 
 def curated(folder: Path) -> None:
-    from cytoimagenet.builder.synthetic import write_curated
+    from cytoimagenet.builder.simulate.curated_folder import write_curated
 
     write_curated(folder / "curated", classes=8, images=400, sides=(64, 160))
 
@@ -59,14 +59,14 @@ def archive(folder: Path) -> None:
 
 
 def evaluation_sets(folder: Path) -> None:
-    from cytoimagenet.eval.simulate import simulate_cyclops
+    from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
 
     simulate_cyclops(folder / "cyclops", cells=20)
 
 
 def dataset(folder: Path) -> None:
-    from cytoimagenet.builder.shards import write_dataset
-    from cytoimagenet.builder.synthetic import write_curated
+    from cytoimagenet.builder.shards.write import write_dataset
+    from cytoimagenet.builder.simulate.curated_folder import write_curated
 
     write_curated(folder / "curated", classes=3, images=40, sides=(64, 96))
     write_dataset(folder / "curated", folder / "cytoimagenet")

@@ -32,8 +32,8 @@ os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1", HF_HUB_OFFLINE="1")
 import cv2
 import numpy as np
 import torch
-from cytoimagenet.builder.shards import write_dataset
-from cytoimagenet.builder.synthetic import write_curated
+from cytoimagenet.builder.shards.write import write_dataset
+from cytoimagenet.builder.simulate.curated_folder import write_curated
 from cytoimagenet.loaders.batches import Batches, Source
 from cytoimagenet.loaders.cache import CacheSource, build_cache
 from cytoimagenet.loaders.index import read_index

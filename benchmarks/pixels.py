@@ -22,7 +22,7 @@ import imagecodecs
 import numpy as np
 from cytoimagenet import merge_channels, normalise, read_channel
 from cytoimagenet.builder.errors import CytoImageNetError
-from cytoimagenet.builder.png import decode_png, encode_png
+from cytoimagenet.builder.formats.grey_png import decode_png, encode_png
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from cytoimagenet.builder.build import Recipe, build
 from cytoimagenet.eval.demo import MIN_IMAGES, simulate_evaldata, simulate_raw
-from cytoimagenet.eval.orchestrate import Choices, score_models, task_roots
+from cytoimagenet.eval.run import Choices, score_models, task_roots
 from cytoimagenet.training.train import train
 
 RECIPES = ("paper", "modern")

@@ -21,13 +21,14 @@ import numpy as np
 import pandas as pd
 from cold import forget, said
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.synthetic import encode, write_curated
+from cytoimagenet.builder.simulate.curated_folder import encode, write_curated
 
 SIDE = 245  # noise of this size is a PNG of 60 kB, the mean of the published dataset
 PER_STORE = 2000
 RUN = """
 import resource, sys, time
-from cytoimagenet.builder import pages, preview, shards, verify
+from cytoimagenet.builder.pages import write as pages, preview
+from cytoimagenet.builder.shards import write as shards, verify
 start, cpu = time.perf_counter(), time.process_time()
 if sys.argv[1] == "verify":
     verify.verify(sys.argv[2])

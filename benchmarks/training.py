@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import torch
-from cytoimagenet.builder.shards import write_dataset
-from cytoimagenet.builder.synthetic import write_curated
+from cytoimagenet.builder.shards.write import write_dataset
+from cytoimagenet.builder.simulate.curated_folder import write_curated
 from cytoimagenet.loaders.batches import Batches
 from cytoimagenet.loaders.cache import build_cache
 from cytoimagenet.loaders.index import Index, read_index

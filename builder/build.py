@@ -7,28 +7,21 @@ be overlooked. Images and shards, which take hours, are only made where they are
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
-from . import split, storage
-from .catalog import write_catalog
-from .curate import Plan, Settings, curate, make_plan
+from . import storage
+from .curate.run import curate
+from .curate.settings import Settings
+from .dataset.manifest import Manifest
 from .errors import SettingsChangedError
-from .field import Pixels, Reader, Wanted, images_of
-from .labels import MAX_IMAGES, MIN_IMAGES
-from .manifest import Manifest
-from .progress import track
-from .selection import select as select_file
+from .labels.assign import MAX_IMAGES, MIN_IMAGES
+from .labels.select import select as select_file
+from .sources.catalog import write_catalog
 
 SHARD_SIZE = 128 * 10**6
-SAMPLE = 200  # source images that a dry run makes, to tell how large all will be
 
 
 @dataclass(frozen=True)
@@ -115,7 +108,7 @@ def build(
     dict
         What `curated.json` holds: the counts.
     """
-    from .shards import write_dataset
+    from .shards.write import write_dataset
 
     recipe, out = recipe or Recipe(), os.fspath(out)
     work = work_folder(out) if work is None else os.fspath(work)
@@ -161,70 +154,10 @@ def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
     return selection
 
 
-def foresee(raw: str | PathLike[str], recipe: Recipe | None = None) -> dict[str, Any]:
-    """Say what `build` would do and how large the result would be; write nothing.
-
-    A seeded sample of the selected source images is made in memory; the rest is extrapolated from it.
-
-    Parameters
-    ----------
-    raw : path
-        As `build`.
-    recipe : Recipe, optional
-
-    Returns
-    -------
-    dict
-        Rows, classes, source images, images wanted and expected, bytes expected, seconds of one core expected.
-    """
-    recipe = recipe or Recipe()
-    with tempfile.TemporaryDirectory(prefix="cytoimagenet-foresee-") as folder:
-        plan = make_plan(select(raw, folder, recipe))
-        rows = pq.read_metadata(storage.join(folder, "catalog.parquet")).num_rows
-    selected = len(plan.selection)
-    return {"rows": rows, "not_selected": rows - selected, **expect(plan, raw, recipe.curation)}
-
-
-def expect(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str, Any]:
-    """Extrapolate a plan from a sample of it.
-
-    Parameters
-    ----------
-    plan : Plan
-        From `curate.make_plan`.
-    raw : str or path
-        Where the sources lie.
-    settings : Settings
-    """
-    idx = plan.selection["idx"].to_pylist()
-    sample = sorted(range(len(idx)), key=lambda row: split.rank(idx[row], settings.seed, "foresee"))[:SAMPLE]
-    reader, pixels = Reader(raw), Pixels(settings.seed)
-    tried = kept = size = 0
-    wanted = int(plan.crops[sample].sum())
-    start = time.perf_counter()
-    for row in track(sorted(sample), "Making a sample"):
-        channels = plan.selection["channels"][row].as_py()
-        for image in images_of(Wanted(idx[row], channels, int(plan.crops[row])), reader, pixels):
-            tried, kept, size = tried + 1, kept + bool(image.png), size + len(image.png)
-    seconds = (time.perf_counter() - start) / len(sample)
-    label = plan.selection["label"].combine_chunks().dictionary_encode().indices.to_numpy()
-    classes = np.bincount(label, weights=plan.crops)
-    images = np.minimum(classes * kept / wanted, settings.max_images).sum()
-    return {
-        "classes": len(classes),
-        "source_images": len(idx),
-        "images_wanted": int(classes.sum()),
-        "sample": {"source_images": len(sample), "images_tried": tried, "images_kept": kept},
-        "images_expected": round(images),
-        "bytes_expected": round(images * size / max(kept, 1)),
-        "core_seconds_expected": round(seconds * len(idx), 1),
-    }
-
-
 def _remove_dataset(out: str) -> None:
     """Remove a dataset folder's own files, the manifest first, and nothing else."""
-    from .manifest import NAME
-    from .shards import UNFINISHED
+    from .dataset.manifest import NAME
+    from .shards.write import UNFINISHED
 
     fs, folder = storage.filesystem(out)
     names: Sequence[str] = []

@@ -179,3 +179,9 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
             raise
         raise SchemaError(f"Not a readable Parquet file: {error}", where=str(path)) from error
     return table.to_pandas()
+
+
+SAMPLE = "sample"
+
+
+SAMPLE_PER_CLASS = 10  # enough to see what a class looks like

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import fsspec
@@ -135,3 +135,9 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def beside(out: str | PathLike[str], ending: str) -> str:
+    """Name a file beside `out`: `selection.parquet` and `rejected.parquet` give `selection.rejected.parquet`."""
+    text = str(out)
+    return text.removesuffix(PurePosixPath(text).suffix) + "." + ending

@@ -29,11 +29,14 @@ from numpy.typing import NDArray
 
 from ..builder import console, storage
 from ..builder.build import Recipe, build
-from ..builder.cells import Style, draw_field, style_of
+from ..builder.dataset.manifest import Manifest
 from ..builder.errors import CytoImageNetError
-from ..builder.manifest import Manifest
 from ..builder.progress import track
-from ..builder.simulate import layouts, simulate_source
+from ..builder.simulate.cells import Style, draw_field, style_of
+from ..builder.simulate.source import layouts, simulate_source
+from .simulate import bbbc021 as simulate_bbbc021
+from .simulate import coos7 as simulate_coos7
+from .simulate import cyclops as simulate_cyclops
 
 FIELDS = {"rec_rxrx1": 144, "idr0080": 96, "idr0037": 64, "bbbc017": 64, "kag_leukemia": 80, "bbbc041": 32}
 """Sources and how many fields of each: 6-channel PNG, IDR TIFF, Cellomics .DIB, BMP, and brightfield with boxes."""
@@ -111,15 +114,13 @@ def simulate_raw(raw: Path, *, seed: int) -> None:
 
 def simulate_evaldata(root: Path, *, seed: int) -> None:
     """Write the three evaluation sets, drawn from styles that no training class has."""
-    from . import simulate
-
     done = root / ".simulated"
     told = f"{seed} {sorted(COOS7_CELLS.items())} {CYCLOPS_CELLS}"
     if done.exists() and done.read_text() == told:
         return
-    simulate.simulate_bbbc021(root / "bbbc021", seed=seed)
-    simulate.simulate_coos7(root / "coos7", seed=seed, train=COOS7_CELLS["train"], test=COOS7_CELLS["test"])
-    simulate.simulate_cyclops(root / "cyclops", seed=seed, cells=CYCLOPS_CELLS)
+    simulate_bbbc021.simulate_bbbc021(root / "bbbc021", seed=seed)
+    simulate_coos7.simulate_coos7(root / "coos7", seed=seed, train=COOS7_CELLS["train"], test=COOS7_CELLS["test"])
+    simulate_cyclops.simulate_cyclops(root / "cyclops", seed=seed, cells=CYCLOPS_CELLS)
     storage.write_atomic(done, told.encode())
 
 
@@ -199,9 +200,9 @@ def write_page(folder: Path, manifest: Manifest, run: Path, results: dict[str, A
 
     import pandas as pd
 
-    from ..builder.preview import montage
-    from .page import Figure, Section, Table
-    from .report import write_report
+    from ..builder.pages.preview import montage
+    from .report.page import Figure, Section, Table
+    from .report.write import write_report
 
     buffer = io.BytesIO()
     montage(folder / "cytoimagenet", classes=40, images=10).save(buffer, "PNG")

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from . import protocols, tasks
-from .align import align
-from .outcome import Result
-from .settings import CyclopsLabels, Settings, Taxol
-from .tables import FeatureTable, read_table
+from .protocols import entries as protocols_entries
+from .protocols.settings import CyclopsLabels, Settings, Taxol
+from .results.score import Result, key_of
+from .tables.align import align
+from .tables.feature_table import FeatureTable, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .scores.standardise import Way
     from .scores.votes import Ties
-    from .standardise import Way
     from .tasks import Samples
 
 
@@ -108,7 +107,12 @@ def evaluate(
 
 
 def _take(
-    result: Result, found: list[protocols.Scored], common: Mapping[str, Any], settings: Settings, *, beside: bool
+    result: Result,
+    found: list[protocols_entries.Scored],
+    common: Mapping[str, Any],
+    settings: Settings,
+    *,
+    beside: bool,
 ) -> None:
     """Add scores to the result, each with its settings and its key."""
     for partial, predictions in found:
@@ -121,15 +125,3 @@ def _take(
         result.entries.append(entry)
         if predictions is not None:
             result.predictions[entry["key"]] = predictions
-
-
-IDENTITY = ("task", "split", "score", "model", "preprocess")
-CHOICES = ("standardise", "taxol", "ties", "cyclops_labels", "input_size", "seed")
-
-
-def key_of(entry: Mapping[str, Any]) -> str:
-    """Name a score by what it is of and the choices it rests on: a rerun of the same replaces it."""
-    chosen = {name: entry["settings"][name] for name in CHOICES if name in entry["settings"]}
-    said = json.dumps([[entry[name] for name in IDENTITY], chosen], sort_keys=True)
-    words = "-".join(w for w in (entry["task"], entry["split"], entry["score"]) if w)
-    return f"{words}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"

@@ -6,7 +6,6 @@ processes, nothing needs to be picklable, and the order of batches does not depe
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -138,10 +137,3 @@ def _ahead(read: Read, plan: list[Ids], threads: int) -> Iterator[NDArray[np.uin
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def place() -> tuple[int, int]:
-    """Return this process' rank and how many there are: as torch.distributed says, or as the launcher does."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

@@ -20,8 +20,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ..builder import schema
+from ..builder.dataset.manifest import Manifest
 from ..builder.errors import CheckFailedError, UsageError
-from ..builder.manifest import Manifest
 from ..builder.progress import progress
 from ..builder.storage import TEMPORARY, write_atomic
 from . import order

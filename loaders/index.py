@@ -15,9 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..builder import schema
+from ..builder.dataset.manifest import Manifest
 from ..builder.errors import CheckFailedError, UsageError
-from ..builder.manifest import Manifest
-from .weights import LABEL_SUBSETS
+from .subsets import LABEL_SUBSETS
 
 WEBDATASET = "webdataset"
 _COLUMNS = ["label", "category", "database", "split", "shard", "offset", "size"]

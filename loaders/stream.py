@@ -12,12 +12,13 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from ..builder.dataset.remote import read_range
 from ..builder.errors import UsageError
 from ..builder.storage import join
-from .batches import Batches, Read, place
+from .batches import Batches, Read
 from .index import Index, read_index
 from .order import Ids, by_window
-from .remote import read_range
+from .processes import place
 from .transforms import decode
 
 WINDOW = 64 << 20  # bytes of a shard held at once, about 1,100 images: the reach of the shuffle within a shard

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from ..builder.png import decode_png
+from ..builder.formats.grey_png import decode_png
 from .index import Index
 from .order import Ids
 

@@ -103,7 +103,7 @@ def _at_home(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def small_curated(tmp_path_factory) -> Path:
     """A curated folder: 5 classes x 60 drawn images of 32 to 96 px."""
-    from cytoimagenet.builder.synthetic import write_curated
+    from cytoimagenet.builder.simulate.curated_folder import write_curated
 
     return Path(write_curated(tmp_path_factory.mktemp("curated") / "curated"))
 
@@ -111,7 +111,7 @@ def small_curated(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small_dataset(small_curated, tmp_path_factory) -> Path:
     """A dataset folder called `cytoimagenet` of those images, in tar shards. Do not alter."""
-    from cytoimagenet.builder.shards import write_dataset
+    from cytoimagenet.builder.shards.write import write_dataset
 
     out = tmp_path_factory.mktemp("dataset") / "cytoimagenet"
     write_dataset(small_curated, out)

@@ -33,7 +33,7 @@ def test_snippet(number, at_home):
 
 def test_the_snippet_of_the_published_archive(small_dataset, tmp_path):
     import pandas as pd
-    from cytoimagenet.builder.ranges import reader_of
+    from cytoimagenet.builder.dataset.ranges import reader_of
 
     rows = pd.read_parquet(small_dataset / "metadata.parquet")
     pngs = reader_of(small_dataset)(*(rows[name].tolist() for name in ("shard", "offset", "size")))

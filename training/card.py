@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..builder.card import LICENCE
+from ..builder.pages.card import LICENCE
 from ..builder.storage import write_atomic
 from .recipes import Settings, to_yaml
 

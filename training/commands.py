@@ -71,7 +71,7 @@ def train(
     The same command again goes on where it stopped, and ends with the same weights to the bit. The run folder holds
     the model, settings, history, plots, a table of classes and a model card.
     """
-    from ..loaders.batches import place
+    from ..loaders.processes import place
     from .recipes import parse
     from .train import train as run
 
@@ -121,7 +121,7 @@ def push_model(
     """
     from dataclasses import asdict
 
-    from .hub import push_model as push
+    from .push import push_model as push
 
     done = push(folder, repository, private=private)
     if as_json:

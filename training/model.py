@@ -20,9 +20,9 @@ from transformers.models.efficientnet.modeling_efficientnet import EfficientNetF
 
 from ..builder.errors import UsageError
 from ..builder.storage import write_atomic
-from . import lite
+from . import efficientnet_lite as lite
 from .efficientnet import IMAGE_SIZE, KerasEfficientNetForImageClassification, b0_config, build_b0
-from .lite import build_lite
+from .efficientnet_lite import build_lite
 
 B0 = "efficientnet-b0"
 IMAGENET = "imagenet"

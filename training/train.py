@@ -15,19 +15,20 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from ..builder.errors import UsageError
 from ..builder.storage import is_local
-from ..loaders.batches import Batches, place
+from ..loaders.batches import Batches
 from ..loaders.cache import CacheSource, build_cache
 from ..loaders.index import Index, read_index
 from ..loaders.mapstyle import RowSource
+from ..loaders.processes import place
 from ..loaders.stream import ShardSource, threads
 from ..loaders.weights import class_weights
-from . import run
-from .analyse import per_class, summarise
+from . import run_folder as run
 from .card import write_card
 from .model import B0, adjust, build_model
+from .per_class import per_class, summarise
 from .plots import draw_history, draw_per_class
+from .progress_callback import Reporter
 from .recipes import Settings, settings
-from .reporter import Reporter
 from .trainer import CHECKPOINTS, EpochTrainer, newest_checkpoint
 
 
@@ -132,7 +133,7 @@ def _resumed(out: Any, data_dir: str, chosen: Settings, changes: dict[str, Any])
 
 
 def _validation(data_dir: str, subset: dict[str, Any]) -> Index | None:
-    from ..builder.manifest import Manifest
+    from ..builder.dataset.manifest import Manifest
 
     if not Manifest.load(data_dir).rows("validation"):
         return None

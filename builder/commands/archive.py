@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .dataset import Form, parse_size
+from .options import Form, parse_size
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -44,12 +44,12 @@ def import_kaggle(
     """
     from dataclasses import asdict
 
+    from ..archive.import_kaggle import download as fetch
+    from ..archive.import_kaggle import import_archive
     from ..console import emit
     from ..console import out as printed
+    from ..dataset.find import remember
     from ..errors import UsageError
-    from ..kaggle_import import download as fetch
-    from ..kaggle_import import import_archive
-    from ..locate import remember
 
     if (archive is None) == (not download):
         raise UsageError(

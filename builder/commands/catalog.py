@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..catalog import Catalog
+    from ..sources.catalog import Catalog
 
 SOURCES_EXAMPLES = """
 [bold]Examples[/bold]
@@ -87,8 +87,8 @@ def catalog(
 
     A source's files are found by walking its folder, or read from its `files.txt` (one path a line) where there is one.
     """
-    from ..catalog import write_catalog
     from ..console import emit, err
+    from ..sources.catalog import write_catalog
     from ..storage import join
 
     made = write_catalog(raw, out, source)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..console import emit, out
+from ..curate import plan as room_plan
+from ..curate import settings as room_settings
 
 Workers = Annotated[
     int | None, typer.Option(help="Processes; default one a core, 0 for none but this one. The bytes are the same.")
@@ -79,17 +81,15 @@ def curate(
 
       cytoimagenet curate selection.parquet --raw RAW --out CURATED --evaldata evaldata --dry-run
     """
-    from .. import curate as room
+    from ..curate.run import curate as run
 
-    settings = room.Settings(seed, max_images, min_class_size, split.value, chunk_rows)
+    settings = room_settings.Settings(seed, max_images, min_class_size, split.value, chunk_rows)
     if dry_run:
-        from ..build import expect
+        from ..dry_run import expect
 
-        _show_plan(expect(room.make_plan(selection), raw, settings), to, as_json)
+        _show_plan(expect(room_plan.make_plan(selection), raw, settings), to, as_json)
         return
-    told = room.curate(
-        selection, raw, to, settings=settings, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild
-    )
+    told = run(selection, raw, to, settings=settings, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild)
     if as_json:
         emit(told)
         return
@@ -137,11 +137,12 @@ def build(
 
       cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10
     """
-    from .. import build as room
-    from ..locate import remember
-    from .dataset import parse_size
+    from ..build import Recipe, work_folder
+    from ..build import build as run
+    from ..dataset.find import remember
+    from .options import parse_size
 
-    recipe = room.Recipe(
+    recipe = Recipe(
         min_images=min_images,
         max_images=max_images,
         allocation=allocation.value,
@@ -154,11 +155,11 @@ def build(
         sources=tuple(source or ()),
     )
     if dry_run:
-        _show_plan(room.foresee(raw, recipe), to, as_json)
+        from ..dry_run import foresee
+
+        _show_plan(foresee(raw, recipe), to, as_json)
         return
-    manifest, told = room.build(
-        raw, to, recipe, work=work, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild
-    )
+    manifest, told = run(raw, to, recipe, work=work, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild)
     remember(to)
     if as_json:
         emit({"out": to, "digest": manifest.digest, "splits": manifest.splits, **told})
@@ -167,7 +168,7 @@ def build(
     out.print()
     out.print(repr(manifest), markup=False)
     out.print(
-        f"\nNext: cytoimagenet preview {to} --out montage.png; cytoimagenet qc {work or room.work_folder(to)}/curated "
+        f"\nNext: cytoimagenet preview {to} --out montage.png; cytoimagenet qc {work or work_folder(to)}/curated "
         f"--raw {raw} --out qc.png",
         markup=False,
     )
@@ -186,7 +187,7 @@ def qc(
 
       cytoimagenet qc CURATED --raw RAW --out qc.png
     """
-    from ..qc import qc_montage
+    from ..curate.qc import qc_montage
     from ..storage import atomic_writer
 
     drawn = qc_montage(curated, raw, images=images, seed=seed)
@@ -197,7 +198,7 @@ def qc(
 
 def show_counts(told: dict[str, Any]) -> None:
     """Print both identities, for every source and class."""
-    from .. import bookkeeping
+    from ..curate import accounting as bookkeeping
 
     compared = told["evaluation"]
     if compared["channels"]:
@@ -209,7 +210,7 @@ def show_counts(told: dict[str, Any]) -> None:
 
 
 def _show_plan(plan: dict[str, Any], to: str, as_json: bool) -> None:
-    from ..info import size
+    from ..dataset.describe import size
 
     if as_json:
         emit({"out": to, "dry_run": True, **plan})

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..console import emit, out
-from ..errors import CheckFailedError, UsageError
+from ..errors import CheckFailedError
+from .options import Form, Json, parse_size
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, local or a URL.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
-
-
-class Form(StrEnum):
-    """The forms of a shard."""
-
-    webdataset = "webdataset"
-    parquet = "parquet"
 
 
 def shard(
@@ -41,7 +31,7 @@ def shard(
 
       cytoimagenet shard CURATED --out s3://bucket/cytoimagenet-parquet --format parquet --shard-size 256MB
     """
-    from ..shards import write_dataset
+    from ..shards.write import write_dataset
 
     manifest = write_dataset(
         curated, to, shard_size=parse_size(shard_size), format=form.value, seed=seed, workers=workers
@@ -68,9 +58,9 @@ def verify(
 
       cytoimagenet verify hf://datasets/OWNER/cytoimagenet --json
     """
-    from ..info import size
-    from ..verify import inspect
-    from ..verify import verify as check
+    from ..dataset.describe import size
+    from ..shards.verify import inspect
+    from ..shards.verify import verify as check
 
     if as_json:
         report = inspect(folder, workers=workers)
@@ -97,8 +87,8 @@ def info(
 
       cytoimagenet info cytoimagenet --json | jq .classes
     """
-    from ..info import describe
-    from ..manifest import Manifest
+    from ..dataset.describe import describe
+    from ..dataset.manifest import Manifest
 
     manifest = Manifest.load(folder)
     if as_json:
@@ -125,7 +115,7 @@ def preview(
     """
     import io
 
-    from ..preview import montage
+    from ..pages.preview import montage
     from ..storage import write_atomic
 
     file = io.BytesIO()
@@ -141,8 +131,8 @@ def card(folder: Folder) -> None:
 
       cytoimagenet card cytoimagenet
     """
-    from ..manifest import Manifest, record_pages
-    from ..pages import write_pages
+    from ..dataset.manifest import Manifest, record_pages
+    from ..pages.write import write_pages
 
     manifest = Manifest.load(folder)
     write_pages(manifest)
@@ -163,18 +153,9 @@ def browse(
 
       cytoimagenet browse hf://datasets/OWNER/cytoimagenet --out site --images 4
     """
-    from ..browse import write_site
+    from ..pages.browse import write_site
 
     out.print(f"Open {write_site(folder, to, images=images, seed=seed)}", markup=False)
-
-
-def parse_size(text: str) -> int:
-    """Return a size such as `128MB` or `64 MiB` in bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]I?)?B?\s*", text, re.IGNORECASE)
-    value = int(float(match[1]) * UNITS[(match[2] or "").upper()]) if match else 0
-    if value < 1:
-        raise UsageError(f"{text!r} is no size", where="--shard-size", next="Write it as 128MB, 64MiB or 1GB")
-    return value
 
 
 def add_to(app: typer.Typer) -> None:

@@ -43,8 +43,8 @@ def push(
     """Upload a dataset folder to the Hub in one commit, and tag it. Run again to go on after a broken upload."""
     from dataclasses import asdict
 
-    from .. import hub
     from ..console import emit, out
+    from ..hf import hub
 
     done = hub.push(folder, repository, tag=tag, private=private)
     if as_json:
@@ -65,8 +65,8 @@ def pull(
     """Fetch a dataset from the Hub and check every byte. Run again to go on after a broken download."""
     from dataclasses import asdict
 
-    from .. import hub
     from ..console import emit, out
+    from ..hf import hub
 
     done = hub.pull(repository, to, revision=revision, splits=split or (), include=include or ())
     if as_json:

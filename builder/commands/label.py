@@ -39,9 +39,10 @@ def label(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, for machines.")] = False,
 ) -> None:
     """Give every image at most one class: rare labels choose first, classes are balanced, the rest is written down."""
-    from .. import label_report
     from ..console import emit, out
-    from ..selection import beside, select
+    from ..labels import report as label_report
+    from ..labels.select import select
+    from ..storage import beside
 
     report = select(catalog, to, min_images=min_images, max_images=max_images, seed=seed, allocation=allocation)
     if plot:

@@ -17,13 +17,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .fields import data, join
 from .folder import Folder
 from .plates import PlateFolders, plate_pairs
 from .record import Labels
-
-COLUMNS_OF_A_384_WELL_PLATE = 24  # ScanR numbers the wells row by row
-_CELL = re.compile(r"^\s*([A-Za-z]{1,2})\s*[-_ ]?\s*0*(\d{1,2})\s*$")
+from .rows import data, join
+from .wells import well_name
 
 Names = str | tuple[str, ...]
 
@@ -178,29 +176,6 @@ def _image_keys(rows: pd.DataFrame, study: Study) -> pd.Series:
         one = rows[names[0]] + ("," + rows["column"] if len(names) == 2 else "")
         token = token.where(rows[names[0]] == "", one)
     return _each(token, well_name)
-
-
-def well_name(text: str) -> str:
-    """Write a well as letter and two digits, from a name, a number or row and column; empty if it is none of these.
-
-    Examples
-    --------
-    >>> [well_name(text) for text in ("a1", "B - 07", "03,12", "00025", "AF48", "control")]
-    ['A01', 'B07', 'C12', 'B01', 'AF48', '']
-    """
-    if (named := _CELL.match(text)) and int(named[2]):
-        return f"{named[1].upper()}{int(named[2]):02}"
-    numbers = text.split(",")
-    if not all(n.isascii() and n.isdigit() for n in numbers) or len(numbers) > 2:
-        return ""
-    if len(numbers) == 1:
-        row, column = divmod(int(text) - 1, COLUMNS_OF_A_384_WELL_PLATE)
-    else:
-        row, column = int(numbers[0]) - 1, int(numbers[1]) - 1
-    if not (0 <= row < 52 and 0 <= column < 99):
-        return ""
-    letters = chr(65 + row) if row < 26 else f"A{chr(65 + row - 26)}"
-    return f"{letters}{column + 1:02}"
 
 
 def _named(rows: pd.DataFrame, stain: str, cells: pd.Series, pattern: str) -> pd.DataFrame:

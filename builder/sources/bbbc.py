@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import bbbc_labels as labels
-from .boxes import malaria
+from .bbbc_boxes import malaria
 from .record import BRIGHTFIELD, BROAD, Source
 
 COLLECTION = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .fields import data, join, well
 from .folder import Folder
+from .rows import data, join
+from .wells import well
 
 KIDNEY = {
     # folder of BBBC051 -> cell type; sorted by surface markers, several markers to a type

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .fields import data, join
 from .folder import Folder
 from .record import CIL, Source
+from .rows import data, join
 
 
 def kinases(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from ..errors import MetadataError
 from ..storage import filesystem, is_local, join, read_bytes
-from .tables import Columns, read_table
+from .publisher_tables import Columns, read_table
 
 INVENTORY = "files.txt"
 IMAGE = r"(?i)\.(tiff?|png|bmp|dib|jpe?g|flex|dv)$"

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from .bbbc_labels import phase
-from .fields import join
 from .folder import Folder
 from .record import BRIGHTFIELD, KAGGLE, Labels, Source
+from .rows import join
 
 SINGLE_CELL = (
     # class numbers of the single-cell competition -> label; 18 is "negative"

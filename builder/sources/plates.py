@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..errors import MetadataError
 from .folder import Folder
-from .tables import decode, read_bounded
+from .publisher_tables import decode, read_bounded
 
 _FILE = re.compile(r"\.[A-Za-z]{3,6}$")
 

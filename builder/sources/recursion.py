@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from .fields import data, join
 from .folder import Folder
+from .publisher_tables import Columns
 from .record import RECURSION, Labels, Source
-from .tables import Columns
+from .rows import data, join
 
 PATTERN = (  # rxrx1/images/HEPG2-08/Plate1/B03_s1_w1.png
     r"^(?:.*/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/(?P<well>[A-Z]+\d+)_s(?P<site>\d+)_w(?P<channel>\d)$"

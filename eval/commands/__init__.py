@@ -1,4 +1,4 @@
-"""The commands of the eval room, one module a theme. Heavy imports stay inside the commands: `--help` is quick."""
+"""The commands of `eval`, one module a theme. Heavy imports stay inside the commands: `--help` is quick."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ THEMES = ("run", "features", "explore", "demo")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add this room's commands to the application."""
+    """Add these commands to the application."""
     for theme in THEMES:
         import_module(f"{__name__}.{theme}").add_to(app)

@@ -7,6 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ..explore import composition as looks_composition
+from ..explore import diversity as looks_diversity
+from ..explore import per_class as looks_per_class
+
 explore = typer.Typer(
     help="Figures around the scores: maps of features, diversity of classes, composition, what is never right.",
     no_args_is_help=True,
@@ -62,9 +66,9 @@ def umap(
       cytoimagenet explore umap evaldata/coos7 --task coos7 --features features.parquet
     """
     from ...builder.errors import UsageError
-    from .. import backbones
-    from .. import explore as looks
-    from ..figures import maps
+    from ..explore import maps as looks
+    from ..explore.figures import maps
+    from ..features import backbones
 
     if features is not None:
         table, model = looks.map_of_table(features, data, task=task, rows=rows, seed=seed), features.name
@@ -114,9 +118,9 @@ def upsampling(
 
       cytoimagenet explore upsampling cytoimagenet --raw RAW --out upsampling.png
     """
-    from .. import backbones
-    from .. import explore as looks
-    from ..figures import maps
+    from ..explore import maps as looks
+    from ..explore.figures import maps
+    from ..features import backbones
 
     before, after = looks.before_and_after_cropping(
         data,
@@ -158,15 +162,16 @@ def diversity(
     """
     import json
 
-    from .. import backbones, figures
-    from .. import explore as looks
-    from ..images import choose
+    from ..explore import figures
+    from ..explore import maps as looks
+    from ..features import backbones
+    from ..features.dataset_images import choose
 
     chosen = choose(data, classes=classes, images=images, seed=seed)
     network = backbones.load(model)
     features = looks.features_of(chosen, network, cache or out.parent / "features-cache", size=size, engine=engine)
-    table = looks.diversity(features.values, chosen.table["label"])
-    uniform = looks.above(table, threshold)
+    table = looks_diversity.diversity(features.values, chosen.table["label"])
+    uniform = looks_diversity.above(table, threshold)
     _write(out, figures.diversity(table, threshold))
     _write(out.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g").encode())
     listed = out.with_suffix(".labels.json")
@@ -187,10 +192,9 @@ def composition(
 
       cytoimagenet explore composition cytoimagenet --out composition.png
     """
-    from .. import explore as looks
-    from .. import figures
+    from ..explore import figures
 
-    tables = looks.composition(data)
+    tables = looks_composition.composition(data)
     _write(out, figures.composition(tables))
     _say(as_json, {"figure": str(out), **{name: table.to_dict("records") for name, table in tables.items()}})
 
@@ -210,14 +214,18 @@ def per_class(
       cytoimagenet explore per-class runs/first --out per-class.png
     """
     from ...training.plots import draw_per_class
-    from .. import explore as looks
 
-    table = looks.read_per_class(run)
-    missed = looks.never_right(run)
+    table = looks_per_class.read_per_class(run)
+    missed = looks_per_class.never_right(run)
     draw_per_class(table, out)
     _write(out.with_suffix(".csv"), missed.to_csv(index=False).encode())
     seen = int((table["evaluated"] > 0).sum())
-    said = {"figure": str(out), "classes": seen, "never_right": len(missed), "by_category": looks.by_category(table)}
+    said = {
+        "figure": str(out),
+        "classes": seen,
+        "never_right": len(missed),
+        "by_category": looks_per_class.by_category(table),
+    }
     _say(as_json, {**said, "labels": missed["label"].tolist()})
 
 
@@ -240,8 +248,8 @@ def grid(
     """
     import math
 
-    from .. import figures
-    from ..images import choose
+    from ..explore import figures
+    from ..features.dataset_images import choose
 
     chosen = choose(data, classes=images, images=images if label else 1, labels=[label] if label else None, seed=seed)
     shown = [chosen.load(i)[0] for i in range(len(chosen))]

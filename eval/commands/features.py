@@ -52,11 +52,11 @@ def features(
     """
     from ...builder.console import emit
     from ...builder.console import out as screen
-    from .. import backbones
     from .. import tasks as sets
-    from ..features import extract, is_main_process
-    from ..orchestrate import data_root
-    from ..preprocessing import METHODS
+    from ..features import backbones
+    from ..features.extract import extract, is_main_process
+    from ..features.views import METHODS
+    from ..run import data_root
     from .run import listed, pixels
 
     wanted = listed(tasks, "--tasks", sets.TASKS)
@@ -93,7 +93,7 @@ def features(
 
 
 if __name__ == "__main__":  # one process of several, started by a launcher that takes no console script
-    from cytoimagenet.builder import console
+    from ...builder import console
 
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     add_to(alone)

@@ -66,9 +66,9 @@ def evaluate(
     """
     from ...builder.console import emit
     from ...builder.errors import UsageError
-    from .. import orchestrate
-    from ..settings import Settings
-    from ..summary import show
+    from .. import run as orchestrate
+    from ..protocols.settings import Settings
+    from ..report.summary import show
     from ..tasks import TASKS
 
     wanted = listed(tasks, "--tasks", TASKS)
@@ -82,7 +82,7 @@ def evaluate(
         where = metadata or roots.get(wanted[0])
         run = orchestrate.score_table(features, wanted[0], where, out, choices, name)
     else:
-        from ..preprocessing import METHODS
+        from ..features.views import METHODS
 
         if metadata is not None or name is not None:
             raise UsageError("--metadata and --name go with --features")

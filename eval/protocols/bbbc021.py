@@ -12,21 +12,21 @@ import numpy as np
 import pandas as pd
 
 from ...builder.errors import CheckFailedError, UsageError
-from ..neighbours import nearest
 from ..scores import controls, mean_ap
 from ..scores.accuracy import UNCLASSIFIED
 from ..scores.intervals import LEVEL
+from ..scores.neighbours import nearest
 from ..scores.probe import across, leave_group_out
+from ..scores.standardise import Way, standardise
 from ..scores.votes import vote
-from ..standardise import Way, standardise
 from ..tasks.bbbc021 import CONTROL, treatment
-from . import Scored, bootstrap, codes, control, scored
+from .entries import Scored, bootstrap, codes, control, scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..settings import Settings
-    from ..tables import FeatureTable
+    from ..tables.feature_table import FeatureTable
+    from .settings import Settings
 
 LJOSA_TAXOL = (("Week1_22123", "D05"), ("Week1_22141", "D05"), ("Week1_22161", "D05"))
 BESIDE: tuple[Way, ...] = ("none", "plate-dmso", "all")  # printed for any table that has DMSO wells

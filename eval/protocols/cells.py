@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...builder.errors import UsageError
-from ..neighbours import Metric
-from ..standardise import Way, scaler
+from ..scores.neighbours import Metric
+from ..scores.standardise import Way, scaler
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..settings import Settings
+    from .settings import Settings
 
 NEIGHBOURS = 11  # preprint, 4.1
 METRIC: Metric = "euclidean"

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 
 from ...builder.errors import UsageError
-from ..neighbours import nearest
 from ..scores import controls
+from ..scores.neighbours import nearest
 from ..scores.probe import fit
+from ..scores.standardise import Way
 from ..scores.votes import vote
-from ..standardise import Way
 from ..tasks.coos7 import TESTS
-from . import Scored, codes, control, scored
 from .cells import METRIC, NEIGHBOURS, scaled
+from .entries import Scored, codes, control, scored
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from ..tables import FeatureTable
+    from ..tables.feature_table import FeatureTable
+    from .settings import Settings
 
 WAYS: tuple[Way, ...] = ("train", "none", "all")
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..neighbours import nearest
 from ..scores import controls
+from ..scores.neighbours import nearest
 from ..scores.probe import across, stratified
+from ..scores.standardise import Way
 from ..scores.votes import vote
-from ..standardise import Way
 from ..tasks.cyclops import MERGED
-from . import Scored, codes, control, scored
 from .cells import METRIC, NEIGHBOURS, scaled
+from .entries import Scored, codes, control, scored
 
 if TYPE_CHECKING:
-    from ..settings import Settings
-    from ..tables import FeatureTable
+    from ..tables.feature_table import FeatureTable
+    from .settings import Settings
 
 WAYS: tuple[Way, ...] = ("all", "none")
 

@@ -1,1 +1,4 @@
-"""One score a module: accuracy, intervals, paired tests, votes, mean average precision, probe, controls."""
+"""One score or test a module: accuracy, intervals, paired tests, neighbours, mean average precision, probe, controls.
+
+Arrays in, numbers out. Imports the ground only.
+"""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..standardise import blocks, moments
 from .accuracy import UNCLASSIFIED
+from .standardise import blocks, moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ...builder.errors import MetadataError
-from . import Samples
+from ..tasks import Samples
 from .tiff import INSIDE, common_shape, read_plane, zip_members
 
 if TYPE_CHECKING:

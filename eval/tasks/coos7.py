@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ...builder.errors import MetadataError
-from . import Samples, hdf5
+from ..tasks import Samples
+from . import hdf5
 from .tiff import common_shape, read_plane
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ...builder.errors import MetadataError, UsageError
-from . import Samples, hdf5
+from ..tasks import Samples
+from . import hdf5
 from .tiff import common_shape, read_plane
 
 if TYPE_CHECKING:

@@ -9,16 +9,17 @@ import sys
 import fsspec
 import pytest
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.build import Recipe, build, foresee, work_folder
+from cytoimagenet.builder.build import Recipe, build, work_folder
 from cytoimagenet.builder.commands import add_to
 from cytoimagenet.builder.console import application
+from cytoimagenet.builder.dry_run import foresee
 from cytoimagenet.builder.errors import SettingsChangedError, UsageError
-from cytoimagenet.builder.simulate import simulate_source
+from cytoimagenet.builder.shards.verify import verify
+from cytoimagenet.builder.simulate.source import simulate_source
 from cytoimagenet.builder.storage import filesystem, read_bytes
-from cytoimagenet.builder.verify import verify
 from typer.testing import CliRunner
 
-from tests.builder import curated_sources as made
+from tests.builder.curate import curated_sources as made
 
 FEW = Recipe(min_images=3, chunk_rows=4)
 
@@ -179,7 +180,8 @@ def test_the_real_sources(shared, tmp_path):
 
 @pytest.mark.real
 def test_real_evaluation_images_are_kept_out(shared, tmp_path):
-    from cytoimagenet.builder.curate import Settings, curate
+    from cytoimagenet.builder.curate.run import curate
+    from cytoimagenet.builder.curate.settings import Settings
 
     images = shared / "images"
     pairs = sorted((images / "yeast_gfp_pairs").rglob("*_gfp.tif"))[:20]

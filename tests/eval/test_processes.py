@@ -9,13 +9,17 @@ import subprocess
 import sys
 
 import pytest
-from cytoimagenet.eval import results, simulate
+from cytoimagenet.eval.results import document as results
+from cytoimagenet.eval.simulate import coos7 as simulate_coos7
+from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
 
 # small networks under the real names, small chunks and no page: as a user runs it but for the waiting
 EVAL = """
 import os, signal, sys
 import torch
-from cytoimagenet.eval import backbones, features, orchestrate, report
+from cytoimagenet.eval.features import backbones, extract as features
+from cytoimagenet.eval import run as orchestrate
+from cytoimagenet.eval.report import write as report
 
 kill_at = int(sys.argv.pop(1))
 
@@ -55,8 +59,8 @@ FOUR_METHODS = 4 * 4  # tables of random, imagenet, a run and brightness
 def evaluate(tmp_path_factory):
     """Return a function that runs `eval` in a folder of results, and one undisturbed run of it."""
     root = tmp_path_factory.mktemp("processes")
-    simulate.simulate_cyclops(root / "data" / "cyclops", cells=4)
-    simulate.simulate_coos7(root / "data" / "coos7", train=4, test=2)
+    simulate_cyclops.simulate_cyclops(root / "data" / "cyclops", cells=4)
+    simulate_coos7.simulate_coos7(root / "data" / "coos7", train=4, test=2)
     (root / "eval.py").write_text(EVAL)
     asked = ["eval", "--data", str(root / "data"), "--tasks", "coos7,cyclops", "--engine", "torch", "--no-probe"]
     asked += ["--models", "random,imagenet,runs/mine,fusion", "--out"]

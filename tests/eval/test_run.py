@@ -13,10 +13,16 @@ import pytest
 import torch
 from cytoimagenet.builder import storage
 from cytoimagenet.builder.errors import SchemaError, UsageError
-from cytoimagenet.eval import backbones, orchestrate, report, results, simulate
+from cytoimagenet.eval import run as orchestrate
 from cytoimagenet.eval.commands import run as command
 from cytoimagenet.eval.evaluate import evaluate
-from cytoimagenet.eval.outcome import Result
+from cytoimagenet.eval.features import backbones
+from cytoimagenet.eval.report import write as report
+from cytoimagenet.eval.results import document as results
+from cytoimagenet.eval.results.score import Result
+from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
+from cytoimagenet.eval.simulate import coos7 as simulate_coos7
+from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
 from typer.testing import CliRunner
 
 
@@ -37,9 +43,9 @@ class Small(torch.nn.Module):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaldata")
-    simulate.simulate_bbbc021(root / "bbbc021", shape=(40, 48), sites=1)
-    simulate.simulate_coos7(root / "coos7", train=4, test=2)
-    simulate.simulate_cyclops(root / "cyclops", cells=4)
+    simulate_bbbc021.simulate_bbbc021(root / "bbbc021", shape=(40, 48), sites=1)
+    simulate_coos7.simulate_coos7(root / "coos7", train=4, test=2)
+    simulate_cyclops.simulate_cyclops(root / "cyclops", cells=4)
     return root
 
 
@@ -162,7 +168,7 @@ def test_wrong_usage_is_named_before_anything_is_read(data, networks, arguments,
 
 
 def test_unlabelled_cells_are_refused(networks, tmp_path):
-    simulate.simulate_cyclops(tmp_path / "made", cells=4, layout="tree")
+    simulate_cyclops.simulate_cyclops(tmp_path / "made", cells=4, layout="tree")
     for number, folder in enumerate(sorted((tmp_path / "made").iterdir())):
         folder.rename(tmp_path / "made" / f"YFG{number}")
     (tmp_path / "evaldata").mkdir()
@@ -339,12 +345,11 @@ def test_the_script_runs_from_a_hostile_folder(checkout, table, tmp_path):
 
 def test_the_numbers_of_a_network_are_those_of_its_table(data, networks, tmp_path):
     """The table that was extracted, saved and scored as anybody's, gives the same score."""
-    from cytoimagenet.eval import features, tasks
+    from cytoimagenet.eval import tasks
+    from cytoimagenet.eval.features.extract import extract
 
     samples = tasks.read("cyclops", data / "cyclops")
-    made = features.extract(
-        samples, backbones.load("imagenet"), methods=["concat-norm"], cache=tmp_path, engine="torch"
-    )
+    made = extract(samples, backbones.load("imagenet"), methods=["concat-norm"], cache=tmp_path, engine="torch")
     made["imagenet", "concat-norm"].save(tmp_path / "table.parquet")
     done = invoke("--data", data, "--tasks", "cyclops", "--models", "imagenet", "--preprocess", "concat-norm",
                   "--engine", "torch", "--no-probe")  # fmt: skip

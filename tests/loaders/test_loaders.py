@@ -10,17 +10,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.errors import CheckFailedError, UsageError
-from cytoimagenet.builder.manifest import Manifest
-from cytoimagenet.builder.png import encode_png
+from cytoimagenet.builder.formats.grey_png import encode_png
 from cytoimagenet.loaders import order
 from cytoimagenet.loaders.batches import Batches
 from cytoimagenet.loaders.cache import CacheSource, build_cache
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.loaders.mapstyle import MapDataset, RowSource
 from cytoimagenet.loaders.stream import ShardSource, stream
+from cytoimagenet.loaders.subsets import LABEL_SUBSETS
 from cytoimagenet.loaders.transforms import to_pixels
-from cytoimagenet.loaders.weights import LABEL_SUBSETS, class_weights, sample_weights
+from cytoimagenet.loaders.weights import class_weights, sample_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader

@@ -20,7 +20,8 @@ SIZE, BATCH, SEED, CUT = 24, 16, 5, 3
 SCRIPT = """
     import hashlib, json, pickle, sys
     import torch.distributed as dist
-    from cytoimagenet.loaders.batches import Batches, place
+    from cytoimagenet.loaders.batches import Batches
+    from cytoimagenet.loaders.processes import place
     from cytoimagenet.loaders.stream import stream
 
     rank, folder, url, size, batch_size, seed, cut = int(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:])

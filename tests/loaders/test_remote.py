@@ -8,8 +8,8 @@ import fsspec
 import numpy as np
 import pytest
 import torch
+from cytoimagenet.builder.dataset import remote
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.loaders import remote
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.loaders.mapstyle import MapDataset
 from cytoimagenet.loaders.stream import ShardSource, stream

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from cytoimagenet.builder.png import encode_png
+from cytoimagenet.builder.formats.grey_png import encode_png
 from cytoimagenet.loaders.transforms import augment, cut, mix, rotate, to_float, to_pixels, to_rgb
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.training.hub import BESIDE, MODEL, push_model, pushable
+from cytoimagenet.training.push import BESIDE, MODEL, push_model, pushable
 from cytoimagenet.training.train import train
 from huggingface_hub import ModelCard
 
-_path = Path(__file__).parents[1] / "builder" / "hub_server.py"
+_path = Path(__file__).parents[1] / "builder" / "hf" / "hub_server.py"
 _spec = importlib.util.spec_from_file_location("hub_server_of_models", _path)
 assert _spec
 assert _spec.loader

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder.build import Recipe, build
-from cytoimagenet.builder.shards import write_dataset
-from cytoimagenet.builder.synthetic import write_curated
-from cytoimagenet.loaders.weights import LABEL_SUBSETS
+from cytoimagenet.builder.shards.write import write_dataset
+from cytoimagenet.builder.simulate.curated_folder import write_curated
+from cytoimagenet.loaders.subsets import LABEL_SUBSETS
 from cytoimagenet.training.train import train
 from PIL import Image
 

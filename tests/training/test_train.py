@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.errors import SettingsChangedError, UsageError
-from cytoimagenet.builder.manifest import Manifest
-from cytoimagenet.builder.shards import write_dataset
-from cytoimagenet.builder.synthetic import write_curated
+from cytoimagenet.builder.shards.write import write_dataset
+from cytoimagenet.builder.simulate.curated_folder import write_curated
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.training.model import build_model, load_backbone
 from cytoimagenet.training.recipes import settings

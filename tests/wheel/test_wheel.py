@@ -61,7 +61,7 @@ def test_everything_lies_under_one_name(wheel):
         next(n for n in names if "dist-info" in n).split("/")[0],
     }
     held = {"cytoimagenet/__init__.py", "cytoimagenet/py.typed", "cytoimagenet/dataset_card.md"}
-    held |= {"cytoimagenet/builder/templates/classes.html", "cytoimagenet/eval/templates/report.html"}
+    held |= {"cytoimagenet/builder/pages/templates/classes.html", "cytoimagenet/eval/report/templates/report.html"}
     assert held | {f"cytoimagenet/{room}/__init__.py" for room in ROOMS} <= set(names)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cytoimagenet.builder.sources.fields import read_source
 from cytoimagenet.builder.sources.folder import Folder
+from cytoimagenet.builder.sources.rows import read_source
 
 IMAGES = "drosophila_kc167_1_images"
 FILES = [

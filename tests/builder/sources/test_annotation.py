@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder.errors import MetadataError
-from cytoimagenet.builder.locator import parse
-from cytoimagenet.builder.readers import read_channel
-from cytoimagenet.builder.simulate import layouts, simulate_source
-from cytoimagenet.builder.sources.annotation import Study, annotated, well_name
-from cytoimagenet.builder.sources.fields import read_source
+from cytoimagenet.builder.formats.read import read_channel
+from cytoimagenet.builder.images.channels import parse
+from cytoimagenet.builder.simulate.source import layouts, simulate_source
+from cytoimagenet.builder.sources.annotation import Study, annotated
 from cytoimagenet.builder.sources.folder import Folder
 from cytoimagenet.builder.sources.plates import PlateFolders
 from cytoimagenet.builder.sources.registry import SOURCES
-from cytoimagenet.builder.vocabulary import standard
+from cytoimagenet.builder.sources.rows import read_source
+from cytoimagenet.builder.sources.vocabulary import standard
+from cytoimagenet.builder.sources.wells import well_name
 from hypothesis import given
 from hypothesis import strategies as st
 

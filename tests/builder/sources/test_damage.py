@@ -8,11 +8,11 @@ import shutil
 
 import numpy as np
 import pytest
-from cytoimagenet.builder.catalog import build_catalog
 from cytoimagenet.builder.errors import MetadataError
-from cytoimagenet.builder.locator import parse
-from cytoimagenet.builder.simulate import layouts, simulate_source
-from cytoimagenet.builder.sources.boxes import read_boxes
+from cytoimagenet.builder.images.channels import parse
+from cytoimagenet.builder.simulate.source import layouts, simulate_source
+from cytoimagenet.builder.sources.bbbc_boxes import read_boxes
+from cytoimagenet.builder.sources.catalog import build_catalog
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from cytoimagenet.builder.sources.annotation import well_name
-from cytoimagenet.builder.sources.fields import read_source
 from cytoimagenet.builder.sources.folder import Folder
 from cytoimagenet.builder.sources.plates import PlateFolders
 from cytoimagenet.builder.sources.registry import SOURCES
+from cytoimagenet.builder.sources.rows import read_source
+from cytoimagenet.builder.sources.wells import well_name
 
 pytestmark = pytest.mark.real
 

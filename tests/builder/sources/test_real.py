@@ -12,12 +12,12 @@ from collections import Counter
 import pandas as pd
 import pytest
 from cytoimagenet import SOURCES
-from cytoimagenet.builder.catalog import build_catalog
-from cytoimagenet.builder.locator import parse
+from cytoimagenet.builder.images.channels import parse
 from cytoimagenet.builder.sources.bbbc import ADDRESS
+from cytoimagenet.builder.sources.catalog import build_catalog
 from cytoimagenet.builder.sources.kaggle import SINGLE_CELL, WHOLE_IMAGE
-from cytoimagenet.builder.sources.tables import read_table
-from cytoimagenet.builder.vocabulary import standard
+from cytoimagenet.builder.sources.publisher_tables import read_table
+from cytoimagenet.builder.sources.vocabulary import standard
 
 pytestmark = pytest.mark.real
 

@@ -10,11 +10,11 @@ from collections import Counter
 import pandas as pd
 import pytest
 from cytoimagenet.builder.errors import MetadataError
-from cytoimagenet.builder.simulate import simulate_source
-from cytoimagenet.builder.simulate_recursion import KAGGLE_RXRX1
-from cytoimagenet.builder.sources.fields import read_source
+from cytoimagenet.builder.simulate.recursion import KAGGLE_RXRX1
+from cytoimagenet.builder.simulate.source import simulate_source
 from cytoimagenet.builder.sources.folder import Folder
 from cytoimagenet.builder.sources.registry import SOURCES
+from cytoimagenet.builder.sources.rows import read_source
 
 SETS = ("rec_rxrx1", "rec_rxrx2", "rec_rxrx19a", "rec_rxrx19b")
 

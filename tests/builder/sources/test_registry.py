@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 from cytoimagenet import SOURCES
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.builder.simulate import layouts
+from cytoimagenet.builder.simulate.source import layouts
 from cytoimagenet.builder.sources import overview, registry
 from cytoimagenet.builder.sources.record import BROAD, CIL, DATABASES, IDR, KAGGLE, RECURSION
 

@@ -1,0 +1,301 @@
+"""The files of the published archive, a zip or a folder: what there is, and the bytes of any of it.
+
+Nothing is unpacked to disk. The zip's own directory is turned into a few arrays, since a Python object for each of
+890,737 entries would take more memory than the images' metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ..dataset.ranges import announce
+from ..errors import UnreadableImageError, UsageError
+from .zip_directory import Columns, DamagedZipError, Entry, entries_of
+
+MAX_BYTES = 2**26  # of one file once decompressed: more than any 8-bit image of 8,192 x 8,192 pixels needs
+STORED, DEFLATED = 0, 8
+_PIECE = 2**18  # bytes of a stream held at a time
+_LOCAL = struct.Struct("<4s5H3I2H")
+_HEADER = 256  # bytes that hold the header of an entry, its name and extra field as a rule
+_CONTROL = re.compile(r"[\x00-\x1f]")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in an archive, by name.
+
+    Attributes
+    ----------
+    path : Path
+        The zip file, or the folder.
+    names : pyarrow.Array of str
+        Paths below the archive's root, with `/`, sorted.
+    sizes : int array
+        Bytes of each file once decompressed.
+    starts, packed, methods, checks : int arrays
+        Zip only: where the entry's header begins, bytes it takes, how it is compressed, CRC-32 of its content.
+    refused : dict of str to str
+        Names that were not taken, and why.
+    """
+
+    path: Path
+    names: pa.Array
+    sizes: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    packed: NDArray[np.int64]
+    methods: NDArray[np.int64]
+    checks: NDArray[np.int64]
+    refused: dict[str, str]
+
+    @cached_property
+    def is_zip(self) -> bool:
+        """Whether the archive is a zip file."""
+        return self.path.is_file()
+
+
+def unsafe(name: str) -> str:
+    """Say why a name may not be opened, or nothing.
+
+    Examples
+    --------
+    >>> unsafe("../etc/passwd"), unsafe("cytoimagenet/actin/actin-01.png")
+    ('leads out of the archive', '')
+    """
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or ".." in parts or (len(name) > 1 and name[1] == ":"):
+        return "leads out of the archive"
+    return "name holds a control character" if _CONTROL.search(name) else ""
+
+
+def list_archive(path: str | PathLike[str]) -> Listing:
+    """List a zip or a folder.
+
+    Raises
+    ------
+    UsageError
+        If there is neither, or the zip's directory is damaged or cut off.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return _list_folder(place)
+    if not place.is_file():
+        raise UsageError(
+            "There is no such archive", where=place, next="Name the zip or folder, or fetch it with --download"
+        )
+    try:
+        return _list_zip(place)
+    except (DamagedZipError, OSError) as error:
+        raise UsageError(
+            f"Not a whole zip file: {error}", where=place, next="Fetch it again: a broken download looks like this"
+        ) from error
+
+
+def _list_zip(place: Path) -> Listing:
+    refused: dict[str, str] = {}
+    columns, whole = Columns(), place.stat().st_size
+    for number, entry in enumerate(entries_of(place)):
+        if entry.name.endswith("/"):
+            continue
+        why = _refusal(entry, whole)
+        if why:
+            refused[entry.name or f"entry {number}"] = why
+        else:
+            columns.add(entry)
+    ends = np.array(columns.ends, dtype=np.int64)
+    size = len(ends) - 1
+    names = pa.LargeStringArray.from_buffers(size, pa.py_buffer(ends), pa.py_buffer(columns.names))
+    order = np.asarray(pc.array_sort_indices(names))
+    numbers = (columns.sizes, columns.starts, columns.packed, columns.methods, columns.checks)
+    sizes, starts, packed, methods, checks = (np.array(column, dtype=np.int64)[order] for column in numbers)
+    sorted_names = names.take(pa.array(order)).cast(pa.string())
+    return Listing(place, sorted_names, sizes, starts, packed, methods, checks, refused)
+
+
+def _refusal(entry: Entry, whole: int) -> str:
+    """Say why an entry of a zip of `whole` bytes is not taken, or nothing."""
+    if not entry.name:
+        return "its name is no text"
+    if why := unsafe(entry.name):
+        return why
+    if stat.S_ISLNK(entry.mode):
+        return "a symbolic link"
+    if entry.flags & 1:
+        return "encrypted"
+    if entry.method not in (STORED, DEFLATED):
+        return f"compression method {entry.method}"
+    if entry.start + entry.packed > whole:
+        return "reaches beyond the end of the archive"
+    if entry.size > MAX_BYTES and not entry.name.endswith(".csv"):
+        return f"{entry.size:,} bytes once decompressed, at most {MAX_BYTES:,} allowed"
+    return ""
+
+
+def _list_folder(root: Path) -> Listing:
+    found: list[tuple[str, int]] = []
+    refused: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        for name in [*files, *(f for f in folders if os.path.islink(os.path.join(folder, f)))]:
+            path = os.path.join(folder, name)
+            relative = os.path.relpath(path, root).replace(os.sep, "/")
+            about = os.lstat(path)
+            if stat.S_ISREG(about.st_mode):
+                found.append((relative, about.st_size))
+            else:
+                refused[relative] = "a symbolic link" if stat.S_ISLNK(about.st_mode) else "no regular file"
+    found.sort()
+    empty = np.zeros(len(found), dtype=np.int64)
+    sizes = np.array([size for _, size in found], dtype=np.int64)
+    names = pa.array([name for name, _ in found], pa.string())
+    return Listing(root, names, sizes, empty, empty, empty, empty, refused)
+
+
+class Archive:
+    """An open archive: the bytes of any file of a listing. Threads may share it."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self._handle = os.open(listing.path, os.O_RDONLY) if listing.is_zip else -1
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def announce(self, numbers: Sequence[int]) -> None:
+        """Let the system fetch these files of a zip all at once."""
+        if self.listing.is_zip:
+            starts, packed = self.listing.starts, self.listing.packed
+            for number in numbers:
+                announce(self._handle, int(starts[number]), int(packed[number]) + _HEADER)
+
+    def read(self, number: int) -> bytes:
+        """Return the content of file `number`, checked against the size and checksum the directory gives.
+
+        Raises
+        ------
+        UnreadableImageError
+            If it is not what the directory says.
+        """
+        listing = self.listing
+        size, packed = int(listing.sizes[number]), int(listing.packed[number])
+        if max(size, packed) > MAX_BYTES:
+            raise UnreadableImageError(self._name(number), f"{size:,} bytes, at most {MAX_BYTES:,} allowed")
+        if not listing.is_zip:
+            try:
+                with open(self._name(number), "rb", buffering=0) as file:
+                    return file.read(size + 1)
+            except OSError as error:
+                raise UnreadableImageError(self._name(number), str(error.strerror or error)) from error
+        start = int(listing.starts[number])
+        found = os.pread(self._handle, _HEADER + packed, start)  # as a rule header and content in one
+        begin = self._begin(number, start, found)
+        content = found[begin - start : begin - start + packed]
+        if len(content) < packed:
+            content = os.pread(self._handle, packed, begin)
+        if listing.methods[number] != STORED:
+            content = _inflate(content, size, self._name(number))
+        if len(content) != size or zlib.crc32(content) != listing.checks[number]:
+            raise UnreadableImageError(self._name(number), "content and checksum differ")
+        return content
+
+    def stream(self, number: int) -> IO[bytes]:
+        """Open file `number` to be read from its beginning, a piece at a time: for tables, which may be large.
+
+        Raises
+        ------
+        UnreadableImageError
+            At its opening or at its end, if it is not what the directory says.
+        """
+        listing = self.listing
+        name = listing.names[number].as_py()
+        if not listing.is_zip:
+            return open(listing.path / name, "rb")
+        said = (int(listing.packed[number]), int(listing.sizes[number]), int(listing.checks[number]))
+        stored = bool(listing.methods[number] == STORED)
+        start = int(listing.starts[number])
+        begin = self._begin(number, start, os.pread(self._handle, _LOCAL.size, start))
+        return io.BufferedReader(_Stream(self._handle, begin, *said, stored, self._name(number)), _PIECE)
+
+    def _name(self, number: int) -> str:
+        return f"{self.listing.path}/{self.listing.names[number].as_py()}"
+
+    def _begin(self, number: int, start: int, header: bytes) -> int:
+        """Return where in the zip the content of an entry begins, whose header begins at `start`."""
+        if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
+            raise UnreadableImageError(self._name(number), "no zip entry where the directory says")
+        *_, name_length, extra_length = _LOCAL.unpack_from(header)
+        return start + _LOCAL.size + name_length + extra_length
+
+
+class _Stream(io.RawIOBase):
+    """The content of one zip entry, decompressed as it is read; it ends with an error where it is not as announced."""
+
+    def __init__(self, handle: int, begin: int, packed: int, size: int, check: int, stored: bool, where: str) -> None:
+        self._handle, self._at, self._end = handle, begin, begin + packed
+        self._left, self._check, self._where = size, check, where
+        self._engine = None if stored else zlib.decompressobj(-zlib.MAX_WBITS)
+        self._seen = 0
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next piece."""
+        piece = self._next(len(buffer))
+        self._seen = zlib.crc32(piece, self._seen)
+        self._left -= len(piece)
+        if self._left < 0 or (not piece and (self._left or self._seen != self._check)):
+            raise UnreadableImageError(self._where, "content and checksum differ")
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def _next(self, most: int) -> bytes:
+        if self._engine is None:
+            return self._fetch(most)
+        while not self._engine.eof:
+            waiting = self._engine.unconsumed_tail or self._fetch(_PIECE)
+            try:
+                piece = self._engine.decompress(waiting, most)
+            except zlib.error as error:
+                raise UnreadableImageError(self._where, f"damaged zip entry ({error})") from error
+            if piece or not waiting:
+                return piece
+        return b""
+
+    def _fetch(self, most: int) -> bytes:
+        content = os.pread(self._handle, min(most, self._end - self._at), self._at)
+        self._at += len(content)
+        return content
+
+
+def _inflate(packed: bytes, size: int, where: str) -> bytes:
+    """Decompress at most one byte more than was announced: a bomb ends there."""
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        return engine.decompress(packed, size + 1)
+    except zlib.error as error:
+        raise UnreadableImageError(where, f"damaged zip entry ({error})") from error

@@ -1,0 +1,210 @@
+"""`metadata.csv` of the published archive, in any of its known forms, matched with the archive's files.
+
+Copies differ: paths are absolute on the authors' machine or relative, older ones have no `category`, some carry columns
+of the authors' own book-keeping. Repeated texts are held once (dictionary codes), so that 890,737 rows stay small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pv
+from numpy.typing import NDArray
+
+from .. import schema
+from ..errors import MetadataError, UnreadableImageError, UsageError
+from .files import Archive, Listing
+
+METADATA = "metadata.csv"
+MAX_CSV = 2**32  # bytes of metadata.csv once decompressed; the published one has some 300 MB
+OLD_NAMES = {"cell_component": "cell_visible", "unique_id": "idx"}
+REPEATED = (
+    "label",
+    "category",
+    "database",
+    "name",
+    "dir_name",
+    "path",
+    "microscopy",
+    "channels",
+    *schema.LABEL_COLUMNS,
+)
+WANTED = (*REPEATED, "filename", "idx", "crop", "scaling", "x_min", "x_max", "y_min", "y_max")
+NEEDED = ("label", "filename")
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Which file of the archive belongs to which row.
+
+    Attributes
+    ----------
+    entry : int array, shape (rows,)
+        Number of the file in the listing, or -1.
+    moved : bool array, shape (rows,)
+        The file lies in another folder than the row says.
+    twice : bool array, shape (rows,)
+        An earlier row has this file already; `entry` is -1.
+    extra : int array
+        Files no row speaks of.
+    """
+
+    entry: NDArray[np.int64]
+    moved: NDArray[np.bool_]
+    twice: NDArray[np.bool_]
+    extra: NDArray[np.int64]
+
+
+def find_metadata(listing: Listing) -> int:
+    """Return the number of the `metadata.csv` nearest to the archive's root."""
+    found = [
+        (name.count("/"), number)
+        for number, name in enumerate(listing.names.to_pylist())
+        if name.rsplit("/", 1)[-1] == METADATA
+    ]
+    if not found:
+        raise UsageError(
+            f"There is no {METADATA} in the archive",
+            where=listing.path,
+            next="Is this the published archive? It holds cytoimagenet/metadata.csv and a folder for each label",
+        )
+    return min(found)[1]
+
+
+def read_metadata(listing: Listing, number: int) -> pa.Table:
+    """Read the table: every column of `WANTED`, as text, the unknown ones empty.
+
+    Raises
+    ------
+    MetadataError
+        If it is no CSV, a row has another number of fields, or a column that must be there is absent.
+    """
+    name = listing.names[number].as_py()
+    where = f"{listing.path}/{name}"
+    if listing.sizes[number] > MAX_CSV:
+        raise MetadataError(f"{listing.sizes[number]:,} bytes, at most {MAX_CSV:,} allowed", where=where)
+    texts = {
+        old: pa.dictionary(pa.int32(), pa.string()) if new in REPEATED else pa.string()
+        for new in WANTED
+        for old in (new, *(o for o, n in OLD_NAMES.items() if n == new))
+    }
+    convert = pv.ConvertOptions(column_types=texts, strings_can_be_null=False, quoted_strings_can_be_null=False)
+    # one thread, so that an error can say which row it is in
+    options = {"parse_options": pv.ParseOptions(newlines_in_values=True), "convert_options": convert}
+    try:
+        with Archive(listing) as opened, opened.stream(number) as stream:
+            table = pv.read_csv(stream, read_options=pv.ReadOptions(use_threads=False), **options)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, UnreadableImageError, UnicodeDecodeError) as error:
+        raise MetadataError(
+            f"{METADATA} can't be read: {error}",
+            where=where,
+            next=f"Expected a CSV file with the columns {', '.join(WANTED)}",
+        ) from error
+    table = table.rename_columns([OLD_NAMES.get(column, column) for column in table.column_names])
+    absent = [column for column in NEEDED if column not in table.column_names]
+    if absent:
+        raise MetadataError(
+            f"{METADATA} has no column {' and '.join(absent)}",
+            where=where,
+            next=f"Expected the columns {', '.join(WANTED)}; found {', '.join(table.column_names)}",
+        )
+    columns = {}
+    for column in WANTED:
+        empty = pa.repeat(pa.scalar("", pa.string()), len(table))
+        values = table[column] if column in table.column_names else pa.chunked_array([empty])
+        columns[column] = values.combine_chunks() if column in REPEATED else values
+        if not pa.types.is_dictionary(values.type) and not pa.types.is_string(values.type):
+            columns[column] = pc.cast(values, pa.string())
+    return pa.table(columns)
+
+
+def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return a column as plain strings in one piece."""
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
+def match(listing: Listing, table: pa.Table, metadata: int) -> Matched:
+    """Find the file of every row: by its folder and name, else by its name alone where that is unique."""
+    name = pc.replace_substring_regex(as_text(table["filename"]), r"(?s)^.*/", "")
+    entry = _by_folder(listing, table, name)
+    lost = np.flatnonzero(entry < 0)
+    if len(lost):
+        entry[lost] = _by_name(listing, name.take(pa.array(lost)))
+    del name
+    entry[entry == metadata] = -1
+    _, first = np.unique(entry, return_index=True)
+    again = np.ones(len(entry), dtype=bool)
+    again[first] = False
+    twice = again & (entry >= 0)
+    entry[twice] = -1
+    taken = np.zeros(len(listing.names), dtype=bool)
+    taken[entry[entry >= 0]] = True
+    taken[metadata] = True
+    moved = np.zeros(len(entry), dtype=bool)
+    moved[lost] = entry[lost] >= 0
+    return Matched(entry, moved, twice, np.flatnonzero(~taken))
+
+
+def _by_folder(listing: Listing, table: pa.Table, name: pa.Array) -> NDArray[np.int64]:
+    """Return the file at the last folder and the name that each row gives, or -1."""
+    folder = _last_part(table["path"])
+    folder = pc.if_else(pc.equal(folder, ""), as_text(table["label"]), folder)
+    placed = pc.replace_substring_regex(listing.names, r"(?s)^.*/([^/]*/[^/]*)$", r"\1")
+    return _index(pc.binary_join_element_wise(folder, name, "/"), placed)
+
+
+def _by_name(listing: Listing, name: pa.Array) -> NDArray[np.int64]:
+    """Return the only file of each name, wherever it lies, or -1."""
+    bare = pc.replace_substring_regex(listing.names, r"(?s)^.*/", "")
+    entry = _index(name, bare)
+    asked = pc.filter(bare, pc.is_in(bare, value_set=name)).value_counts()
+    unique = asked.field("values").filter(pc.equal(asked.field("counts"), 1))
+    entry[_index(name, unique) < 0] = -1
+    return entry
+
+
+def categories_of(table: pa.Table) -> dict[str, str]:
+    """Return the category of every label: the one most of its rows give, else the column most of them hold it in."""
+    labels = as_text(table["label"])
+    given: dict[str, dict[str, int]] = {}
+    for column in schema.LABEL_COLUMNS:
+        values = as_text(table[column])
+        framed = pc.binary_join_element_wise("|", values, "|", "")
+        pairs = (
+            pa.table({"label": labels, "framed": framed}).group_by(["label", "framed"]).aggregate([([], "count_all")])
+        )
+        for label, text, count in zip(*(pairs[c].to_pylist() for c in ("label", "framed", "count_all")), strict=True):
+            if f"|{label}|" in text:
+                given.setdefault(label, {}).setdefault(column, 0)
+                given[label][column] += count
+    said = pa.table({"label": labels, "category": as_text(table["category"])})
+    counted = said.group_by(["label", "category"]).aggregate([([], "count_all")])
+    stated: dict[str, dict[str, int]] = {}
+    for label, category, count in zip(
+        *(counted[c].to_pylist() for c in ("label", "category", "count_all")), strict=True
+    ):
+        if category in schema.CATEGORIES:
+            stated.setdefault(label, {})[category] = count
+    result = {}
+    for label in sorted(pc.unique(labels).to_pylist()):
+        votes = stated.get(label) or given.get(label) or {"phenotype": 0}
+        result[label] = min(votes, key=lambda column: (-votes[column], schema.CATEGORIES.index(column)))
+    return result
+
+
+def _last_part(path: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return the last folder of each path; work is done once for each path that repeats."""
+    coded = path.combine_chunks() if isinstance(path, pa.ChunkedArray) else path
+    if not isinstance(coded, pa.DictionaryArray):
+        coded = coded.dictionary_encode()
+    last = pc.replace_substring_regex(coded.dictionary, r"/*$", "")
+    return pc.replace_substring_regex(last, r"(?s)^.*/", "").take(coded.indices)
+
+
+def _index(values: pa.Array, among: pa.Array) -> NDArray[np.int64]:
+    found = pc.index_in(values, value_set=among)
+    return np.array(pc.fill_null(found, -1), dtype=np.int64)

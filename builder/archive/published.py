@@ -1,0 +1,50 @@
+"""Facts about the published archive, to compare an import with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+PUBLISHED_IMAGES, PUBLISHED_CLASSES = 890_737, 894  # preprint, abstract
+
+
+PUBLISHED_CATEGORIES = {
+    "compound": 637, "phenotype": 93, "cell_type": 44, "gene": 43, "cell_visible": 38, "sirna": 36, "organism": 3,
+}  # fmt: skip
+"""Classes per category; preprint, figure 2."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import found. `print` it.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of metadata.csv.
+    kept : int
+        Images in the dataset.
+    reasons : dict of str to int
+        Rows and files left out, by reason; `renamed` ones are kept.
+    categories : dict of str to int
+        Classes per category.
+    classes : int
+    """
+
+    rows: int
+    kept: int
+    classes: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    categories: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.kept:,} images of {self.rows:,} rows kept, {self.classes:,} classes",
+            f"published: {PUBLISHED_IMAGES:,} images, {PUBLISHED_CLASSES} classes; difference: "
+            f"{self.kept - PUBLISHED_IMAGES:+,} images, {self.classes - PUBLISHED_CLASSES:+,} classes",
+        ]
+        lines += [f"  {reason}: {count:,}" for reason, count in sorted(self.reasons.items())]
+        lines.append(f"{'category':<14}{'classes':>9}{'published':>11}{'difference':>12}")
+        for category, published in PUBLISHED_CATEGORIES.items():
+            here = self.categories.get(category, 0)
+            lines.append(f"{category:<14}{here:>9,}{published:>11,}{here - published:>+12,}")
+        return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""PNG, JPEG and BMP: formats Pillow opens, each by its own decoder and no other."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import TooLargeError
+from .limits import Limits, mean_of_colours, through_palette
+
+logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # what it warns of is refused or harmless
+
+_MOST_PLAIN = 2**28  # bytes read at once; the file of a plane within the usual bound is far smaller
+
+
+def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
+    """Read a PNG; see `readers.read_channel`. Colour and alpha of 16 bits keep them."""
+    head = file.read(29)
+    file.seek(0)
+    if len(head) < 29 or head[12:16] != b"IHDR":
+        raise limits.refuse("a PNG without a header")
+    limits.check(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
+    depth, colour = head[24], head[25]
+    if depth == 16 and colour != 0:  # Pillow would cut these to 8 bits
+        import imagecodecs
+
+        limits.choose(page, "I", (1,))
+        return _plane_of_samples(imagecodecs.png_decode(file.read()))
+    plain = _plain_png(file) if (depth, colour, head[28]) == (8, 0, 0) else None
+    if plain is not None:
+        limits.choose(page, "T", (1,))
+        return plain
+    return _with_pillow(file, "PNG", page, limits)
+
+
+def _plain_png(file: IO[bytes]) -> NDArray[Any] | None:
+    """Read 8-bit grey that nothing else is said about, by libpng in one go; None if Pillow has to look at it."""
+    import imagecodecs
+
+    data = file.read(_MOST_PLAIN)
+    file.seek(0)
+    at, kind = 8, b""
+    while kind != b"IEND" and at + 12 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind not in (b"IHDR", b"IDAT", b"IEND"):  # sizes, texts, transparency, further frames, or damage
+            return None
+        at += 12 + size
+    if kind != b"IEND" or at != len(data):
+        return None
+    try:
+        return np.asarray(imagecodecs.png_decode(data))
+    except imagecodecs.PngError:
+        return None  # Pillow says what is wrong, or forgives it
+
+
+def read_jpeg(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
+    """Read a JPEG; see `readers.read_channel`."""
+    return _with_pillow(file, "JPEG", page, limits)
+
+
+def read_bmp(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
+    """Read a BMP; see `readers.read_channel`."""
+    return _with_pillow(file, "BMP", page, limits)
+
+
+def _with_pillow(file: IO[bytes], kind: str, page: int | None, limits: Limits) -> NDArray[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of sizes; the bound below refuses them
+        try:
+            image = Image.open(file, formats=(kind,))
+        except Image.DecompressionBombError as error:
+            raise TooLargeError(limits.where, str(error)) from error
+        with image:
+            limits.check(*image.size)
+            image.seek(limits.choose(page, "T", (getattr(image, "n_frames", 1),)))
+            return _plane_of_pillow(image, limits)
+
+
+def _plane_of_pillow(image: Image.Image, limits: Limits) -> NDArray[Any]:
+    if image.mode in ("P", "PA"):
+        codes = np.asarray(image) if image.mode == "P" else np.asarray(image)[..., 0]
+        palette = np.asarray(image.getpalette("RGB") or [0, 0, 0], np.uint8).reshape(-1, 3)
+        return through_palette(codes, palette)
+    if image.mode in ("1", "L", "LA", "I;16", "I;16B", "I", "F", "RGB", "RGBA"):
+        return _plane_of_samples(np.asarray(image))
+    raise limits.refuse(f"{image.mode} is not a colour space of a microscope image")
+
+
+def _plane_of_samples(samples: NDArray[Any]) -> NDArray[Any]:
+    if samples.dtype == np.bool_:
+        samples = samples.astype(np.uint8)  # no view: Pillow's true is 255
+    if samples.ndim == 2:
+        return samples
+    return samples[..., 0] if samples.shape[-1] <= 2 else mean_of_colours(samples)

@@ -1,0 +1,192 @@
+"""TIFF of every kind a microscope writes: tiled, big-endian, 1 to 64 bits, palette, stacks, OME, `.flex`, `.stk`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
+
+from . import tiff_plain as tiffplain
+from .limits import Limits, mean_of_colours, read_plain, through_palette
+
+SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+# whose decoders are given the size of the output beforehand, or have it checked here: a strip can't blow up
+_COMPRESSIONS = {
+    *("NONE", "CCITTRLE", "CCITT_T4", "CCITTFAX3", "CCITT_T6", "CCITTFAX4", "LZW", "OJPEG", "JPEG"),
+    *("ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "LZMA", "ZSTD"),
+}
+_JPEGS = (COMPRESSION.OJPEG, COMPRESSION.JPEG)
+_COLOURS = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
+_GREYS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
+
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it warns of is refused or harmless
+
+
+def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
+    """Read one plane; see `readers.read_channel`.
+
+    Pages are counted in the order of the file; reduced copies (thumbnails, pyramid levels) do not count. Where one
+    page holds several planes (ImageJ's large stacks, MetaMorph, samples that are no colours), each counts.
+    """
+    plain = tiffplain.read(file, page, limits)
+    if plain is not None:
+        return plain
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    with TiffFile(file, _multifile=False) as tif:
+        first = tif.pages.first
+        limits.check(first.imagewidth, first.imagelength)
+        _check_colours(first, limits)
+        pages = _full_size(tif)
+        inside = _planes_inside(first)
+        beyond = _planes_beyond(tif, inside, limits)
+        if beyond is not None:
+            axes, shape, offset = beyond
+            chosen = limits.choose(page, axes, shape)
+            return _contiguous(file, first, offset, chosen, limits)
+        axes, shape = _axes(tif, len(pages), inside)
+        chosen = limits.choose(page, axes, shape)
+        own = _page(tif, pages[chosen // inside])
+        _check_colours(own, limits)
+        if _planes_inside(own) != inside:
+            raise limits.refuse("its pages are of different kinds")
+        _check(own, file, end, limits)
+        return _plane(own, chosen % inside, limits)
+
+
+def _full_size(tif: TiffFile) -> list[int]:
+    """List the pages that are no reduced copy of another."""
+    if len(tif.pages) == 1:
+        return [0]
+    return [i for i in range(len(tif.pages)) if i == 0 or not _page(tif, i).is_reduced]
+
+
+def _page(tif: TiffFile, index: int) -> TiffPage:
+    page = tif.pages.get(index, aspage=True, validate=False)
+    assert isinstance(page, TiffPage)
+    return page
+
+
+def _planes_inside(page: TiffPage) -> int:
+    """Count the planes one page holds: depth times samples, unless the samples are a colour or have alpha."""
+    samples = page.samplesperpixel
+    colour = page.photometric in _COLOURS and samples in (3, 4)
+    alpha = page.photometric in _GREYS and samples == 2 and page.extrasamples[:1] in ((1,), (2,))
+    if colour or alpha:
+        samples = 1
+    return max(page.imagedepth, 1) * max(samples, 1)
+
+
+def _planes_beyond(tif: TiffFile, inside: int, limits: Limits) -> tuple[str, tuple[int, ...], int] | None:
+    """Find planes that lie behind the only page's own, without pages: (axes, lengths, first byte)."""
+    if len(tif.pages) > 1:
+        return None
+    first = tif.pages.first
+    series = tif.series[0]
+    if math.prod(series.shape) <= math.prod(first.shape):
+        return None
+    names = "".join(axis for axis in series.axes if axis not in "YX")
+    lengths = tuple(n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YX")
+    plain = first.dtype is not None and first.bitspersample == first.dtype.itemsize * 8 and first.compression == 1
+    if not plain or inside > 1 or "S" in names or first.photometric not in _GREYS or series.dataoffset is None:
+        raise limits.refuse(f"a stack (axes {names}, {lengths}) in one page, of compressed or coloured pixels")
+    return names, lengths, series.dataoffset
+
+
+def _contiguous(file: IO[bytes], first: TiffPage, offset: int, chosen: int, limits: Limits) -> NDArray[Any]:
+    assert first.dtype is not None
+    dtype = first.dtype.newbyteorder(first.parent.byteorder)
+    size = first.imagewidth * first.imagelength * dtype.itemsize
+    plane = read_plain(file, offset + chosen * size, (first.imagelength, first.imagewidth), dtype, limits)
+    return _brighter(plane, first, limits)
+
+
+def _axes(tif: TiffFile, pages: int, inside: int) -> tuple[str, tuple[int, ...]]:
+    """Name the axes of the planes, for the error; the count is what pages and samples say."""
+    series = tif.series[0] if pages * inside > 1 else None
+    if series is not None:
+        kept = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YX"]
+        if math.prod(n for _, n in kept) == pages * inside:
+            return "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
+    return "IS", (pages, inside)
+
+
+def _check_colours(page: TiffPage, limits: Limits) -> None:
+    if page.photometric not in (*_GREYS, *_COLOURS, PHOTOMETRIC.PALETTE):
+        raise limits.refuse(f"{PHOTOMETRIC(page.photometric).name} is not a colour space of a microscope image")
+
+
+def _check(page: TiffPage, file: IO[bytes], end: int, limits: Limits) -> None:
+    """Refuse what would be decoded wrongly or without bound."""
+    limits.check(page.imagewidth, page.imagelength)
+    limits.check(page.imagewidth, page.imagelength * max(page.imagedepth, 1) * -(-max(page.samplesperpixel, 1) // 4))
+    if page.is_tiled:
+        limits.check(page.tilewidth, page.tilelength)
+    if COMPRESSION(page.compression).name not in _COMPRESSIONS:
+        raise limits.refuse(f"compression {COMPRESSION(page.compression).name} is not read")
+    if page.dtype is None or page.dtype.kind not in "buif":
+        raise limits.refuse(f"pixels of {page.bitspersample} bits and sample format {page.sampleformat}")
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    needed = math.prod(page.chunked)
+    if len(segments) < needed:
+        raise limits.refuse(f"{needed - len(segments)} of its {needed} strips or tiles are absent")
+    if any(count == 0 or offset + count > end for offset, count in segments[:needed]):
+        raise limits.refuse("truncated: a strip or tile lies beyond the end of the file")
+    if page.compression in _JPEGS:
+        for offset, count in segments:
+            file.seek(offset)
+            _check_jpeg(file.read(count), limits)
+
+
+def _check_jpeg(data: bytes, limits: Limits) -> None:
+    """Refuse a JPEG strip whose own header says more pixels than the bound: the decoder believes it."""
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            limits.check(int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big"))
+            return
+        at += 2 + length
+
+
+def _plane(page: TiffPage, index: int, limits: Limits) -> NDArray[Any]:
+    """Decode a page and take one plane of grey out of it."""
+    pixels = page.asarray(maxworkers=1)
+    if pixels.dtype == np.bool_:
+        pixels = pixels.view(np.uint8)
+    height, width = page.imagelength, page.imagewidth
+    depth, samples = max(page.imagedepth, 1), max(page.samplesperpixel, 1)
+    if page.planarconfig == 2:
+        pixels = np.moveaxis(pixels.reshape(samples, depth, height, width), 0, -1)
+    else:
+        pixels = pixels.reshape(depth, height, width, samples)
+    inside = _planes_inside(page) // depth
+    plane = pixels[index // inside]
+    if page.photometric in _COLOURS and samples in (3, 4):
+        return mean_of_colours(plane)
+    if page.photometric == PHOTOMETRIC.PALETTE:
+        return _through_colormap(plane[..., 0], page, limits)
+    return _brighter(np.ascontiguousarray(plane[..., index % inside]), page, limits)
+
+
+def _through_colormap(codes: NDArray[Any], page: TiffPage, limits: Limits) -> NDArray[Any]:
+    colormap = page.colormap
+    if colormap is None or colormap.ndim != 2 or colormap.shape[0] != 3:
+        raise limits.refuse("a palette image without a palette")
+    # entries are stored with 16 bits; up to 8 bits of pixel they are 8-bit colours, times 256 or 257
+    return through_palette(codes, (colormap >> 8).astype(np.uint8).T if page.bitspersample <= 8 else colormap.T)
+
+
+def _brighter(plane: NDArray[Any], page: TiffPage, limits: Limits) -> NDArray[Any]:
+    """Turn white-is-zero round, so that more is brighter."""
+    if page.photometric != PHOTOMETRIC.MINISWHITE:
+        return plane
+    if plane.dtype.kind != "u":
+        raise limits.refuse("white is zero, but pixels may be negative")
+    return np.asarray((1 << page.bitspersample) - 1 - plane.astype(np.int64), plane.dtype)

@@ -1,0 +1,164 @@
+"""CytoImageNet as a builder of `datasets`. Alone in its module, and with nothing else in it.
+
+On first use `datasets` replaces `open`, `os.path`, `pathlib.Path` and more in the module of a builder: whatever else
+lived here would work with other functions than it was written for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from os import PathLike
+from typing import Any
+
+import datasets
+from datasets.builder import Key
+
+from .. import schema
+from ..dataset.find import FOLDER, cache_key, find
+from ..dataset.manifest import Manifest
+from ..errors import UsageError
+from .examples import SAMPLE, are_few, features, read_chosen, read_shard, split_sizes
+
+
+@dataclass
+class CytoImageNetConfig(datasets.BuilderConfig):
+    """Which part of the dataset: one category, some labels, or all."""
+
+    category: str | None = None
+    labels: list[str] | None = None
+
+
+VERSION = datasets.Version(schema.VERSION)
+CONFIGS = [
+    CytoImageNetConfig("default", VERSION, description="All classes"),
+    CytoImageNetConfig(SAMPLE, VERSION, description="10 training images a class"),
+    *(CytoImageNetConfig(name, VERSION, category=name, description=f"By {name} alone") for name in schema.CATEGORIES),
+]
+
+
+class CytoImageNet(datasets.GeneratorBasedBuilder):
+    """The dataset as a builder of `datasets`, for those who want to hold it in their hands.
+
+    Parameters
+    ----------
+    config_name : str, optional
+        `default`, `sample`, or a category.
+    data_dir : str or path, optional
+        The dataset folder, local or a URL; found as by `load_dataset` if not given.
+    labels : list of str, optional
+        Only these classes.
+    revision : str, optional
+        Of a copy on the Hub.
+    **kwargs
+        Of `datasets.DatasetBuilder`.
+
+    Examples
+    --------
+    >>> builder = CytoImageNet(data_dir="cytoimagenet", config_name="compound")  # doctest: +SKIP
+    >>> builder.download_and_prepare(num_proc=8)                                 # doctest: +SKIP
+    >>> builder.as_dataset(split="validation")                                   # doctest: +SKIP
+    """
+
+    VERSION = VERSION
+    BUILDER_CONFIG_CLASS = CytoImageNetConfig
+    BUILDER_CONFIGS = CONFIGS
+    DEFAULT_CONFIG_NAME = "default"
+
+    def __init__(
+        self,
+        cache_dir: str | None = None,
+        dataset_name: str | None = None,
+        config_name: str | None = None,
+        hash: str | None = None,
+        *,
+        data_dir: str | PathLike[str] | None = None,
+        revision: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.manifest = Manifest.load(find(data_dir, revision))
+        # `data_dir` stays here: in the config it would put the place into the cache's key, where the digest belongs
+        kwargs["base_path"] = self.manifest.root
+        super().__init__(cache_dir, dataset_name or FOLDER, config_name, hash or cache_key(self.manifest), **kwargs)
+
+    def _info(self) -> datasets.DatasetInfo:
+        sizes = {} if self.config.data_files else split_sizes(self.manifest, self.config.name, self._wanted())
+        splits = {
+            name: datasets.SplitInfo(name, num_examples=rows, dataset_name=FOLDER) for name, rows in sizes.items()
+        }
+        return datasets.DatasetInfo(
+            description="Microscopy images with weak labels, to pretrain on",
+            features=datasets.Features.from_dict(features(self.manifest)),
+            splits=datasets.SplitDict(splits, dataset_name=FOLDER) if splits else None,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        wanted = self._wanted()
+        if self.config.data_files:
+            files = {str(split): list(paths) for split, paths in self.config.data_files.items()}
+            rows: dict[str, list[int | None]] = {split: [None] * len(shards) for split, shards in files.items()}
+        else:
+            sizes = split_sizes(self.manifest, self.config.name, wanted)
+            source = {split: SAMPLE if self.config.name == SAMPLE else split for split in sizes}
+            shards = {split: self.manifest.shards(name) for split, name in source.items()}
+            files = {split: [f"{self.manifest.root}/{shard[0]}" for shard in of] for split, of in shards.items()}
+            rows = {split: [shard[1] for shard in of] for split, of in shards.items()}
+            if wanted is not None and self.config.name != SAMPLE and are_few(self.manifest, sizes):
+                # to fetch whole shards would cost hundreds of times what is wanted
+                names = {split: [shard[0] for shard in of] for split, of in shards.items()}
+                return _generators(names, rows, by_place=True)
+        return _generators(dl_manager.download(files), rows, by_place=False)
+
+    def _generate_shards(self, shards: list[str], rows: list[int | None], by_place: bool) -> Iterator[str]:
+        yield from shards
+
+    def _generate_examples(
+        self, shards: list[str], rows: list[int | None], by_place: bool
+    ) -> Iterator[tuple[Key, dict[str, Any]]]:
+        form, wanted = self.manifest.shard_format, self._wanted()
+        for number, (shard, count) in enumerate(zip(shards, rows, strict=True)):
+            if by_place:
+                examples = read_chosen(self.manifest, shard, wanted or ())
+            else:
+                examples = read_shard(shard, form, wanted, count)
+            for place, example in enumerate(examples):
+                yield Key(number, place), example
+
+    def _wanted(self) -> frozenset[int] | None:
+        """Return the numbers of the classes asked for; None for all."""
+        names, labels = self.manifest.class_names, self.config.labels
+        if self.config.category is None and labels is None:
+            return None
+        labels = [labels] if isinstance(labels, str) else labels
+        for label in labels or ():
+            if label not in names:
+                near = get_close_matches(str(label), names, 3)
+                raise UsageError(
+                    f"No class {label!r} in this dataset",
+                    where=self.manifest.root,
+                    next=f"Did you mean {' or '.join(map(repr, near))}?" if near else "`cytoimagenet info` lists them",
+                )
+        wanted = frozenset(
+            index
+            for index, entry in enumerate(self.manifest.classes)
+            if self.config.category in (None, entry["category"]) and (labels is None or entry["label"] in labels)
+        )
+        if not wanted:
+            there = sorted({entry["category"] for entry in self.manifest.classes})
+            raise UsageError(
+                f"No class of category {self.config.category!r} is among those asked for",
+                where=self.manifest.root,
+                next=f"This dataset has classes of {', '.join(there)}",
+            )
+        return wanted
+
+
+def _generators(
+    shards: Mapping[str, list[str]], rows: Mapping[str, list[int | None]], by_place: bool
+) -> list[datasets.SplitGenerator]:
+    """Return a generator for each split; `datasets` shares the lists out among its processes."""
+    return [
+        datasets.SplitGenerator(split, {"shards": list(paths), "rows": rows[split], "by_place": by_place})
+        for split, paths in shards.items()
+    ]

@@ -1,0 +1,167 @@
+"""What the builder of `datasets` yields: the columns, the sizes of the splits, the examples of a shard."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .. import schema
+from ..dataset.columns import parquet_features
+from ..dataset.manifest import METADATA, Manifest
+from ..dataset.ranges import in_order, reader_of
+from ..errors import CheckFailedError
+from ..formats.grey_png import is_grey_png
+from ..schema import SAMPLE, SAMPLE_PER_CLASS
+from ..shards.format import COLUMNS, row_groups
+from ..storage import filesystem, is_local, join, read_bytes
+
+FEW = 0.2  # of all images; above, a disk or a network reads through faster than it jumps
+READ_AHEAD = 64  # images fetched in one go
+REST = [name for name in COLUMNS if name != "label"]
+
+
+def features(manifest: Manifest) -> dict[str, Any]:
+    """Return the columns: image, label, key and every other column of the metadata."""
+    return parquet_features(list(manifest.class_names))
+
+
+def split_sizes(manifest: Manifest, config: str, wanted: Collection[int] | None) -> dict[str, int]:
+    """Return how many images each split of a config has, without opening a shard; empty splits are left out."""
+    chosen = [entry for i, entry in enumerate(manifest.classes) if wanted is None or i in wanted]
+    if config == SAMPLE:
+        per_class = manifest.settings.get("sample_per_class", SAMPLE_PER_CLASS)
+        sizes = {"train": sum(min(entry["train"], per_class) for entry in chosen)}
+    else:
+        sizes = {split: sum(entry[split] for entry in chosen) for split in schema.SPLITS}
+    return {split: size for split, size in sizes.items() if size}
+
+
+def are_few(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
+    """Say whether the wanted images are better read one by one, by their place, than by reading all shards through."""
+    return sum(sizes.values()) <= FEW * sum(manifest.rows(split) for split in schema.SPLITS)
+
+
+def read_chosen(manifest: Manifest, shard: str, wanted: Collection[int]) -> Iterator[dict[str, Any]]:
+    """Yield the examples of the wanted classes in a shard, in its order, reading no other image.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the dataset folder, local or remote.
+    shard : str
+        Below the folder.
+    wanted : collection of int
+        Class numbers.
+
+    Raises
+    ------
+    CheckFailedError
+        If there is no image at the place that the metadata names.
+    """
+    index = {label: number for number, label in enumerate(manifest.class_names) if number in wanted}
+    rows = _rows_of(manifest.root, manifest.digest, tuple(index))
+    fetch = reader_of(manifest.root)
+    for batch in rows.filter(pc.equal(rows["shard"], shard)).to_batches(READ_AHEAD):
+        some = batch.to_pylist()
+        images = fetch(*([row[name] for row in some] for name in ("shard", "offset", "size")))
+        for row, png in zip(some, images, strict=True):
+            if not is_grey_png(png, row["width"], row["height"]):
+                raise _damaged(f"{row['key']} is not where metadata.parquet says", shard)
+            image = {"bytes": png, "path": f"{row['key']}.png"}
+            yield {"image": image, "label": index[row["label"]], **{name: row[name] for name in REST}}
+
+
+@lru_cache(maxsize=2)
+def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
+    """Read the rows of some classes; once for all shards. The digest tells a folder from one rebuilt in its place."""
+    where = join(root, METADATA)
+    source = where if is_local(root) else io.BytesIO(read_bytes(where))
+    return pq.read_table(source, schema=schema.METADATA, filters=pc.field("label").isin(labels))
+
+
+def read_shard(
+    path: str, shard_format: str, wanted: Collection[int] | None = None, rows: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the examples of a shard that belong to the wanted classes.
+
+    Parameters
+    ----------
+    path : str
+        The shard, local or a URL.
+    shard_format : str
+        As in the manifest.
+    wanted : collection of int, optional
+        Class numbers.
+    rows : int, optional
+        How many images the shard has; a tar cut between two of them is a good tar.
+
+    Raises
+    ------
+    CheckFailedError
+        If the shard is damaged or cut.
+    """
+    count = 0
+    try:
+        for example in _from_parquet(path) if shard_format == "parquet" else _from_tar(path):
+            count += 1
+            if wanted is None or example["label"] in wanted:
+                yield example
+    except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
+        raise _damaged(f"after {count:,} images: {error}", path) from error
+    if rows is not None and count != rows:
+        raise _damaged(f"{count:,} images where there must be {rows:,}", path)
+
+
+def _damaged(how: str, path: str) -> CheckFailedError:
+    return CheckFailedError(
+        f"This shard is damaged, {how}",
+        where=path,
+        next="`cytoimagenet verify DIR` names all that must be fetched again",
+    )
+
+
+def _from_tar(path: str) -> Iterator[dict[str, Any]]:
+    for key, members in _by_key(path):
+        absent = {"png", "json", "cls"} - set(members)
+        if absent:
+            raise _damaged(f"{key} has no {', '.join(sorted(absent))}", path)
+        row = json.loads(members["json"])
+        image = {"bytes": members["png"], "path": f"{key}.png"}
+        yield {"image": image, "label": int(members["cls"]), **{name: row[name] for name in REST}}
+
+
+def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
+    fs, inner = filesystem(path)
+    with fs.open(inner, "rb") as file:
+        for rows in row_groups(file, ["image", "label", *REST]):
+            yield from rows.to_pylist()
+
+
+def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield `(key, {extension: bytes})` of each run of members with one key; what is no plain file is passed over."""
+    key = ""
+    members: dict[str, bytes] = {}
+    with in_order(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        for info in tar:
+            file = tar.extractfile(info) if info.isreg() else None
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps every header it ever read
+            if file is None:
+                continue
+            stem, _, extension = info.name.partition(".")
+            if stem != key:
+                if members:
+                    yield key, members
+                key, members = stem, {}
+            if extension in members:
+                raise _damaged(f"{info.name} is there twice", path)
+            members[extension] = file.read()
+    if members:
+        yield key, members

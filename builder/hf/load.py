@@ -1,0 +1,95 @@
+"""`load_dataset` without naming a path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from os import PathLike
+from typing import TYPE_CHECKING as TYPE_CHECKING
+from typing import Any
+
+from .. import schema
+from ..dataset.find import FOLDER, cache_key, find
+from ..dataset.manifest import Manifest
+from ..errors import CytoImageNetError, UsageError
+
+if TYPE_CHECKING:
+    import datasets
+
+
+CONFIGS = ("default", "sample", *schema.CATEGORIES)
+
+
+def load_dataset(
+    config: str = "default",
+    *,
+    split: str | None = None,
+    streaming: bool = False,
+    labels: Iterable[str] | None = None,
+    data_dir: str | PathLike[str] | None = None,
+    revision: str | None = None,
+) -> datasets.DatasetDict | datasets.Dataset | datasets.IterableDatasetDict | datasets.IterableDataset:
+    """Load CytoImageNet with its images, class names and metadata.
+
+    Parameters
+    ----------
+    config : str
+        `default` (all), `sample` (10 training images a class), or one category: organism, cell_type, cell_visible,
+        phenotype, compound, gene, sirna.
+    split : str, optional
+        `train`, `validation`, or a slice such as `train[:10%]`; without it, a dict of all splits.
+    streaming : bool
+        Read on the go instead of preparing an Arrow copy first.
+    labels : iterable of str, optional
+        Only these classes. The numbers of the classes stay those of the whole dataset.
+    data_dir : str or path, optional
+        The dataset folder, local or a URL. Without it: `$CYTOIMAGENET_HOME`, then `./cytoimagenet`, then what
+        `cytoimagenet pull`, `build` or `import-kaggle` made last.
+    revision : str, optional
+        Of a copy on the Hub, pulled or read through `hf://`.
+
+    Returns
+    -------
+    DatasetDict, Dataset, IterableDatasetDict or IterableDataset
+        Columns `image` (PIL, 8-bit grey), `label` (ClassLabel), `key` and every column of the metadata.
+
+    Raises
+    ------
+    UsageError
+        If there is no dataset, config or label of that name.
+
+    Examples
+    --------
+    >>> load_dataset("sample", split="train")[0]["image"]               # doctest: +SKIP
+    >>> load_dataset("organism", streaming=True, split="validation")    # doctest: +SKIP
+    """
+    from .builder import CytoImageNet
+
+    if config not in CONFIGS:
+        raise UsageError(f"No config {config!r}", next=f"There are {', '.join(CONFIGS)}")
+    chosen: dict[str, Any] = {}
+    if labels is not None:
+        chosen["labels"] = [labels] if isinstance(labels, str) else list(labels)
+    builder = CytoImageNet(config_name=config, data_dir=find(data_dir, revision), **chosen)
+    if streaming:
+        return builder.as_streaming_dataset(split=split)
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        if isinstance(error.__cause__, CytoImageNetError):
+            raise error.__cause__ from None  # ours says what to do; `datasets` only that something went wrong
+        raise
+    return builder.as_dataset(split=split)
+
+
+def dataset_module(
+    revision: str | None = None, data_dir: str | None = None, data_files: Any = None, **rest: Any
+) -> Any:
+    """Answer `datasets` when it asks what `cytoimagenet` is (see `hook`); further arguments are its own affair."""
+    from datasets.load import DatasetModule
+
+    root = find(data_dir, revision)
+    return DatasetModule(
+        module_path=f"{__package__}.builder",
+        hash=cache_key(Manifest.load(root)),
+        builder_kwargs={"data_dir": root, "dataset_name": FOLDER},
+    )

@@ -1,0 +1,90 @@
+"""Reads the channels of one source image, with a reason when one cannot be read."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
+from numpy.typing import NDArray
+
+from ..errors import MissingImageError, TooLargeError, UnreadableImageError
+from ..formats.read import read_channel
+from ..storage import filesystem, is_local, join
+from . import channels as locator
+from .quality import Verdict
+
+
+class Refused(Exception):
+    """A whole source image is left out."""
+
+    def __init__(self, reason: str, detail: str, file: str = "") -> None:
+        self.verdict, self.file = Verdict(reason, detail), file
+        super().__init__(reason, detail, file)
+
+
+class Reader:
+    """Reads channels below RAW and remembers the last plane: the boxes of one smear lie in one file.
+
+    Parameters
+    ----------
+    raw : str or path
+        Folder or URL that `channels` are relative to.
+    """
+
+    def __init__(self, raw: str | PathLike[str]) -> None:
+        self.raw = os.fspath(raw)
+        self._local = is_local(self.raw)
+        self._last: tuple[tuple[str, int | None], NDArray] | None = None
+
+    def channel(self, channel: str) -> NDArray:
+        """Read one channel at native depth; raise `Refused` if that can't be."""
+        place = locator.parse(channel)
+        try:
+            plane = self._plane(place)
+        except MissingImageError as error:
+            raise Refused("missing_channel", error.reason, channel) from error
+        except TooLargeError as error:
+            raise Refused("too_large", error.reason, channel) from error
+        except UnreadableImageError as error:
+            raise Refused("unreadable", error.reason, channel) from error
+        if place.box is None:
+            return plane
+        x, y, width, height = place.box
+        if x + width > plane.shape[1] or y + height > plane.shape[0]:
+            raise Refused("unreadable", f"box outside the {plane.shape[1]}x{plane.shape[0]} image", channel)
+        return plane[y : y + height, x : x + width]
+
+    def _plane(self, place: locator.Place) -> NDArray:
+        key = (place.file, place.page)
+        if self._last is not None and self._last[0] == key:
+            return self._last[1]
+        self._last = None
+        with self._on_disk(place.file) as path:
+            plane = read_channel(path, page=place.page)
+        if place.box is not None:
+            self._last = (key, plane)
+        return plane
+
+    @contextmanager
+    def _on_disk(self, file: str) -> Iterator[str]:
+        if posixpath.isabs(file) or ".." in file.split("/"):
+            raise UnreadableImageError(file, "outside the raw folder")
+        path = join(self.raw, file)
+        if self._local:
+            yield path
+            return
+        # a store that does not answer must end the run, not leave out the image: only its files' content may do that
+        fs, inner = filesystem(path)
+        with tempfile.TemporaryDirectory(prefix="cytoimagenet-fetch-") as folder:
+            fetched = os.path.join(folder, "image")
+            try:
+                fs.get_file(inner, fetched)
+            except FileNotFoundError as error:
+                raise MissingImageError(path, "no such file") from error
+            except PermissionError as error:
+                raise UnreadableImageError(path, "permission denied") from error
+            yield fetched

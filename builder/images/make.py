@@ -1,0 +1,164 @@
+"""One source image in, its images out: read, merge, crop, judge, encode.
+
+Everything here is a function of one row, its files and `Pixels`: it runs the same in any process on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConstantImageError, NotFiniteImageError
+from ..formats.grey_png import encode_png
+from . import channels as locator
+from . import crops, quality
+from .channel_reader import Reader, Refused
+from .digest import pixel_digest
+from .normalise import add_normalised, normalise, to_grey8
+from .quality import Levels, Verdict
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The settings that pixels depend on.
+
+    Parameters
+    ----------
+    seed : int
+        Of the crops.
+    match_shapes : tuple of (height, width)
+        Channels of these shapes are also digested one by one, to be compared with evaluation images.
+    procedure : int
+        Version of what this module does to pixels; raised with every change that shows in them.
+    """
+
+    seed: int = 0
+    match_shapes: tuple[tuple[int, int], ...] = ()
+    procedure: int = 1
+
+
+class Wanted(NamedTuple):
+    """A source image to make images of.
+
+    Parameters
+    ----------
+    idx : str
+        Of its row.
+    channels : str
+        Its files, as in the row.
+    crops : int
+        How many crops are wanted, 1 to 4.
+    """
+
+    idx: str
+    channels: str
+    crops: int
+
+
+class Tried(NamedTuple):
+    """An image that was tried: kept where `png` holds bytes, else left out for `verdict`.
+
+    `file` is the file at fault where there is one, `channel_digests` the digests asked for by `match_shapes`.
+    """
+
+    box: crops.Box | None = None
+    shape: tuple[int, int] = (0, 0)
+    png: bytes = b""
+    sha256: str = ""
+    entropy: float = 0.0
+    verdict: Verdict | None = None
+    file: str = ""
+    channel_digests: tuple[str, ...] = ()
+
+
+def images_of(wanted: Wanted, reader: Reader, pixels: Pixels) -> Iterator[Tried]:
+    """Make the images of one source image, in the order they are tried.
+
+    Yields
+    ------
+    Tried
+        One for every crop; if no crop is kept, one more for the whole image. At least one.
+    """
+    try:
+        merged, digests = _merged(wanted, reader, pixels)
+    except Refused as refused:
+        yield Tried(verdict=refused.verdict, file=refused.file)
+        return
+    is_box = locator.parse(wanted.channels.split("|")[0]).box is not None
+    boxes = [] if is_box else crops.draw(wanted.idx, pixels.seed, *merged.shape)[: wanted.crops]
+    kept = False
+    for box in boxes:
+        tried = _crop(merged, box)._replace(channel_digests=digests)
+        kept = kept or tried.verdict is None
+        yield tried
+    if not kept:
+        yield _finished(to_grey8(merged))._replace(channel_digests=digests)
+
+
+def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Return the mean of the stretched channels, and their digests where they are asked for.
+
+    The same as `pixels.merge_float`, with one channel in memory at a time and the file at fault known by name.
+    """
+    files = wanted.channels.split("|")
+    total: NDArray[np.float32] | None = None
+    digests: list[str] = []
+    for file in files:
+        channel = reader.channel(file)
+        with _judged(channel, file):
+            if channel.shape in pixels.match_shapes:
+                digests.append(pixel_digest(to_grey8(normalise(channel))))
+            if total is None:
+                total = normalise(channel)
+            elif total.shape == channel.shape:
+                add_normalised(channel, total)
+            else:
+                normalise(channel)  # a channel that is broken in itself is refused for that
+                shapes = " and ".join(f"{width}x{height}" for height, width in (total.shape, channel.shape))
+                raise Refused("unreadable", f"the channels of one field differ in size: {shapes}", file)
+    assert total is not None
+    return np.divide(total, len(files), out=total), tuple(digests)
+
+
+@contextmanager
+def _judged(channel: NDArray, file: str) -> Iterator[None]:
+    """Refuse the source image of a channel that can't be stretched."""
+    if channel.size == 0:
+        raise Refused("empty", "no pixel", file)
+    try:
+        yield
+    except ConstantImageError as error:
+        if not channel.any():
+            raise Refused("empty", "every pixel is 0", file) from error
+        raise Refused("constant", error.what, file) from error
+    except NotFiniteImageError as error:
+        raise Refused("not_finite", error.what, file) from error
+
+
+def _crop(merged: NDArray[np.float32], box: crops.Box) -> Tried:
+    part = merged[box.y_min : box.y_max, box.x_min : box.x_max]
+    verdict = quality.judge_crop(Levels(to_grey8(part)))
+    if verdict is not None:
+        return Tried(box, part.shape, verdict=verdict)
+    try:
+        return _finished(to_grey8(normalise(part)))._replace(box=box)
+    except ConstantImageError as error:
+        return Tried(box, part.shape, verdict=Verdict("constant", error.what))
+
+
+def _finished(image: NDArray[np.uint8]) -> Tried:
+    levels = Levels(image)
+    verdict = quality.judge(levels)
+    if verdict is not None:
+        return Tried(shape=image.shape, verdict=verdict)
+    return Tried(
+        shape=image.shape,
+        png=encode_png(image),
+        sha256=pixel_digest(image),
+        entropy=levels.entropy,
+    )

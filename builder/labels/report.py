@@ -1,0 +1,125 @@
+"""What the labelling did: classes, what was left out and why, and what another threshold would give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from .. import storage
+
+if TYPE_CHECKING:
+    from .assign import Assignment
+
+THRESHOLDS = (10, 20, 50, 100, 150, 200, 250, 287, 350, 400, 500, 700, 1000, 2000, 5000)
+
+
+def summarise(result: Assignment, selection: pa.Table, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Sum up an assignment.
+
+    Parameters
+    ----------
+    result : Assignment
+    selection : Arrow table of `schema.SELECTION`
+        The rows that got a class.
+    settings : mapping
+        Those of the run; `min_images` among them.
+
+    Returns
+    -------
+    dict
+        `settings`; `rows`, `selected` and `not_selected` of the catalogue; `classes` (label, category, rows that hold
+        it, rows left at its turn, images, images per database), in the order they chose; `by_category` and
+        `by_database` (classes, images); `skipped` (label, category, rows, left, why), the most frequent first;
+        `thresholds` (min_images, labels with so many rows, counted before labels take rows from one another).
+    """
+    min_images = int(settings["min_images"])
+    counted = selection.group_by(["label", "database"]).aggregate([([], "count_all")]).to_pylist()
+    databases: dict[str, dict[str, int]] = {}
+    for line in sorted(counted, key=lambda line: line["database"]):
+        databases.setdefault(line["label"], {})[line["database"]] = line["count_all"]
+    classes: list[dict[str, Any]] = [
+        {
+            "label": label.name,
+            "category": label.column,
+            "rows": label.rows,
+            "left": label.left,
+            "images": label.images,
+            "databases": databases[label.name],
+        }
+        for label in result.labels
+        if label.images
+    ]
+    skipped = [
+        {
+            "label": label.name,
+            "category": label.column,
+            "rows": label.rows,
+            "left": label.left if label.rows >= min_images else label.rows,
+            "why": label.outcome(min_images),
+        }
+        for label in result.labels
+        if not label.images
+    ]
+    sizes = np.array([label.rows for label in result.labels])
+    return {
+        "settings": dict(settings),
+        "rows": len(result.chosen),
+        "selected": selection.num_rows,
+        "not_selected": len(result.chosen) - selection.num_rows,
+        "classes": classes,
+        "by_category": _totals((c["category"], c["images"]) for c in classes),
+        "by_database": _totals((name, n) for c in classes for name, n in c["databases"].items()),
+        "skipped": sorted(skipped, key=lambda line: (-line["rows"], line["label"], line["category"])),
+        "thresholds": [{"min_images": t, "labels": int((sizes >= t).sum())} for t in sorted({*THRESHOLDS, min_images})],
+    }
+
+
+def plot(sizes: Sequence[int], min_images: int, path: str | PathLike[str]) -> None:
+    """Draw how many labels each threshold would keep: the curve by which 287 was chosen.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Rows of each label.
+    min_images : int
+        The threshold to mark.
+    path : str or path
+        PNG to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    ordered = np.sort(np.asarray(sizes))
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    axes.step(ordered, len(ordered) - np.arange(len(ordered)), where="pre", color="#2a6f97")
+    kept = int((ordered >= min_images).sum())
+    axes.axvline(min_images, color="#c1121f", linestyle="--", linewidth=1)
+    axes.annotate(
+        f"{min_images:,} rows: {kept:,} labels",
+        (min_images, kept),
+        xytext=(8, 8),
+        textcoords="offset points",
+        color="#c1121f",
+    )
+    axes.set(xscale="log", yscale="log", xlabel="threshold: fewest rows of a label", ylabel="labels that have so many")
+    axes.grid(alpha=0.3, which="both")
+    with storage.atomic_writer(path) as file:
+        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _totals(pairs: Any) -> dict[str, dict[str, int]]:
+    """Count classes and sum images for each name."""
+    classes: Counter[str] = Counter()
+    images: Counter[str] = Counter()
+    for name, n in pairs:
+        classes[name] += 1
+        images[name] += n
+    return {name: {"classes": classes[name], "images": images[name]} for name, _ in images.most_common()}

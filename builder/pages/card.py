@@ -1,0 +1,145 @@
+"""The dataset card: the YAML by which plain `datasets` reads the folder, and a text made from the manifest.
+
+`write_card(out, manifest)` is the seam: the sharder calls it before the manifest is written for good.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from itertools import pairwise
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import schema
+from ..dataset.columns import card_features
+from ..dataset.manifest import Manifest
+from ..storage import join, write_atomic
+
+README = "README.md"
+TEMPLATE = "dataset_card.md"  # at the root of a checkout and of the installed package
+FEW = 100  # training images
+LICENCE = "other"  # each source has its own; the rows name it
+
+
+class _Plain(yaml.SafeDumper):
+    """YAML without anchors, which not every reader of cards resolves."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def write_card(out: str | PathLike[str], manifest: Manifest) -> None:
+    """Write `README.md` of a dataset folder.
+
+    Parameters
+    ----------
+    out : str or path
+        The dataset folder, local or a URL.
+    manifest : Manifest
+        What the card is about; every number comes from it.
+    """
+    header = yaml.dump(metadata(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+    write_atomic(join(out, README), f"---\n{header}---\n\n{body(manifest)}".encode())
+
+
+def metadata(manifest: Manifest) -> dict[str, Any]:
+    """Return the YAML of the card. The columns png, cls, json are what `datasets` calls them: renaming empties them."""
+    configs = {"default": {split: split for split in schema.SPLITS if manifest.rows(split)}}
+    if manifest.rows("sample"):
+        configs["sample"] = {"train": "sample"}
+    suffix = "parquet" if manifest.shard_format == "parquet" else "tar"
+    features = card_features(manifest)
+    return {
+        "pretty_name": "CytoImageNet",
+        "license": LICENCE,
+        "task_categories": ["image-classification"],
+        "tags": ["biology", "microscopy", "bioimage", "cells"],
+        "size_categories": [size_category(sum(manifest.rows(split) for split in schema.SPLITS))],
+        "configs": [
+            {
+                "config_name": name,
+                **({"default": True} if name == "default" else {}),
+                "data_files": [{"split": split, "path": f"data/{files}-*.{suffix}"} for split, files in splits.items()],
+            }
+            for name, splits in configs.items()
+        ],
+        "dataset_info": [
+            {
+                "config_name": name,
+                "features": features,
+                "splits": [
+                    {
+                        "name": split,
+                        "num_bytes": manifest.splits[files]["bytes"],
+                        "num_examples": manifest.rows(files),
+                    }
+                    for split, files in splits.items()
+                ],
+                "download_size": sum(manifest.splits[files]["bytes"] for files in splits.values()),
+                "dataset_size": sum(manifest.splits[files]["bytes"] for files in splits.values()),
+            }
+            for name, splits in configs.items()
+        ],
+    }
+
+
+def body(manifest: Manifest) -> str:
+    """Return the text below the YAML: the template `dataset_card.md`, every number from the manifest and its tables."""
+    from jinja2 import Environment, StrictUndefined
+
+    from ..sources.registry import SOURCES
+
+    template = (Path(__file__).resolve().parents[2] / TEMPLATE).read_text(encoding="utf-8")
+    # Markdown, not HTML: what could break a table or become markup is escaped cell by cell, by the filter
+    environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
+    environment.filters["cell"] = cell
+    rows = manifest.metadata(["dir_name", "database", "label"])
+    counts = rows["dir_name"].value_counts()
+    present = [(SOURCES[name], int(counts[name])) for name in sorted(counts.index) if name in SOURCES]
+    by_category: dict[str, list[int]] = {}
+    for entry in manifest.classes:
+        by_category.setdefault(entry["category"], []).append(entry["train"] + entry["validation"])
+    train = [entry["train"] for entry in manifest.classes]
+    databases = rows["database"].value_counts(normalize=True)
+    return environment.from_string(template).render(
+        images=f"{len(rows):,}",
+        classes=manifest.classes,
+        splits=manifest.splits,
+        categories=[(name, len(sizes), sum(sizes)) for name, sizes in sorted(by_category.items())],
+        sources=present,
+        all_sources=sorted(SOURCES.values(), key=lambda source: source.dir_name),
+        parquet=manifest.shard_format == "parquet",
+        imported="imported" in manifest.settings,
+        settings=dict(manifest.settings),
+        seed=manifest.seed,
+        rejected=manifest.counts.get("rejected", 0),
+        fly=int((rows["label"] == "fly").sum()),
+        small=sum(count < FEW for count in train),
+        largest=max(train),
+        smallest=min(train),
+        most=(str(databases.index[0]), float(databases.iloc[0])),
+        digest=manifest.digest,
+    )
+
+
+def cell(value: Any) -> str:
+    r"""Return a value as one cell of a Markdown table: no markup of its own, on one line.
+
+    Examples
+    --------
+    >>> cell("a|b <script>")
+    'a\\|b &lt;script&gt;'
+    """
+    text = html.escape(" ".join(str(value).split()), quote=False)
+    return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
+
+
+def size_category(images: int) -> str:
+    """Return the Hub's size category of a number of images."""
+    bounds = {"1K": 1e3, "10K": 1e4, "100K": 1e5, "1M": 1e6, "10M": 1e7, "100M": 1e8, "1B": 1e9}
+    passed = ["n<1K", *(f"{low}<n<{high}" for low, high in pairwise(bounds))]
+    return passed[sum(images >= bound for bound in list(bounds.values())[:-1])]

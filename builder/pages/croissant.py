@@ -1,0 +1,115 @@
+"""`croissant.json`: the dataset folder in MLCommons' vocabulary, for catalogues and loaders that know it."""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from typing import Any
+
+import pyarrow as pa
+
+from .. import schema
+from ..dataset.manifest import CLASSES, METADATA, Manifest
+from ..storage import join, write_atomic
+
+CROISSANT = "croissant.json"
+CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
+PAPER = "https://arxiv.org/abs/2111.11646"
+_CR = (
+    *("citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet", "format"),
+    *("includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
+    *("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
+)
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    **{name: f"cr:{name}" for name in _CR},
+}
+"""The terms of Croissant 1.0, as its specification lists them."""
+_TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float", pa.bool_(): "sc:Boolean"}
+
+
+def write_croissant(out: str | PathLike[str], manifest: Manifest) -> None:
+    """Write `croissant.json` of a dataset folder; every fact is the manifest's."""
+    text = json.dumps(describe(manifest), indent=1, ensure_ascii=False) + "\n"
+    write_atomic(join(out, CROISSANT), text.encode())
+
+
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """Return the description: files with size and hash, the columns of the tables, the images."""
+    parquet = manifest.shard_format == "parquet"
+    shards = [name for name in sorted(manifest.files) if name.startswith("data/")]
+    kind = "application/x-parquet" if parquet else "application/x-tar"
+    files = [_file(manifest, name, "application/x-parquet") for name in (METADATA, CLASSES)]
+    files += [_file(manifest, name, kind) for name in shards]
+    records = [
+        _records("images", METADATA, schema.METADATA, key="key"),
+        _records("classes", CLASSES, schema.CLASSES, key="index"),
+    ]
+    if not parquet:  # a Parquet shard holds its images in a column, a tar as files
+        files.append(
+            {
+                "@type": "cr:FileSet",
+                "@id": "png",
+                "name": "png",
+                "description": "An 8-bit greyscale PNG for each row of images, named <key>.png.",
+                "containedIn": [{"@id": name} for name in shards],
+                "encodingFormat": "image/png",
+                "includes": "*.png",
+            }
+        )
+    images = sum(entry["train"] + entry["validation"] for entry in manifest.classes)
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "name": "cytoimagenet",
+        "description": f"{images:,} microscopy images in {len(manifest.classes):,} weakly labelled classes, to "
+        "pretrain on. The labels are texts that sources wrote beside their images; nobody looked.",
+        "conformsTo": CONFORMS_TO,
+        "license": "Mixed: every image names its own licence in the column licence.",
+        "url": PAPER,
+        "citeAs": "Hua, Lu, Moses: CytoImageNet, arXiv:2111.11646, 2021",
+        "version": f"{manifest.schema_version}+{manifest.digest[:8]}",
+        "distribution": files,
+        "recordSet": records,
+    }
+
+
+def _file(manifest: Manifest, name: str, kind: str) -> dict[str, Any]:
+    entry = manifest.files[name]
+    return {
+        "@type": "cr:FileObject",
+        "@id": name,
+        "name": name,
+        "contentUrl": name,
+        "contentSize": f"{entry['bytes']} B",
+        "encodingFormat": kind,
+        "sha256": entry["sha256"],
+    }
+
+
+def _records(name: str, file: str, columns: pa.Schema, *, key: str) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "key": {"@id": f"{name}/{key}"},
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}/{column.name}",
+                "name": column.name,
+                "dataType": _TYPES[column.type],
+                "source": {"fileObject": {"@id": file}, "extract": {"column": column.name}},
+            }
+            for column in columns
+        ],
+    }

@@ -1,0 +1,251 @@
+"""From a source's files to its standard rows: match names, gather the channels of a field, add labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .. import schema
+from ..errors import MetadataError
+from .folder import IMAGE, Folder
+from .record import BRIGHTFIELD, Source
+from .vocabulary import Vocabulary
+
+SEPARATOR = "\x1f"  # between the parts of a key; no file name or table cell holds it
+NO_IMAGE: tuple[tuple[str, str], ...] = (
+    (r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db)(/|$)", "hidden file"),
+    (r"\||#(xywh|page)=", "name that can't be written into a list of channels"),
+    (r"(?i)_thumb[^/]*$", "thumbnail"),
+    (r"(?i)(^|/)[^/]*(masks?|ground_?truth)/", "mask"),
+)
+"""Files that are no images of any source, and the reason they are counted under."""
+
+
+def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = None) -> pa.Table:
+    """Read one source's folder.
+
+    Parameters
+    ----------
+    source : Source
+        Its record.
+    folder : Folder
+        Where it lies. `folder.counts` is filled.
+    vocabulary : Vocabulary, optional
+        Collects what each rule changed.
+
+    Returns
+    -------
+    pyarrow.Table of schema.CATALOG
+        Ordered by path; `idx` counts from 0.
+    """
+    rows = gather(source, folder)
+    if source.labels is not None:
+        rows = source.labels(rows, folder).reset_index(drop=True)
+    table = _finish(source, rows, vocabulary or Vocabulary())
+    folder.counts.rows = table.num_rows
+    return table
+
+
+def gather(source: Source, folder: Folder) -> pd.DataFrame:
+    """Return one row for each field of a source, ordered by path, without labels.
+
+    Returns
+    -------
+    DataFrame of str
+        The named groups of the pattern (without `channel`), `file`, `channels`, `stains`, and `channel`, which is
+        the channel of a row that stands apart and empty otherwise.
+    """
+    counts = folder.counts
+    order = list(source.stains or {"": ""})
+    files, rank, parts = _match(source, folder, order)
+    apart = np.array([name in source.apart for name in order])[rank]
+    field = _codes(list(parts.values()), len(files)) * (len(order) + 1) + np.where(apart, rank + 1, 0)
+    sequence = np.lexsort((np.arange(len(files)), rank, field))
+    field, rank = field[sequence], rank[sequence]
+    again = np.zeros(len(field), bool)
+    again[1:] = (field[1:] == field[:-1]) & (rank[1:] == rank[:-1])
+    counts.skipped["second file of a channel"] += int(again.sum())
+    counts.skipped = +counts.skipped
+    sequence, field, rank = sequence[~again], field[~again], rank[~again]
+    counts.used = len(sequence)
+
+    starts = np.flatnonzero(np.diff(field, prepend=-1)) if len(field) else np.zeros(0, np.int64)
+    sizes = np.diff(starts, append=len(field))
+    # two names of one stain (idr0081, imaged at two sites) are one channel of a field
+    whole = len({stain for name, stain in source.stains.items() if name not in source.apart})
+    alone = apart[sequence[starts]]
+    if lacking := int((~alone & (sizes < whole)).sum()):
+        counts.notes["fields that lack a channel"] += lacking
+
+    first = sequence[starts]
+    by_path = np.argsort(first, kind="stable")  # files are sorted, so the place of its first file orders a row
+    first, pick = pa.array(first[by_path]), pa.array(by_path)
+    columns = {name: values.take(first).dictionary_decode() for name, values in parts.items()}
+    columns["file"] = files.take(first)
+    del parts  # of millions of names: the next step needs the room
+    page = "" if source.page is None else f"#page={source.page}"
+    located = _glue(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
+    stains = pa.array([source.stains.get(name, "") for name in order], pa.large_string())
+    tokens = pa.array(["", *order], pa.large_string())
+    columns |= {
+        "channels": _join(located, starts).take(pick),
+        "stains": _join(stains.take(pa.array(rank)), starts).take(pick),
+        "channel": tokens.take(pa.array(np.where(alone, rank[starts] + 1, 0)[by_path])),
+    }
+    return pa.table(columns).to_pandas()
+
+
+def _match(
+    source: Source, folder: Folder, order: Sequence[str]
+) -> tuple[pa.Array, NDArray[np.int64], dict[str, pa.DictionaryArray]]:
+    """Return the files whose name fits, sorted; the place of each one's channel in `order`; and the other groups."""
+    files = _images(source, folder)
+    groups = pc.extract_regex(pc.replace_substring_regex(files, IMAGE, ""), f"(?is){source.pattern}")
+    files, groups = _only(groups.is_valid(), "name is not of this source", folder, files, groups)
+    parts = {field.name: groups.field(i) for i, field in enumerate(groups.type)}
+    channel = parts.pop("channel", pa.repeat(pa.scalar("", pa.large_string()), len(files)))
+    rank = pc.index_in(pc.utf8_lower(channel), pa.array(order, pa.large_string()))
+    known = rank.is_valid()
+    parts = {name: values.filter(known).dictionary_encode() for name, values in parts.items()}
+    files, rank = _only(known, "channel is not of this source", folder, files, rank)
+    return files, rank.to_numpy(zero_copy_only=False).astype(np.int64), parts
+
+
+def _only(keep: pa.BooleanArray, reason: str, folder: Folder, *arrays: pa.Array) -> list[pa.Array]:
+    """Keep some of the files, counting the others under a reason."""
+    folder.counts.skipped[reason] += len(keep) - keep.true_count
+    return [array.filter(keep) for array in arrays]
+
+
+def join(
+    rows: pd.DataFrame, labels: pd.DataFrame | None, on: Sequence[str], folder: Folder, *, where: str = "label table"
+) -> pd.DataFrame:
+    """Add the columns of a label table to the rows, matching `on`; count what finds no partner.
+
+    Parameters
+    ----------
+    rows, labels : DataFrame of str
+        Both have the columns `on`. A key that `labels` holds several times gives its distinct values joined by `|`.
+        Without `labels` (the table is not there) all rows count as unlabelled.
+    on : sequence of str
+        Key columns, compared as whole strings.
+    folder : Folder
+        `counts.unlabelled` and `counts.labels_without_image` are raised.
+    where : str
+        Named in the error.
+
+    Returns
+    -------
+    DataFrame
+        `rows` with the further columns of `labels`; empty where a row has no label.
+    """
+    if labels is None:
+        folder.counts.unlabelled += len(rows)
+        return rows
+    absent = [name for name in on if name not in labels.columns or name not in rows.columns]
+    if absent:
+        raise MetadataError(f"No column {', '.join(absent)} to match images and labels by", where=where)
+    new = [name for name in labels.columns if name not in on]
+    labels = labels.drop_duplicates()
+    key = _key(labels, on)
+    if key.duplicated().any():
+        twice = key.duplicated(keep=False)
+        merged = labels[twice].groupby(key[twice], sort=False)[new].agg(_distinct)
+        once = labels.loc[~twice, new].set_index(key[~twice])
+        labels = pd.concat([once, merged])
+        key = pd.Series(labels.index, dtype="str")
+    mine, theirs = _array(_key(rows, on)), _array(key)
+    place = pc.index_in(mine, theirs)
+    folder.counts.unlabelled += place.null_count
+    folder.counts.labels_without_image += len(theirs) - len(pc.unique(place.drop_null()))
+    found = {name: pc.fill_null(_array(labels[name]).take(place), "") for name in new}
+    return rows.assign(**pa.table(found).to_pandas().set_axis(rows.index)) if found else rows
+
+
+def data(values: pd.Series) -> pd.Series:
+    """Make table cells safe to join by `|`: a bar inside a name becomes a slash."""
+    return values.str.replace("|", "/", regex=False)
+
+
+def _key(frame: pd.DataFrame, on: Sequence[str]) -> pd.Series:
+    key = frame[on[0]]
+    for name in on[1:]:
+        key = key + SEPARATOR + frame[name]
+    return key
+
+
+def _distinct(values: pd.Series) -> str:
+    return "|".join(dict.fromkeys(value for value in values if value))
+
+
+def _images(source: Source, folder: Folder) -> pa.Array:
+    files = folder.files()
+    [files] = _only(pc.invert(pc.match_substring_regex(files, NO_IMAGE[0][0])), NO_IMAGE[0][1], folder, files)
+    [files] = _only(pc.match_substring_regex(files, IMAGE), "not an image file", folder, files)
+    for pattern, reason in (*NO_IMAGE[1:], *source.skip):
+        [files] = _only(pc.invert(pc.match_substring_regex(files, pattern)), reason, folder, files)
+    return files
+
+
+def _codes(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]:
+    """Number the distinct combinations of several text columns."""
+    code = np.zeros(n, np.int64)
+    for encoded in parts:
+        one = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        code = np.unique(code * max(len(encoded.dictionary), 1) + one, return_inverse=True)[1].astype(np.int64)
+    return code
+
+
+def _array(values: pd.Series) -> pa.Array:
+    array = pa.array(values, pa.large_string())
+    return pc.fill_null(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array, "")
+
+
+def _glue(*parts: str | pa.Array) -> pa.Array:
+    texts = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
+
+
+def _join(values: pa.Array, starts: NDArray[np.int64]) -> pa.Array:
+    offsets = pa.array(np.append(starts, len(values)), pa.int32())
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, values), pa.scalar("|", pa.large_string()))
+
+
+def _finish(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Table:
+    n = len(rows)
+
+    def text(name: str) -> pa.Array:
+        return _array(rows[name])
+
+    def constant(value: str) -> pa.Array:
+        return pa.repeat(pa.scalar(value, pa.large_string()), n)
+
+    stains = text("stains")
+    columns: dict[str, pa.Array] = {
+        "idx": _glue(f"{source.dir_name}-", pa.array(np.arange(n)).cast(pa.large_string())),
+        "database": constant(source.database),
+        "name": constant(source.name),
+        "dir_name": constant(source.dir_name),
+        "path": pc.replace_substring_regex(_glue(f"{source.dir_name}/", text("file")), r"(?s)/[^/]*$", ""),
+        "filename": pc.replace_substring_regex(text("file"), r"(?s)^.*/", ""),
+        "microscopy": pc.if_else(pc.equal(stains, BRIGHTFIELD), BRIGHTFIELD, constant(source.microscopy)),
+        "channels": text("channels"),
+        "stains": stains,
+        "licence": constant(source.licence_label),
+    }
+    visible = pc.if_else(
+        pc.equal(stains, BRIGHTFIELD),
+        "",
+        pc.replace_substring(stains, "/", "|") if source.cell_visible is None else source.cell_visible,
+    )
+    for name in schema.LABEL_COLUMNS:
+        raw = text(name) if name in rows else visible if name == "cell_visible" else constant(getattr(source, name))
+        columns[name] = vocabulary.apply(raw, name)
+    if "microscopy" in rows:
+        columns["microscopy"] = text("microscopy")
+    return pa.table({name: columns[name].cast(pa.string()) for name in schema.CATALOG.names}, schema=schema.CATALOG)

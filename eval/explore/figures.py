@@ -1,0 +1,132 @@
+"""The figures of `explore`, as PNG bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..report.plots import as_png, literal, new_figure
+
+MOST_NAMED = 20  # colours an eye tells apart; further values share a grey
+PANEL = 4.2  # inches
+MOST_BARS = 40
+
+
+def maps(panels: Sequence[tuple[str, pd.DataFrame, str]]) -> bytes:
+    """Draw maps side by side.
+
+    Parameters
+    ----------
+    panels : sequence of (title, table, column)
+        The table has x, y and the column that gives the colour. Few different values, and text, are named in a
+        legend; many numbers become a scale.
+    """
+    figure, axes = new_figure(PANEL * len(panels), 1.45 * PANEL, ncols=len(panels), squeeze=False)
+    for one, (title, table, column) in zip(np.ravel(axes), panels, strict=True):
+        _map(figure, one, table, column)
+        one.set_title(title, loc="left", fontsize=10)
+        one.set_xticks([])
+        one.set_yticks([])
+        one.spines[:].set_visible(False)
+    return as_png(figure)
+
+
+def _map(figure: Any, axes: Any, table: pd.DataFrame, column: str) -> None:
+    import matplotlib
+
+    size = float(np.clip(4000 / len(table), 4, 24))
+    style = {"s": size, "linewidths": 0, "alpha": 0.85}
+    if pd.api.types.is_numeric_dtype(table[column]) and table[column].nunique() > MOST_NAMED:
+        shown = axes.scatter(table["x"], table["y"], c=table[column], cmap="viridis", **style)
+        figure.colorbar(shown, ax=axes, shrink=0.6, location="bottom")
+        return
+    common = table[column].value_counts()
+    named = sorted(common.index[:MOST_NAMED])
+    rest = ~table[column].isin(named)
+    axes.scatter(table["x"][rest], table["y"][rest], color="#c8ccd0", **style)
+    colours = matplotlib.color_sequences["tab20" if len(named) > 10 else "tab10"]
+    for colour, value in zip(colours, named, strict=False):
+        here = table[column] == value
+        axes.scatter(table["x"][here], table["y"][here], color=colour, label=literal(str(value)), **style)
+    if rest.any():
+        axes.scatter([], [], color="#c8ccd0", label=f"{len(common) - len(named)} more", **style)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, frameon=False, fontsize=7, markerscale=1.6,
+        labelspacing=0.25, columnspacing=1,
+    )  # fmt: skip
+
+
+def diversity(table: pd.DataFrame, threshold: float) -> bytes:
+    """Draw the similarity within each class against that to other classes; the threshold is a line."""
+    known = table.dropna(subset=["intra", "inter"])
+    figure, axes = new_figure(6.4, 5)
+    high = known["intra"] > threshold
+    axes.scatter(known["inter"][~high], known["intra"][~high], s=22, color="#4477aa", label="classes")
+    axes.scatter(known["inter"][high], known["intra"][high], s=22, color="#ee6677", label=f"above {threshold:g}")
+    low = float(min(known[["intra", "inter"]].min())) if len(known) else 0.0
+    top = float(max(known[["intra", "inter"]].max())) if len(known) else 1.0
+    pad = 0.05 * max(top - low, 0.05)
+    ends = [low - pad, min(1.0, top + pad)]
+    axes.plot(ends, ends, color="#999999", linewidth=1, linestyle=":")
+    axes.axhline(threshold, color="#ee6677", linewidth=1)
+    ends_of = known.sort_values("intra").iloc[[0, -1]] if len(known) > 1 else known
+    for name, inter, intra in ends_of[["label", "inter", "intra"]].itertuples(index=False):
+        axes.annotate(literal(name), (inter, intra), (6, -3), textcoords="offset points", fontsize=8)
+    axes.set_xlabel("mean cosine similarity to images of other classes")
+    axes.set_ylabel("mean cosine similarity within the class")
+    axes.set_title("Dotted: a class no more like itself than like the others", loc="left", fontsize=9)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return as_png(figure)
+
+
+def composition(tables: Mapping[str, pd.DataFrame]) -> bytes:
+    """Draw the images and the classes by category, database and source as bars."""
+    tables = {name: table.head(MOST_BARS) for name, table in tables.items()}
+    heights = [max(2, len(table)) for table in tables.values()]
+    figure, axes = new_figure(
+        8.4, 1.2 + 0.26 * sum(heights) + 0.5 * len(tables), nrows=len(tables), ncols=2, squeeze=False, sharey="row",
+        gridspec_kw={"height_ratios": heights, "width_ratios": [2, 1]},
+    )  # fmt: skip
+    titles = {"category": "by category", "database": "by database", "name": "by source"}
+    for row, (name, table) in zip(axes, tables.items(), strict=True):
+        for one, column, colour in zip(row, ("images", "classes"), ("#4477aa", "#ccbb44"), strict=True):
+            at = np.arange(len(table))
+            bars = one.barh(at, table[column], color=colour)
+            one.bar_label(bars, [f"{value:,}" for value in table[column]], fontsize=7, padding=2)
+            one.set_yticks(at, [literal(str(value)) or "unknown" for value in table[name]], fontsize=8)
+            one.margins(x=0.18)
+            one.set_xticks([])
+            one.spines["bottom"].set_visible(False)
+            one.set_title(f"{column} {titles[name]}", loc="left", fontsize=9)
+        row[0].invert_yaxis()
+    return as_png(figure)
+
+
+def grid(images: Sequence[NDArray[np.generic]], columns: int, tile: int = 112, gap: int = 2) -> bytes:
+    """Put grey images side by side, each scaled to fit a square of `tile` pixels.
+
+    Parameters
+    ----------
+    images : sequence of array, shape (height, width), uint8
+    columns : int
+        Images in a row.
+    """
+    import io
+
+    rows = -(-len(images) // columns)
+    sheet = Image.new("L", (columns * (tile + gap) - gap, rows * (tile + gap) - gap), 255)
+    for number, pixels in enumerate(images):
+        picture = Image.fromarray(np.asarray(pixels, np.uint8))
+        scale = tile / max(picture.size)
+        fitted = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.BILINEAR)
+        row, column = divmod(number, columns)
+        place = (column * (tile + gap) + (tile - fitted.width) // 2, row * (tile + gap) + (tile - fitted.height) // 2)
+        sheet.paste(fitted, place)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,201 @@
+"""results.json: every score with all it stands on, merged by key, written whole.
+
+The document::
+
+    {
+      "format": "cytoimagenet-results", "schema_version": 1,
+      "versions": {"cytoimagenet": "0.1.0", "python": ..., "numpy": ..., ...},
+      "results": [entry, ...],      sorted by key; one per (task, split, score, model, preprocess, settings)
+      "paired": [comparison, ...],  between models on the same samples, made afresh from the predictions
+    }
+
+An entry (`ENTRY` names the fields that are always there): shares lie between 0 and 1; `interval` and `bootstrap` have
+`low` and `high`; `confusion` has a row per true class and a last column of unclassified samples; `beside` marks a
+score under settings that were not asked for. `predictions/<key>.parquet` beside it holds id, label, predicted, group.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from itertools import combinations
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...builder.errors import SchemaError
+from ...builder.storage import atomic_writer, write_atomic
+from .score import CHOICES, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "cytoimagenet-results"
+SCHEMA_VERSION = 1
+ENTRY: dict[str, tuple[type, ...]] = {
+    "key": (str,),
+    "task": (str,),
+    "split": (str,),
+    "score": (str,),
+    "model": (str,),
+    "preprocess": (str,),
+    "beside": (bool,),
+    "value": (float, int),
+    "correct": (int, type(None)),
+    "n": (int,),
+    "interval": (dict,),
+    "bootstrap": (dict, type(None)),
+    "settings": (dict,),
+    "digest": (str,),
+    "rows": (int,),
+    "left_out": (int,),
+}
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "copairs", "torch", "transformers", "openvino")
+
+
+def read(out: str | PathLike[str]) -> dict[str, Any]:
+    """Read the document in a folder of results; an empty one if there is none yet.
+
+    Raises
+    ------
+    SchemaError
+        If the file is not such a document.
+    """
+    path = Path(out) / "results.json"
+    if not path.is_file():
+        return {"format": FORMAT, "schema_version": SCHEMA_VERSION, "versions": {}, "results": [], "paired": []}
+    try:
+        document = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise SchemaError(f"Not JSON: {error}", where=path, next="Move it away and run the evaluation again") from error
+    check(document, path)
+    return document
+
+
+def check(document: Any, where: str | PathLike[str] = "results.json") -> None:
+    """Say what is wrong with a document of results.
+
+    Raises
+    ------
+    SchemaError
+        If it has another format or version, or an entry lacks a field or has one of another type.
+    """
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise SchemaError(f"Not a document of the format {FORMAT}", where=where)
+    if document.get("schema_version") != SCHEMA_VERSION:
+        raise SchemaError(f"Schema version {document.get('schema_version')} is not {SCHEMA_VERSION}", where=where)
+    entries = document.get("results")
+    if not isinstance(entries, list) or not isinstance(document.get("paired"), list):
+        raise SchemaError("`results` and `paired` must be lists", where=where)
+    for number, entry in enumerate(entries):
+        for name, kinds in ENTRY.items():
+            if not isinstance(entry, dict) or name not in entry or not isinstance(entry[name], kinds):
+                raise SchemaError(f"Entry {number}: {name!r} is absent or of another type", where=where)
+        if not 0 <= entry["value"] <= 1:
+            raise SchemaError(f"Entry {number}: {entry['value']} is no share", where=where)
+    keys = [entry["key"] for entry in entries]
+    if len(set(keys)) != len(keys):
+        raise SchemaError("Two entries have the same key", where=where)
+
+
+def merge(out: str | PathLike[str], result: Result) -> dict[str, Any]:
+    """Put a result into the document of a folder: a score of the same key is replaced, never added twice.
+
+    Predictions are written first and the document last, so that it never names what is not there. Comparisons are
+    left to `pair`.
+    """
+    out = Path(out)
+    document = read(out)
+    for key, predictions in result.predictions.items():
+        _write_table(out / "predictions" / f"{key}.parquet", predictions)
+    entries = {entry["key"]: entry for entry in [*document["results"], *result.entries]}
+    return _write(out, [entries[key] for key in sorted(entries)], document["paired"])
+
+
+def pair(out: str | PathLike[str]) -> dict[str, Any]:
+    """Compare all models of a folder of results afresh, and keep that in its document."""
+    entries = read(out)["results"]
+    _write(Path(out), entries, compare(Path(out), entries))
+    return read(out)
+
+
+def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "versions": versions(),
+        "results": entries,
+        "paired": paired,
+    }
+    check(document)
+    # an entry a line: quick to write again after each model, and two runs can be compared line by line
+    lists = {"results": ",\n".join(map(_json, entries)), "paired": ",\n".join(map(_json, paired))}
+    head = _json({name: document[name] for name in ("format", "schema_version", "versions")})[:-1]
+    text = f'{head},\n"results": [\n{lists["results"]}\n],\n"paired": [\n{lists["paired"]}\n]}}\n'
+    write_atomic(out / "results.json", text.encode())
+    return document
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Compare each two models that were scored on the same samples in the same way."""
+    import numpy as np
+    import pandas as pd
+
+    from ..scores.paired import grouped_permutation, mcnemar
+
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        if (out / "predictions" / f"{entry['key']}.parquet").is_file() and not entry["beside"]:
+            chosen = {name: entry["settings"][name] for name in CHOICES if name in entry["settings"]}
+            what = [entry[name] for name in ("task", "split", "score", "preprocess")]
+            alike.setdefault(json.dumps([what, chosen], sort_keys=True), []).append(entry)
+    found = []
+    for group in alike.values():
+        group.sort(key=lambda entry: entry["model"])
+        tables = {e["key"]: pd.read_parquet(out / "predictions" / f"{e['key']}.parquet") for e in group[:MOST_MODELS]}
+        for first, second in combinations(group[:MOST_MODELS], 2):
+            a, b = tables[first["key"]], tables[second["key"]]
+            if len(a) != len(b) or not np.array_equal(a["id"].to_numpy(), b["id"].to_numpy()):
+                continue  # other samples: nothing to pair
+            right_a, right_b = (t["label"].to_numpy() == t["predicted"].to_numpy() for t in (a, b))
+            groups = a["group"].to_numpy()
+            found.append(
+                {
+                    **{name: first[name] for name in ("task", "split", "score", "preprocess")},
+                    "models": [first["model"], second["model"]],
+                    "keys": [first["key"], second["key"]],
+                    "n": len(a),
+                    "difference": float(right_a.mean() - right_b.mean()),
+                    "mcnemar": mcnemar(right_a, right_b),
+                    "grouped_p": grouped_permutation(right_a, right_b, groups) if any(groups) else None,
+                }
+            )
+    return found
+
+
+MOST_MODELS = 40  # every two are compared: 780 pairs
+
+
+def versions() -> dict[str, str]:
+    """Return the versions numbers may depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("cytoimagenet", *PACKAGES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with atomic_writer(path) as file:
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), file, compression="zstd")

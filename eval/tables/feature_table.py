@@ -1,0 +1,218 @@
+"""Tables of features, as other people write them: Parquet, CSV or npz; keys beside numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ...builder.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KEYS = {
+    "id": ("id", "key", "sample", "sample_id", "image_id"),
+    "plate": ("plate", "plate_dapi", "plate_name", "plate_id", "assay_plate_barcode"),
+    "well": ("well", "well_dapi", "well_position", "well_id"),
+    "site": ("site", "field", "fov"),
+    "week": ("week", "batch"),
+    "compound": ("compound", "compound_name", "pert_iname"),
+    "concentration": ("concentration", "conc", "dose", "compound_concentration"),
+    "label": ("label", "moa", "mechanism", "class", "labels"),
+    "split": ("split",),
+}
+"""Our name of a key column, and the names the field gives it (after `Metadata_` or `Image_Metadata_`, any case)."""
+
+BOOKKEEPING = {"imagenumber", "tablenumber", "objectnumber", "index", "replicate", "level_0"}
+"""Numbers that CellProfiler and pandas write beside the features."""
+
+BATCH = 4096  # rows of a Parquet file that are decoded at once
+_METADATA = re.compile(r"^(?:image_)?metadata_", re.IGNORECASE)
+_KEY_OF = {name: key for key, names in KEYS.items() for name in names}
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features with the keys of their rows.
+
+    Attributes
+    ----------
+    keys : DataFrame
+        One row per row of `values`; columns are some of `KEYS`.
+    values : array, shape (rows, features), float32 or float64
+    names : list of str
+        The features' names.
+    source : str
+        Where they come from; named in errors.
+    """
+
+    keys: pd.DataFrame
+    values: NDArray[np.floating]
+    names: list[str]
+    source: str
+
+    def digest(self) -> str:
+        """Return a SHA-256 of keys and values."""
+        found = hashlib.sha256(self.keys.to_csv(index=False).encode())
+        found.update(np.ascontiguousarray(self.values).view(np.uint8).data)
+        return found.hexdigest()
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> FeatureTable:
+        """Return some of the rows."""
+        return FeatureTable(self.keys.iloc[rows].reset_index(drop=True), self.values[rows], self.names, self.source)
+
+
+def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> FeatureTable:
+    """Read a table of features.
+
+    Parameters
+    ----------
+    source : path, DataFrame or FeatureTable
+        `.parquet`, `.csv` (`.csv.gz`), or `.npz` with one two-dimensional array of numbers and one-dimensional arrays
+        of keys. Columns called like one of `KEYS` (with or without `Metadata_`) are keys, further `Metadata_` columns
+        and text are left alone, all other numbers are features.
+
+    Raises
+    ------
+    UsageError
+        If the file is absent, of another kind, damaged, or holds no key or no feature.
+    """
+    if isinstance(source, FeatureTable):
+        return source
+    if isinstance(source, pd.DataFrame):
+        return _split(source, "the table given")
+    path = Path(source)
+    if not path.is_file():
+        raise UsageError("There is no such table of features", where=path)
+    name = path.name.lower()
+    try:
+        if name.endswith((".parquet", ".pq")):
+            return _from_parquet(path)
+        if name.endswith((".csv", ".csv.gz")):
+            return _split(pd.read_csv(path), str(path))
+        if name.endswith(".npz"):
+            return _from_npz(path)
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UsageError(f"Not a readable table: {error}", where=path) from error
+    raise UsageError("A table of features is a .parquet, .csv, .csv.gz or .npz file", where=path)
+
+
+def key_of(column: str) -> str | None:
+    """Return which key a column is: ours, "" for one we have no use for, None if it is a feature."""
+    plain = _METADATA.sub("", column)
+    key = _KEY_OF.get(plain.lower())
+    if key is None and (plain != column or plain.lower() in BOOKKEEPING or plain.startswith("Unnamed:")):
+        return ""
+    return key
+
+
+def _split(frame: pd.DataFrame, source: str) -> FeatureTable:
+    keys, names, frame = _columns(frame, source)
+    single = {frame[name].dtype for name in names} == {np.dtype(np.float32)}
+    values = np.empty((len(frame), len(names)), np.float32 if single else np.float64)
+    for i, name in enumerate(names):
+        values[:, i] = frame[name].to_numpy(dtype=values.dtype, na_value=np.nan)
+    return _checked(keys, values, names, source)
+
+
+def _columns(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[str], pd.DataFrame]:
+    """Return the keys, the names of the features, and the table with its index among the columns."""
+    if frame.index.name is not None and key_of(str(frame.index.name)):
+        frame = frame.reset_index()
+    frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise UsageError(f"Two columns are called {repeated[0]!r}", where=source)
+    keys: dict[str, pd.Series] = {}
+    names = []
+    for column in frame.columns:
+        key = key_of(column)
+        if key:
+            if key in keys:
+                raise UsageError(f"Two columns both give the {key}; {column!r} is the second", where=source)
+            keys[key] = frame[column]
+        elif key is None and pd.api.types.is_numeric_dtype(frame[column]) and not _is_bool(frame[column]):
+            names.append(column)
+    return pd.DataFrame(keys), names, frame
+
+
+def _from_parquet(path: Path) -> FeatureTable:
+    """Read features a stretch of rows at a time: no second copy of a table that may fill half of the memory."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        index = (schema.pandas_metadata or {}).get("index_columns", [])
+        kinds = {
+            field.name: field.type
+            for field in schema
+            if (pa.types.is_floating(field.type) or pa.types.is_integer(field.type))
+            and key_of(field.name) is None
+            and field.name not in index
+        }
+        single = set(kinds.values()) == {pa.float32()}
+        values = np.empty((file.metadata.num_rows, len(kinds)), np.float32 if single else np.float64)
+        at = 0
+        for batch in file.iter_batches(BATCH, columns=list(kinds)) if kinds else ():
+            for i, name in enumerate(kinds):
+                values[at : at + len(batch), i] = batch[name].to_numpy(zero_copy_only=False)
+            at += len(batch)
+    rest = [name for name in dict.fromkeys(schema.names) if name not in kinds]
+    keys, _, _ = _columns(pd.read_parquet(path, columns=rest), str(path))
+    return _checked(keys, values, list(kinds), str(path))
+
+
+def _is_bool(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_bool_dtype(column))
+
+
+def _from_npz(path: Path) -> FeatureTable:
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    matrices = [name for name, array in found.items() if array.ndim == 2 and array.dtype.kind in "fiu"]
+    if len(matrices) != 1:
+        raise UsageError(f"One two-dimensional array of features is expected, there are {len(matrices)}", where=path)
+    values = found.pop(matrices[0])
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    keys: dict[str, NDArray] = {}
+    for name, array in found.items():
+        key = key_of(name) or _KEY_OF.get(name.lower().removesuffix("s"))
+        if key and array.ndim == 1:
+            if len(array) != len(values):
+                raise UsageError(f"{name!r} has {len(array)} entries for {len(values)} rows of features", where=path)
+            keys[key] = array
+    names = [f"f{i:04d}" for i in range(values.shape[1])]
+    return _checked(pd.DataFrame(keys), np.ascontiguousarray(values), names, str(path))
+
+
+def _checked(keys: pd.DataFrame, values: NDArray, names: list[str], source: str) -> FeatureTable:
+    if not len(values):
+        raise UsageError("The table has no rows", where=source)
+    if not names:
+        raise UsageError("The table has no numeric feature column", where=source)
+    if not len(keys.columns):
+        wanted = "id; plate and well; or compound and concentration"
+        raise UsageError(f"The table has no key column. A row needs {wanted}", where=source)
+    for key in keys.columns:
+        column = keys[key]
+        if column.isna().any():
+            raise UsageError(f"Row {int(column.isna().to_numpy().argmax()) + 1} has no {key}", where=source)
+        if key != "concentration":
+            keys[key] = column.astype(str)
+            continue
+        numbers = pd.to_numeric(column, errors="coerce")
+        if numbers.isna().any():
+            row = int(numbers.isna().to_numpy().argmax())
+            raise UsageError(f"Row {row + 1}: {column.iloc[row]!r} is no concentration", where=source)
+        keys[key] = numbers.astype(float)
+    return FeatureTable(keys, values, names, source)

@@ -1,0 +1,235 @@
+"""To the Hub and back, through its real client, against a stand-in on loopback.
+
+The client reads its environment when it is imported, so each step runs in a Python of its own.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cytoimagenet import read_images
+from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.pages.card import metadata
+from cytoimagenet.builder.shards.verify import verify
+
+_spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
+assert _spec
+hub_server = importlib.util.module_from_spec(_spec)
+sys.modules["hub_server"] = hub_server
+_spec.loader.exec_module(hub_server)
+
+REPOSITORY = "me/cytoimagenet"
+CLI = str(Path(sys.executable).with_name("cytoimagenet"))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    with hub_server.HubServer() as server:
+        for name, value in {
+            "HF_ENDPOINT": server.url,
+            "HF_TOKEN": "hf_test",
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_DATASETS_CACHE": str(tmp_path / "hf" / "datasets"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def run(*command, code=0):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def push(folder, *more, code=0):
+    return run(CLI, "push", folder, REPOSITORY, *more, code=code)
+
+
+def pull(*more, code=0):
+    return run(CLI, "pull", REPOSITORY, *more, code=code)
+
+
+@pytest.fixture
+def pushed(hub, small_dataset):
+    told = json.loads(push(small_dataset, "--json"))
+    return hub, told
+
+
+def test_push_puts_up_the_dataset_and_nothing_else(hub, small_dataset, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(small_dataset, folder)
+    (folder / ".DS_Store").write_text("the Finder's own")
+    hub.cut_uploads = 1
+    assert "Run the same command again" in push(folder, code=1)
+    told = json.loads(push(folder, "--json"))  # the same command goes on
+    manifest = Manifest.load(folder)
+    repository = hub.repositories[REPOSITORY]
+    files = repository.commits[told["commit"]]
+    assert set(files) == {*manifest.files, *manifest.pages, "manifest.json"}
+    assert all(content == (folder / name).read_bytes() for name, content in files.items())
+    assert repository.names[told["tag"]] == told["commit"]
+    assert told["tag"] == f"v{manifest.schema_version}-{manifest.digest[:8]}"
+    sent = hub.uploads()
+    push(folder)
+    assert hub.uploads() == sent  # nothing is sent twice
+
+
+def test_a_damaged_folder_is_not_pushed(hub, small_dataset, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(small_dataset, folder)
+    shard = next(folder.glob("data/train-*"))
+    content = bytearray(shard.read_bytes())
+    content[2000] ^= 1
+    shard.write_bytes(content)
+    assert shard.name in push(folder, code=1)
+    assert not hub.repositories
+    assert "OWNER/NAME" in run(CLI, "push", small_dataset, "no-owner", code=2)
+
+
+def test_pull_gives_back_what_was_pushed(pushed, small_dataset, tmp_path):
+    hub, told = pushed
+    assert "every byte" in pull("--out", tmp_path / "here", "--revision", told["tag"])
+    assert Manifest.load(tmp_path / "here").digest == Manifest.load(small_dataset).digest
+    verify(tmp_path / "here")
+    before = len([r for r in hub.requests if r[0] == "GET" and r[1].endswith(".tar")])
+    pull("--out", tmp_path / "here")
+    assert len([r for r in hub.requests if r[0] == "GET" and r[1].endswith(".tar")]) == before
+
+
+def test_a_broken_pull_goes_on(pushed, tmp_path):
+    hub, _ = pushed
+    shard = next(name for name in hub.repositories[REPOSITORY].commits[pushed[1]["commit"]] if "train-00003" in name)
+    hub.cut.add(shard)
+    done = subprocess.run([CLI, "pull", REPOSITORY, "--out", tmp_path / "here"], capture_output=True, env=os.environ)
+    if done.returncode:  # the client may have gone on by itself
+        assert not (tmp_path / "here" / "manifest.json").exists()
+        pull("--out", tmp_path / "here")
+    assert not hub.cut
+    verify(tmp_path / "here")
+
+
+def test_wrong_bytes_are_refused_and_fetched_again(pushed, tmp_path):
+    hub, told = pushed
+    shard = next(name for name in hub.repositories[REPOSITORY].commits[told["commit"]] if "train-00001" in name)
+    hub.altered.add(shard)
+    said = pull("--out", tmp_path / "here", code=1)
+    assert shard in said
+    assert not (tmp_path / "here" / shard).exists()
+    assert not (tmp_path / "here" / "manifest.json").exists()
+    pull("--out", tmp_path / "here")
+    verify(tmp_path / "here")
+
+
+def test_a_part_can_be_pulled(pushed, tmp_path):
+    assert "A part of the dataset" in pull("--out", tmp_path / "here", "--split", "validation")
+    assert {p.name.split("-")[0] for p in (tmp_path / "here" / "data").iterdir()} == {"validation"}
+    pull("--out", tmp_path / "here", "--include", "data/sample*")
+    assert {p.name.split("-")[0] for p in (tmp_path / "here" / "data").iterdir()} == {"validation", "sample"}
+    assert "No shard fits" in pull("--out", tmp_path / "here", "--include", "*.zip", code=2)
+    assert "train, validation, sample" in pull("--out", tmp_path / "here", "--split", "test", code=2)
+
+
+def test_a_pulled_dataset_is_found_offline(pushed, monkeypatch, tmp_path):
+    pull()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code = """
+import cytoimagenet
+from datasets import load_dataset
+
+print(load_dataset("cytoimagenet", split="validation").num_rows)
+"""
+    assert int(run(sys.executable, "-c", code).split()[-1]) > 0
+    pull()  # what is in the cache needs no network
+
+
+def test_what_is_not_there_is_said(hub, tmp_path):
+    assert "no dataset repository" in pull("--out", tmp_path / "here", code=2)
+    hub.repositories[REPOSITORY] = hub_server.Repository()
+    hub.repositories[REPOSITORY].add({"README.md": b"# something else"})
+    assert "no CytoImageNet dataset" in pull("--out", tmp_path / "here", code=2)
+    assert "no revision 'v9'" in pull("--out", tmp_path / "here", "--revision", "v9", code=2)
+
+
+def test_plain_datasets_reads_the_repository(pushed, small_dataset):
+    """With nothing of ours imported, map-style and streaming."""
+    code = """
+import sys
+from datasets import load_dataset
+
+loaded = load_dataset("me/cytoimagenet", split="validation")
+first = next(iter(load_dataset("me/cytoimagenet", split="train", streaming=True)))
+print(loaded.num_rows, loaded.features["cls"].names[0], first["png"].mode, "cytoimagenet" in sys.modules)
+"""
+    manifest = Manifest.load(small_dataset)
+    printed = run(sys.executable, "-c", code).split("\n")[-2]
+    assert printed == f"{manifest.rows('validation')} {manifest.class_names[0]} L False"
+
+
+THROUGH_HF = """
+import hashlib, json, sys
+import cytoimagenet, datasets
+from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.shards.verify import verify
+
+tag, base = sys.argv[1], "hf://datasets/me/cytoimagenet"
+there = f"{base}@{tag}"
+
+def told(rows):
+    return sorted([row["key"], row["label"], hashlib.sha256(row["image"].tobytes()).hexdigest()] for row in rows)
+
+of = {"split": "validation"}
+said = {
+    "in the path": told(cytoimagenet.load_dataset(data_dir=there, streaming=True, **of)),
+    "revision=": told(cytoimagenet.load_dataset(data_dir=base, revision=tag, streaming=True, **of)),
+    "by the hook": told(datasets.load_dataset("cytoimagenet", data_dir=base, revision=tag, streaming=True, **of)),
+    "map-style": told(cytoimagenet.load_dataset(data_dir=there, **of)),
+    "one class": told(cytoimagenet.load_dataset("organism", data_dir=there, streaming=True, **of)),
+    "the builder": told(cytoimagenet.CytoImageNet(data_dir=base, revision=tag).as_streaming_dataset(**of)),
+}
+rows = Manifest.load(there).metadata()
+rows = rows[rows["split"] == "validation"]
+said["by place"] = sorted(
+    hashlib.sha256(image.tobytes()).hexdigest() for image in cytoimagenet.read_images(rows, there)
+)
+said["verified"] = verify(there).images
+said["batches"] = sum(len(batch["labels"]) for batch in cytoimagenet.stream(there, "validation", size=32, workers=0))
+print(json.dumps(said))
+"""
+
+
+def test_everything_reads_through_hf_at_a_revision(pushed, small_dataset):
+    """The branch has moved on to something else: whoever forgets the revision finds no dataset."""
+    hub, pushed_as = pushed
+    hub.repositories[REPOSITORY].add({"README.md": b"# something else"})
+    said = json.loads(run(sys.executable, "-c", THROUGH_HF, pushed_as["tag"]).splitlines()[-1])
+    manifest = Manifest.load(small_dataset)
+    assert (said.pop("verified"), said.pop("batches")) == (300, 30)
+    rows = manifest.metadata()
+    rows = rows[rows["split"] == "validation"]
+    pixels = [hashlib.sha256(image.tobytes()).hexdigest() for image in read_images(rows, small_dataset)]
+    numbers = [manifest.class_names.index(label) for label in rows["label"]]
+    truth = sorted([*row] for row in zip(rows["key"], numbers, pixels, strict=True))
+    assert said.pop("by place") == sorted(pixels)
+    assert said.pop("one class") == [row for row in truth if row[1] == 3]
+    assert len(said) == 5
+    assert all(found == truth for found in said.values())
+    assert "no manifest.json" in run(CLI, "info", "hf://datasets/me/cytoimagenet", code=2)
+
+
+def test_the_card_is_one_the_hub_accepts(small_dataset):
+    """As far as the client can tell: its own check of the metadata."""
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    card = DatasetCard.load(small_dataset / "README.md")
+    assert isinstance(card.data, DatasetCardData)
+    assert card.data.to_dict()["configs"] == metadata(Manifest.load(small_dataset))["configs"]
+    assert card.data.license == "other"

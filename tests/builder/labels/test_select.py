@@ -1,0 +1,103 @@
+"""The label command: the same rows as the function, nothing lost, a report that adds up."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from cytoimagenet.builder import commands, schema
+from cytoimagenet.builder.console import application
+from cytoimagenet.builder.errors import SchemaError
+from cytoimagenet.builder.labels import select as selection
+from cytoimagenet.builder.labels.assign import assign_labels
+from typer.testing import CliRunner
+
+
+def catalogue(rows, rng):
+    frame = pd.DataFrame({name: [""] * rows for name in schema.CATALOG.names}, dtype="str")
+    number = pd.Series(np.arange(rows)).astype(str)
+    frame["idx"] = "row-" + number
+    frame["database"] = rng.choice(["a", "b"], rows).astype(str)
+    frame["dir_name"] = "bbbc000"
+    frame["channels"] = "bbbc000/" + number + "_w1.tif|bbbc000/" + number + "_w2.tif"
+    frame["organism"] = "human"
+    frame["compound"] = rng.choice(["", "taxol", "dmso|[3h]", "=cmd|b"], rows).astype(str)
+    frame["gene"] = rng.choice(["", "tp53", "rare"], rows, p=[0.7, 0.29, 0.01]).astype(str)
+    return frame.astype("str")
+
+
+def run(*words):
+    app = application("0")
+    commands.add_to(app)
+    return CliRunner().invoke(app, [*map(str, words)])
+
+
+@pytest.mark.parametrize("batch", [7, 2**17])
+def test_the_file_holds_what_the_function_gives(tmp_path, rng, monkeypatch, batch):
+    monkeypatch.setattr(selection, "_BATCH", batch)
+    frame = catalogue(300, rng)
+    schema.write(frame, "catalog.parquet", schema.CATALOG)
+    settings = {"min_images": 20, "max_images": 50, "seed": 3, "allocation": "sqrt"}
+    report = selection.select("catalog.parquet", "selection.parquet", **settings)
+    got = schema.read("selection.parquet", schema.SELECTION)
+    expected = assign_labels(frame, **settings)
+    pd.testing.assert_frame_equal(got, expected)
+
+    rejected = schema.read("selection.rejected.parquet", schema.REJECTED)
+    assert sorted([*got["idx"], *rejected["idx"]]) == sorted(frame["idx"])
+    assert set(rejected["reason"]) == {"not_selected"} and set(rejected["stage"]) == {"label"}
+    assert rejected["file"].str.fullmatch(r"bbbc000/\d+_w1\.tif").all()
+
+    assert json.loads((tmp_path / "selection.report.json").read_text()) == report
+    assert report["rows"] == 300 == report["selected"] + report["not_selected"]
+    assert report["selected"] == len(got) == sum(c["images"] for c in report["classes"])
+    assert {c["label"]: c["images"] for c in report["classes"]} == got["label"].value_counts().to_dict()
+    for c in report["classes"]:
+        assert c["databases"] == got[got["label"] == c["label"]]["database"].value_counts().to_dict()
+    for column, key in (("category", "by_category"), ("database", "by_database")):
+        assert {name: n["images"] for name, n in report[key].items()} == got[column].value_counts().to_dict()
+    rare = (frame["gene"] == "rare").sum()
+    assert {"label": "rare", "category": "gene", "rows": rare, "left": rare, "why": "fewer than 20 rows"} in report[
+        "skipped"
+    ]
+    assert {"min_images": 20, "labels": len(report["classes"])} in report["thresholds"]
+
+
+def test_a_chunked_catalogue_gives_the_same_bytes(tmp_path, rng):
+    import pyarrow.parquet as pq
+
+    frame = catalogue(300, rng)
+    shuffled = frame.sample(frac=1, random_state=1)
+    pq.write_table(schema.check(frame, schema.CATALOG), "one.parquet")
+    pq.write_table(schema.check(shuffled, schema.CATALOG), "many.parquet", row_group_size=11, use_dictionary=False)
+    for name in ("one", "many"):
+        selection.select(f"{name}.parquet", f"{name}.out.parquet", min_images=20, max_images=50)
+    assert (tmp_path / "one.out.parquet").read_bytes() == (tmp_path / "many.out.parquet").read_bytes()
+    assert (tmp_path / "one.out.report.json").read_bytes() == (tmp_path / "many.out.report.json").read_bytes()
+
+
+def test_the_command(tmp_path, rng):
+    schema.write(catalogue(300, rng), "catalog.parquet", schema.CATALOG)
+    shown = run("label", "catalog.parquet", "--out", "s.parquet", "--min-images", 20, "--plot", "thresholds.png")
+    assert shown.exit_code == 0, shown.output
+    assert (tmp_path / "thresholds.png").read_bytes()[:4] == b"\x89PNG"
+    asked = run("label", "catalog.parquet", "--out", "s.parquet", "--min-images", 20, "--json")
+    assert json.loads(asked.stdout) == json.loads((tmp_path / "s.report.json").read_text())
+    assert "Examples" in run("label", "--help").output
+
+
+def test_nothing_potential_is_an_empty_selection(rng):
+    schema.write(catalogue(5, rng), "catalog.parquet", schema.CATALOG)
+    report = selection.select("catalog.parquet", "s.parquet")
+    assert schema.read("s.parquet", schema.SELECTION).empty
+    assert (report["selected"], report["not_selected"], report["classes"]) == (0, 5, [])
+
+
+def test_a_wrong_file_is_named(tmp_path):
+    (tmp_path / "catalog.parquet").write_bytes(b"no parquet")
+    with pytest.raises(SchemaError, match=r"catalog\.parquet"):
+        selection.select("catalog.parquet", "s.parquet")
+    pd.DataFrame({"idx": ["a"]}).to_parquet("other.parquet")
+    with pytest.raises(SchemaError, match="organism"):
+        selection.select("other.parquet", "s.parquet")
+    assert not (tmp_path / "s.parquet").exists()

@@ -1,0 +1,214 @@
+"""Other people's tables: every form gives the same numbers, every misfit is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from cytoimagenet.builder.errors import MetadataError, UsageError
+from cytoimagenet.eval import tasks
+from cytoimagenet.eval.evaluate import evaluate
+from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
+from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
+from cytoimagenet.eval.tables import feature_table as tables
+from cytoimagenet.eval.tables.align import align
+from cytoimagenet.eval.tables.feature_table import key_of, read_table
+
+
+@pytest.fixture(scope="module")
+def plates(tmp_path_factory):
+    root = tmp_path_factory.mktemp("plates")
+    simulate_bbbc021.simulate_bbbc021(root, shape=(40, 48), sites=1)
+    return tasks.read("bbbc021", root, images=False)
+
+
+@pytest.fixture
+def wells(plates, rng):
+    """A table as CellProfiler and pycytominer write them."""
+    frame = pd.DataFrame(rng.normal(size=(len(plates), 5)), columns=[f"Cells_F{i}" for i in range(5)])
+    frame.insert(0, "Image_Metadata_Plate", plates.table["plate"])
+    frame.insert(1, "Image_Metadata_Well", plates.table["well"])
+    return frame
+
+
+def scores(table, plates, **options):
+    result = evaluate("bbbc021", table, plates, probe=False, **options)
+    return {name: float(score) for name, score in result.scores.items()}
+
+
+@pytest.mark.parametrize(
+    ("column", "key"),
+    [
+        ("Metadata_Plate", "plate"),
+        ("Image_Metadata_Plate_DAPI", "plate"),
+        ("plate", "plate"),
+        ("Metadata_Well", "well"),
+        ("Well", "well"),
+        ("Metadata_Site", "site"),
+        ("Metadata_moa", "label"),
+        ("compound", "compound"),
+        ("Metadata_broad_sample", ""),
+        ("ImageNumber", ""),
+        ("Unnamed: 0", ""),
+        ("Cells_AreaShape_Area", None),
+        ("f0001", None),
+    ],
+)
+def test_columns_are_called_as_the_field_calls_them(column, key):
+    assert key_of(column) == key
+
+
+def test_csv_parquet_npz_and_frame_are_one_table(wells, plates, tmp_path):
+    wells["Metadata_note"] = "text"
+    wells["ImageNumber"] = range(len(wells))
+    wells["ok"] = True
+    wells.to_parquet(tmp_path / "t.parquet")
+    wells.to_csv(tmp_path / "t.csv", index=False)
+    wells.to_csv(tmp_path / "t.csv.gz")  # with pandas' nameless index
+    values = wells.filter(like="Cells_").to_numpy()
+    plate, well = (wells[f"Image_Metadata_{name}"].to_numpy(dtype="U") for name in ("Plate", "Well"))
+    np.savez(tmp_path / "t.npz", features=values, plate=plate, wells=well)
+    expected = scores(wells, plates)
+    for name in ("t.parquet", "t.csv", "t.csv.gz", "t.npz"):
+        table = read_table(tmp_path / name)
+        assert table.values.shape == (len(wells), 5)
+        np.testing.assert_array_equal(table.values, values)
+        assert scores(tmp_path / name, plates) == expected
+
+
+def test_single_precision_stays_single_and_half_becomes_double(wells):
+    assert read_table(wells.astype({f"Cells_F{i}": "float32" for i in range(5)})).values.dtype == np.float32
+    assert read_table(wells.astype({"Cells_F0": "int16"})).values.dtype == np.float64
+
+
+def test_the_order_of_rows_and_columns_means_nothing(wells, plates, rng):
+    mixed = wells.sample(frac=1, random_state=1)[rng.permutation(wells.columns)]
+    assert scores(mixed, plates, standardise="plate-dmso") == pytest.approx(
+        scores(wells, plates, standardise="plate-dmso")
+    )
+
+
+def test_wells_and_plates_are_found_as_people_write_them(wells, plates):
+    short = wells.copy()
+    short["Image_Metadata_Plate"] = short["Image_Metadata_Plate"].str.rpartition("_")[2].astype(int)
+    short["Image_Metadata_Well"] = short["Image_Metadata_Well"].str.replace("0", "").str.lower()
+    assert scores(short, plates) == scores(wells, plates)
+
+
+def test_images_wells_and_treatments_give_the_same_profiles(wells, plates):
+    by_id = wells.drop(columns=["Image_Metadata_Plate", "Image_Metadata_Well"])
+    by_id.insert(0, "id", plates.ids)
+    expected = scores(wells, plates)
+    assert scores(by_id, plates) == expected
+    keys = plates.table[["compound", "concentration"]]
+    means = pd.concat([keys, wells.filter(like="Cells_")], axis=1)[plates.table["label"] != "DMSO"]
+    by_treatment = means.groupby(["compound", "concentration"], as_index=False).mean()
+    assert scores(by_treatment, plates) == pytest.approx(expected)
+    own = plates.table[["compound", "concentration", "plate", "well"]].assign(Metadata_MOA=plates.table["label"])
+    assert scores(pd.concat([own, wells.filter(like="Cells_")], axis=1), None) == expected
+
+
+def test_wells_that_no_mechanism_names_are_left_out_and_counted(wells, plates):
+    more = pd.concat([wells, wells.iloc[:1].assign(Image_Metadata_Well="H12")], ignore_index=True)
+    entry = evaluate("bbbc021", more, plates, probe=False).entries[0]
+    assert (entry["rows"], entry["left_out"]) == (len(wells), 1)
+    assert scores(more, plates) == scores(wells, plates)
+
+
+def drop(column):
+    return lambda t: t.drop(columns=column)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda t: t.filter(like="Cells_"), "no key column"),
+        (drop("Image_Metadata_Well"), "needs plate and well"),
+        (lambda t: t.filter(like="Image_"), "no numeric feature column"),
+        (lambda t: t.iloc[:0], "no rows"),
+        (lambda t: t.assign(Image_Metadata_Plate="Week99_1"), "Plate 'Week99_1' is none of BBBC021, such as 'Week"),
+        (lambda t: t.assign(Image_Metadata_Well="Q5"), "'Q5' is no well"),
+        (lambda t: t.assign(Image_Metadata_Well="H12").drop_duplicates("Image_Metadata_Plate"), "No row lies in"),
+        (lambda t: pd.concat([t, t.iloc[3:5]]), "2 rows repeat a plate and well"),
+        (lambda t: t[~t["Image_Metadata_Well"].isin(["B04"])], "4 treatments .* have no row .*: cytochalasin B 10"),
+        (lambda t: t.assign(plate="x"), "Two columns both give the plate"),
+        (lambda t: t.set_axis(["a", "a", *t.columns[2:]], axis=1), "Two columns are called 'a'"),
+        (lambda t: t.assign(Image_Metadata_Plate=[None, *t["Image_Metadata_Plate"][1:]]), "Row 1 has no plate"),
+        (lambda t: t.assign(concentration="much"), "'much' is no concentration"),
+    ],
+)
+def test_a_misfit_is_named(wells, plates, spoil, said):
+    with pytest.raises(UsageError, match=said):
+        evaluate("bbbc021", spoil(wells), plates, probe=False)
+
+
+def test_repeated_ids_and_missing_cells_are_named(tmp_path):
+    simulate_cyclops.simulate_cyclops(tmp_path, cells=4)
+    cells = tasks.read("cyclops", tmp_path)
+    table = pd.DataFrame({"id": cells.ids, "f": range(len(cells))})
+    aligned = align(read_table(table.sample(frac=1, random_state=0)), cells, "cyclops")
+    assert aligned.keys["id"].tolist() == cells.ids
+    assert aligned.values.ravel().tolist() == list(range(len(cells)))
+    with pytest.raises(UsageError, match="1 samples of the metadata have no row in the table: "):
+        evaluate("cyclops", table.iloc[1:], cells)
+    with pytest.raises(UsageError, match="1 rows repeat a id"):
+        evaluate("cyclops", pd.concat([table, table.iloc[:1]]), cells)
+    with pytest.raises(UsageError, match="needs a column `id` that names the samples of cyclops"):
+        evaluate("cyclops", table.assign(id=range(len(cells))), cells)
+    with pytest.raises(UsageError, match="has no label, and no metadata"):
+        evaluate("cyclops", table)
+    with pytest.raises(MetadataError):
+        evaluate("coos7", table, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.parquet", b"PAR1 no", "Not a readable table"),
+        ("t.csv", b"\xff\xfe\x00", "Not a readable table"),
+        ("t.csv", b"", "Not a readable table"),
+        ("t.csv.gz", b"id,f\n", "Not a readable table"),
+        ("t.npz", b"PK\x03\x04", "Not a readable table"),
+        ("t.xlsx", b"", "is a .parquet"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        read_table(tmp_path / name)
+    with pytest.raises(UsageError, match="no such table"):
+        read_table(tmp_path / "absent.csv")
+
+
+def test_an_npz_never_unpickles_and_must_fit(tmp_path):
+    np.savez(tmp_path / "o.npz", features=np.eye(2), id=np.array([{}, {}], dtype=object))
+    with pytest.raises(UsageError, match="Not a readable table"):
+        read_table(tmp_path / "o.npz")
+    np.savez(tmp_path / "s.npz", features=np.eye(2), ids=np.array(["a", "b", "c"]))
+    with pytest.raises(UsageError, match="'ids' has 3 entries for 2 rows"):
+        read_table(tmp_path / "s.npz")
+    np.savez(tmp_path / "m.npz", a=np.eye(2), b=np.eye(2), ids=np.array(["a", "b"]))
+    with pytest.raises(UsageError, match="there are 2"):
+        read_table(tmp_path / "m.npz")
+
+
+def test_parquet_in_stretches_is_the_frame_it_was_made_of(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(tables, "BATCH", 7)
+    frame = pd.DataFrame(
+        {
+            "Metadata_Plate": [f"Week1_{i % 3}" for i in range(20)],
+            "whole": rng.integers(0, 9, 20),
+            "part": pd.array([None, *rng.random(19)], dtype="Float64"),
+            "single": rng.random(20).astype(np.float32),
+            "flag": [True] * 20,
+            "Replicate": 1,
+            "note": "text",
+        },
+        index=pd.Index([f"B{1 + i:02d}" for i in range(20)], name="Metadata_Well"),
+    )
+    for name, made in (("mixed", frame), ("single", frame[["Metadata_Plate", "single"]]), ("odd", frame.iloc[::-2])):
+        made.to_parquet(tmp_path / f"{name}.parquet")
+        found, expected = read_table(tmp_path / f"{name}.parquet"), read_table(made)
+        assert found.names == expected.names and found.values.dtype == expected.values.dtype
+        np.testing.assert_array_equal(found.values, expected.values)
+        pd.testing.assert_frame_equal(found.keys[[*expected.keys]], expected.keys)
