@@ -197,13 +197,6 @@ def parse(assignments: list[str]) -> dict[str, Any]:
     return changes
 
 
-def changed(old: Settings, new: Settings) -> list[str]:
-    """Name the settings that differ."""
-    return [
-        field.name for field in dataclasses.fields(Settings) if getattr(old, field.name) != getattr(new, field.name)
-    ]
-
-
 def _checked(name: str, value: Any) -> Any:
     """Return the value in the type of its setting, or refuse it."""
     if name not in _KINDS:

@@ -13,8 +13,8 @@ from typing import TypeGuard
 
 import pyarrow as pa
 
-from .. import storage
-from ..errors import CytoImageNetError, SettingsChangedError, UsageError
+from .. import resume, storage
+from ..errors import CytoImageNetError, UsageError
 from ..shards.format import FORMATS
 from ..shards.write import SHARD_SIZE, write_dataset
 from .check import _check_all
@@ -133,14 +133,15 @@ def _claim(work: str, listing: Listing, rows: int) -> str:
     for numbers in (listing.sizes, listing.starts, listing.checks):
         seen.update(numbers.tobytes())
     fingerprint = seen.hexdigest()
-    note = storage.join(work, "archive.txt")
-    if storage.exists(note) and storage.read_bytes(note).decode() != fingerprint:
-        raise SettingsChangedError(
-            "This folder holds the checks of another archive", where=work, next="Remove it, or name another --out"
-        )
-    if os.path.isdir(work):
-        storage.remove_temporaries(work)
-    storage.write_atomic(note, fingerprint.encode())
+    resume.claim(
+        work,
+        "archive.txt",
+        {"archive": fingerprint},
+        what="This folder contains the checks of another archive",
+        next="Remove it, or name another --out.",
+        encode=lambda settings: settings["archive"].encode(),
+        decode=lambda note: {"archive": note.decode()},
+    )
     return fingerprint
 
 

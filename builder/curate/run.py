@@ -7,7 +7,6 @@ Workers make chunks of images (`chunk`), then the whole is decided over their nu
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from .. import schema, storage
-from ..errors import SettingsChangedError, UsageError
+from .. import resume, schema, storage
+from ..errors import UsageError
 from ..images.make import Pixels
 from ..progress import progress
 from ..storage import beside
@@ -93,7 +92,7 @@ def curate(
     told = {"format": "cytoimagenet-curated", "schema_version": schema.VERSION, "settings": recorded,
             "seed": settings.seed, "evaluation": {"channels": len(known.files), "skipped": known.skipped},
             **told}  # fmt: skip
-    storage.write_atomic(storage.join(out, FINISHED), _json(told))
+    storage.write_atomic(storage.join(out, FINISHED), resume.to_json(told))
     _remove_stale(out, {one.name for one in done})
     return told
 
@@ -113,24 +112,18 @@ def earlier_of(selection: str | PathLike[str] | pd.DataFrame) -> str | None:
 
 
 def _claim(out: str, recorded: Mapping[str, Any], rebuild: bool) -> None:
-    """Take a folder for these settings, and mark it unfinished."""
-    note = storage.join(out, STARTED)
-    if storage.exists(note):
-        present = json.loads(storage.read_bytes(note))
-        changed = [name for name in {**present, **recorded} if present.get(name) != recorded.get(name)]
-        if changed and not rebuild:
-            said = ", ".join(f"{name} {present.get(name)!r}, now {recorded.get(name)!r}" for name in sorted(changed))
-            raise SettingsChangedError(
-                f"This folder was made with other settings: {said}",
-                where=out,
-                next="Use the same settings, another folder, or --rebuild to replace what is there.",
-            )
-    if storage.is_local(out):
-        storage.remove_temporaries(out)
+    """Take the folder for these settings, and mark it unfinished."""
+    resume.claim(
+        out,
+        STARTED,
+        recorded,
+        what="This folder contains curated images made with other settings",
+        next="Use the same settings, another folder, or --rebuild to replace the images in this one.",
+        replace=rebuild,
+    )
     fs, finished = storage.filesystem(storage.join(out, FINISHED))
     if fs.exists(finished):
         fs.rm_file(finished)
-    storage.write_atomic(note, _json(recorded))
 
 
 def _make(plan: Plan, raw: str, out: str, pixels: Pixels, settings: Settings, pool: engine.Workers) -> list[Done]:
@@ -148,7 +141,3 @@ def _remove_stale(out: str, names: set[str]) -> None:
     for path in fs.ls(folder, detail=False):
         if str(path).rsplit("/", 1)[-1] not in names:
             fs.rm_file(path)
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

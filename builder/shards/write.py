@@ -21,16 +21,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import schema
+from .. import resume, schema
 from ..dataset import manifest as manifests
 from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
 from ..dataset.ranges import Fetch, reader_of
-from ..errors import CheckFailedError, SchemaError, SettingsChangedError, UsageError
+from ..errors import CheckFailedError, SchemaError, UsageError
 from ..formats.grey_png import is_grey_png
 from ..pages.write import write_pages
 from ..progress import progress
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
-from ..storage import atomic_writer, exists, filesystem, is_local, join, read_bytes, remove_temporaries, write_atomic
+from ..storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries
 from .format import FORMATS, WRITERS, Tally, batched
 from .plan import Plan, make_plan
 from .sort import room_to_sort, rows_of_shard, sort_rows
@@ -138,33 +138,22 @@ def _curation(curated: str | PathLike[str]) -> dict[str, Any]:
 
 def _claim(out: str, task: dict[str, Any]) -> Manifest | None:
     """Take `out` for this task; return its manifest if the task is already done."""
-    if is_local(out):
-        remove_temporaries(out) if os.path.isdir(out) else None
+    refused = {
+        "what": "This folder contains a dataset made with other settings",
+        "next": "Name another folder with --out, or remove this one.",
+    }
     if exists(join(out, manifests.NAME)):
         present = Manifest.load(out)
-        same = {
+        stored = {
             "format": present.shard_format, "settings": present.settings, "seed": present.seed,
             "input": present.counts.get("input"),
         }  # fmt: skip
-        _refuse_if_changed(out, same, task)
+        resume.refuse_changes(out, stored, task, **refused)
+        remove_temporaries(out)
         _remove_notes(out)
         return present
-    note = join(out, UNFINISHED, "task.json")
-    if exists(note):
-        _refuse_if_changed(out, json.loads(read_bytes(note)), task)
-    else:
-        write_atomic(note, json.dumps(task, indent=1).encode())
+    resume.claim(out, f"{UNFINISHED}/task.json", task, **refused)
     return None
-
-
-def _refuse_if_changed(out: str, present: dict[str, Any], task: dict[str, Any]) -> None:
-    changed = [name for name in task if present.get(name) != json.loads(json.dumps(task[name]))]
-    if changed:
-        raise SettingsChangedError(
-            f"This folder holds a dataset made with other {' and '.join(changed)}",
-            where=out,
-            next="Name another folder with --out, or remove this one",
-        )
 
 
 def _write_shard(
