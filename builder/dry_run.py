@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from . import storage
 from .build import Recipe, select
-from .curate import split
 from .curate.plan import Plan, make_plan
 from .curate.settings import Settings
 from .images.channel_reader import Reader
 from .images.make import Pixels, Wanted, images_of
 from .progress import track
+from .seeded import sort_key
 
 SAMPLE = 200  # source images that a dry run makes, to tell how large all will be
 
@@ -58,7 +58,7 @@ def expect(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str
     settings : Settings
     """
     idx = plan.selection["idx"].to_pylist()
-    sample = sorted(range(len(idx)), key=lambda row: split.rank(idx[row], settings.seed, "foresee"))[:SAMPLE]
+    sample = sorted(range(len(idx)), key=lambda row: sort_key(idx[row], settings.seed, "foresee"))[:SAMPLE]
     reader, pixels = Reader(raw), Pixels(settings.seed)
     tried = kept = size = 0
     wanted = int(plan.crops[sample].sum())

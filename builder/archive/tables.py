@@ -17,6 +17,7 @@ from .. import schema, storage
 from ..curate import split
 from ..curate.naming import slugs
 from ..images.digest import later_copies
+from ..seeded import sort_keys
 from .files import Listing
 from .metadata import Matched, as_text, categories_of
 from .published import Imported
@@ -77,9 +78,7 @@ def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[
     _, labels = _sorted_codes(as_text(table["label"].take(pa.array(kept))))
     sources, groups = _sorted_codes(names)
     del names
-    ranks = np.fromiter(
-        (split.rank(name.as_py(), seed, "validation") for name in sources), dtype=np.uint64, count=len(sources)
-    )
+    ranks = sort_keys((name.as_py() for name in sources), seed, "validation")
     del sources
     pa.default_memory_pool().release_unused()
     return split.validation_by_image(labels, groups, ranks)

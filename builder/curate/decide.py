@@ -5,7 +5,7 @@ It works on numbers about the images tried, about 100 bytes each, never on pixel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .. import schema
 from ..images.digest import later_copies
+from ..seeded import sort_keys
 from . import split
 
 KEPT = -1
@@ -118,17 +119,14 @@ def sides(
     _, labels = np.unique(labels, return_inverse=True)
     idx = selection["idx"]
     if rule == "published":
-        again = np.arange(len(rows)) - np.searchsorted(rows, rows)  # rows are sorted: the how manieth image of its row
-        images = zip(idx.take(pa.array(rows)).to_pylist(), again.tolist(), strict=True)
-        return split.validation_published(labels, _ranks((f"{name} {number}" for name, number in images), seed))
+        number = np.arange(len(rows)) - np.searchsorted(rows, rows)  # index of each kept image within its row
+        images = zip(idx.take(pa.array(rows)).to_pylist(), number.tolist(), strict=True)
+        keys = sort_keys((f"{name} {n}" for name, n in images), seed, "validation")
+        return split.validation_published(labels, keys)
     used, at = np.unique(rows, return_inverse=True)
     first, group = np.unique(split.source_groups(selection["channels"].take(pa.array(used))), return_inverse=True)
     names = idx.take(pa.array(used[first])).to_pylist()
-    return split.validation_by_image(labels, group[at], _ranks(names, seed))
-
-
-def _ranks(names: Iterable[str], seed: int) -> NDArray[np.uint64]:
-    return np.array([split.rank(name, seed, "validation") for name in names], dtype=np.uint64)
+    return split.validation_by_image(labels, group[at], sort_keys(names, seed, "validation"))
 
 
 def _reasons_so_far(tried: pa.Table) -> NDArray[np.int8]:

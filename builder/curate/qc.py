@@ -17,8 +17,9 @@ from ..formats.grey_png import decode_png
 from ..images.channel_reader import Reader, Refused
 from ..images.contact_sheet import sheet
 from ..images.normalise import normalise, to_grey8
+from ..seeded import sort_key
 from ..storage import exists, join, read_bytes
-from . import chunk, split
+from . import chunk
 
 
 def qc_montage(
@@ -59,7 +60,7 @@ def qc_montage(
         lines.append(("kept: a sample", f"of {len(rows):,}", _kept(curated, some)))
     reader = Reader(raw)
     for reason, own in rejected[rejected["stage"] == "curate"].groupby("reason", sort=True):
-        order = sorted(own["file"].unique(), key=lambda file: split.rank(file, seed, "qc"))[:images]
+        order = sorted(own["file"].unique(), key=lambda file: sort_key(file, seed, "qc"))[:images]
         tiles = [_source(reader, file) for file in order]
         lines.append((str(reason), f"{len(own):,} left out", tiles))
     return sheet(lines, images)

@@ -7,8 +7,6 @@ across classes.
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,11 +18,6 @@ from ..images import channels as locator
 VALIDATION = 0.1  # preprint, 2.4
 SLICE = 2**16  # rows whose file names are in memory at a time
 RULES = ("by-image", "published")
-
-
-def rank(name: str, seed: int, purpose: str) -> int:
-    """Return a number that orders things at random, yet the same in every run: 64 bits of a hash."""
-    return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}\0{name}".encode()).digest()[:8], "big")
 
 
 def aim(images: int, fraction: float = VALIDATION) -> int:

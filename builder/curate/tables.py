@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import schema, storage
+from ..seeded import sort_keys
 from . import accounting as bookkeeping
-from . import chunk, naming, split
+from . import chunk, naming
 from .accounting import _batches, account
 from .chunk import Done
 from .decide import CODE, KEPT, Decision, decide, sides
@@ -61,12 +62,12 @@ def write_tables(
     lines = gather(order, done, out)
     names, of = np.unique(selection["label"].to_numpy(zero_copy_only=False), return_inverse=True)
     classes = Classes(names.tolist(), of)
-    keys = [split.rank(idx, settings.seed, "class_full") for idx in selection["idx"].to_pylist()]
+    keys = sort_keys(selection["idx"].to_pylist(), settings.seed, "class_full")
     decision = decide(
         lines.said,
         lines.rows,
         classes.of,
-        np.array(keys, dtype=np.uint64),
+        keys,
         evaluation,
         max_images=settings.max_images,
         min_class_size=settings.min_class_size,

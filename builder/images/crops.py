@@ -6,10 +6,11 @@ row's `idx` alone, so neither the order of the rows nor the number of workers ca
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
+
+from ..seeded import random_integers
 
 SCALES = (1 / 2, 1 / 4, 1 / 8, 1 / 16)  # of the image's side
 MIN_SIDE = 70  # pixels; no crop is smaller
@@ -58,7 +59,7 @@ def draw(idx: str, seed: int, height: int, width: int) -> list[Box]:
     scales = [s for s in SCALES if min(int(height * s), int(width * s)) >= MIN_SIDE]
     if not scales:
         return []
-    keys = _keys(idx, seed)
+    keys = random_integers(idx, seed, 28)
     windows = np.argsort(keys[:4], kind="stable")
     # two shuffles of the scales, one after the other: no repeat before every scale was used once
     rounds = -(-MAX_CROPS // len(scales))
@@ -75,9 +76,3 @@ def draw(idx: str, seed: int, height: int, width: int) -> list[Box]:
         x = left + int(keys[21 + 2 * number]) % (window_w - crop_w + 1)
         boxes.append(Box(x, x + crop_w, y, y + crop_h, scale))
     return boxes
-
-
-def _keys(idx: str, seed: int) -> np.ndarray:
-    """Return 28 random 64-bit integers for a row: raw output, which numpy promises never to change."""
-    state = int.from_bytes(hashlib.sha256(f"{seed}\0{idx}".encode()).digest(), "little")
-    return np.random.PCG64(state).random_raw(28)

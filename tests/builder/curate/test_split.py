@@ -3,7 +3,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from cytoimagenet.builder.curate.split import aim, rank, source_groups, validation_by_image, validation_published
+from cytoimagenet.builder.curate.split import aim, source_groups, validation_by_image, validation_published
+from cytoimagenet.builder.seeded import sort_keys
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ def test_a_tenth_is_rounded_half_up(images, wanted):
 
 def _split(labels, groups, seed=0):
     groups = np.asarray(groups)
-    ranks = np.array([rank(str(g), seed, "test") for g in range(groups.max() + 1)], dtype=np.uint64)
+    ranks = sort_keys(map(str, range(groups.max() + 1)), seed, "test")
     return validation_by_image(np.asarray(labels), groups, ranks)
 
 
@@ -104,7 +105,7 @@ def test_another_seed_is_another_split():
 
 def test_the_published_split_takes_a_tenth_of_each_class():
     labels = np.random.default_rng(0).integers(0, 3, 1000)
-    ranks = np.array([rank(str(i), 0, "x") for i in range(1000)], dtype=np.uint64)
+    ranks = sort_keys(map(str, range(1000)), 0, "x")
     side = validation_published(labels, ranks)
     assert np.bincount(labels, side).astype(int).tolist() == [aim(n) for n in np.bincount(labels)]
     for label in range(3):
