@@ -7,6 +7,7 @@ rows and stumble over a null later.
 from __future__ import annotations
 
 from os import PathLike
+from typing import IO
 
 import pandas as pd
 import pyarrow as pa
@@ -137,11 +138,16 @@ def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Ta
     return pa.table(columns, schema=schema)
 
 
+def writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+    """Return a Parquet writer, compressed and with a checksum in every page, so that damage is found on reading."""
+    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
+
+
 def write(frame: pd.DataFrame, path: str | PathLike[str], schema: pa.Schema) -> None:
     """Write a checked table as Parquet, whole or not at all. Equal tables give equal bytes."""
     table = check(frame, schema, str(path))
-    with atomic_writer(path) as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+    with atomic_writer(path) as file, writer(file, schema) as parquet:
+        parquet.write_table(table)
 
 
 def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None = None) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import secrets
 import tempfile
@@ -82,6 +83,19 @@ def size(path: str | PathLike[str]) -> int:
     """Return how many bytes a file has."""
     fs, inner = filesystem(path)
     return int(fs.size(inner))
+
+
+def sha256_of(path: str | PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    fs, inner = filesystem(path)
+    with fs.open(inner, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder of this project: `$XDG_CACHE_HOME/cytoimagenet`, or `~/.cache/cytoimagenet`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cytoimagenet"
 
 
 @contextmanager

@@ -19,7 +19,6 @@ import platform
 import shutil
 import subprocess
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from torch import nn
 from ..builder import resume
 from ..builder.errors import UsageError
 from ..builder.storage import TEMPORARY, write_atomic
+from ..builder.versions import versions_of
 from .model import write_normalisation
 from .recipes import Settings, read_yaml, settings, to_yaml
 
@@ -112,7 +112,7 @@ def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, w
         "classes": classes,
         "processes": world,
         "revision": git_revision(),
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": versions_of(*_LIBRARIES),
         "python": platform.python_version(),
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "processor": platform.machine()},
     }

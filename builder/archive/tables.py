@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import schema, storage
@@ -39,7 +38,7 @@ def _write_tables(
     validation = _validation(table, kept, seed)
     pa.default_memory_pool().release_unused()
     with storage.atomic_writer(storage.join(work, "rows.parquet")) as file:
-        with pq.ParquetWriter(file, schema.CURATED, compression="zstd") as writer:
+        with schema.writer(file, schema.CURATED) as writer:
             for batch in _rows(listing, table, matched, checks, categories, kept, validation):
                 writer.write_table(batch)
     moved = np.flatnonzero(matched.moved & (reason == ""))
@@ -158,4 +157,5 @@ def _write_rejected(
     }
     written = pa.table([pa.array(columns[f.name], f.type) for f in schema.REJECTED], schema=schema.REJECTED)
     with storage.atomic_writer(storage.join(work, "rejected.parquet")) as file:
-        pq.write_table(written, file, compression="zstd")
+        with schema.writer(file, schema.REJECTED) as writer:
+            writer.write_table(written)

@@ -135,7 +135,7 @@ def write(
                     lines[-1]["offset"] = _add(archive, f"{place:04d}-{number}.png", image.png)
         table = pa.Table.from_pylist(lines, TRIED)
         held = pa.BufferOutputStream()
-        pq.write_table(table, held, compression="zstd")
+        pq.write_table(table, held, compression="zstd")  # not schema.writer: the zip has a checksum of each member
         _add(archive, TABLE, held.getvalue().to_pybytes())
     return table
 

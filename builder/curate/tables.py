@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +90,7 @@ def write_tables(
     return {
         **counts,
         "classes": [entry for entry in listed if entry["images"]],
-        "digests": {ROWS: _digest(rows_file), REJECTED: _digest(rejected_file)},
+        "digests": {ROWS: storage.sha256_of(rows_file), REJECTED: storage.sha256_of(rejected_file)},
     }
 
 
@@ -163,7 +162,7 @@ def _kept(
 def _write(path: str, wanted: pa.Schema, tables: Iterator[pa.Table], earlier: str | None = None) -> None:
     """Write tables as they come, those of an earlier stage first."""
     with storage.atomic_writer(path) as file:
-        with pq.ParquetWriter(file, wanted, compression="zstd", write_page_checksum=True) as writer:
+        with schema.writer(file, wanted) as writer:
             for table in _batches(earlier):
                 writer.write_table(table)
             for table in tables:
@@ -174,12 +173,6 @@ def _read(path: str, columns: list[str]) -> pa.Table:
     fs, inner = storage.filesystem(path)
     with fs.open(inner, "rb") as file:
         return pq.read_table(file, columns=columns)
-
-
-def _digest(path: str) -> str:
-    fs, inner = storage.filesystem(path)
-    with fs.open(inner, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def left_out(

@@ -203,7 +203,10 @@ def _counted(channel: NDArray[Any]) -> tuple[NDArray[Any], int, NDArray[np.int64
 
 
 def _percentile_of_counts(counts: NDArray[np.int64], start: int, percent: float) -> float:
-    """Return a percentile from pixels per value, by the very steps of `numpy.percentile` (method "linear")."""
+    """Return a percentile from pixels per value, with every rounding of `numpy.percentile` (method "linear").
+
+    For integers, whose values can be counted; `percentiles.tail_percentiles` does the same for floats, by sorting.
+    """
     below = np.cumsum(counts)
     position = percent / 100 * (int(below[-1]) - 1)
     rank = int(np.floor(position))

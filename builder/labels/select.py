@@ -72,7 +72,7 @@ def select(
         del columns, order
         kept: list[list[pa.Array]] = [[] for _ in schema.SELECTION]
         with storage.atomic_writer(beside(out, "rejected.parquet")) as held:
-            with pq.ParquetWriter(held, schema.REJECTED, compression="zstd", write_page_checksum=True) as writer:
+            with schema.writer(held, schema.REJECTED) as writer:
                 for selected, rejected in _split(pq.ParquetFile(file, read_dictionary=_REPEATED), result, min_images):
                     for parts, column in zip(kept, selected.columns, strict=True):
                         parts.extend(column.chunks)
@@ -119,7 +119,7 @@ def _write_sorted(selection: pa.Table, out: str | PathLike[str]) -> None:
     """Write the selection by label and idx, a slice at a time."""
     order = pc.sort_indices(selection, [("label", "ascending"), ("idx", "ascending")])
     with storage.atomic_writer(out) as file:
-        with pq.ParquetWriter(file, schema.SELECTION, compression="zstd", write_page_checksum=True) as writer:
+        with schema.writer(file, schema.SELECTION) as writer:
             for start in range(0, len(order), _BATCH):
                 rows = selection.take(order.slice(start, _BATCH)).to_pandas()
                 writer.write_table(schema.check(rows, schema.SELECTION, str(out)))

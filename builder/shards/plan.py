@@ -142,7 +142,11 @@ def safe_keys(filenames: Iterable[str]) -> list[str]:
 
 
 def _plain(filename: str) -> str:
-    """Return the key a file name would have if it were alone."""
+    """Return the key of a file name, before equal keys are numbered.
+
+    Not `curate.naming.slug`: that one replaces a letter outside ASCII by `_`, this one leaves it out. Both are names
+    in datasets that exist, and a file name that `curate` wrote is a key already.
+    """
     stem = filename[:-4] if filename[-4:].lower() == ".png" else filename
     if len(stem) <= MAX_KEY and _KEY.fullmatch(stem):
         return stem
