@@ -16,12 +16,10 @@ from . import storage
 from .curate.run import curate
 from .curate.settings import Settings
 from .dataset.manifest import Manifest
+from .defaults import MAX_IMAGES, MIN_IMAGES, SHARD_SIZE_BYTES
 from .errors import SettingsChangedError
-from .labels.assign import MAX_IMAGES, MIN_IMAGES
 from .labels.select import select as select_file
 from .sources.catalog import write_catalog
-
-SHARD_SIZE = 128 * 10**6
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Recipe:
     split: str = "by-image"
     seed: int = 0
     chunk_rows: int = Settings.chunk_rows
-    shard_size: int = SHARD_SIZE
+    shard_size: int = SHARD_SIZE_BYTES
     format: str = "webdataset"
     sources: tuple[str, ...] = field(default=())
 

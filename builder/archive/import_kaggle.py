@@ -14,9 +14,10 @@ from typing import TypeGuard
 import pyarrow as pa
 
 from .. import resume, storage
+from ..defaults import SHARD_SIZE_BYTES
 from ..errors import CytoImageNetError, UsageError
 from ..shards.format import FORMATS
-from ..shards.write import SHARD_SIZE, write_dataset
+from ..shards.write import write_dataset
 from .check import _check_all
 from .files import Archive, Listing, list_archive
 from .metadata import find_metadata, match, read_metadata
@@ -31,7 +32,7 @@ def import_archive(
     out: str | PathLike[str],
     *,
     seed: int = 0,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = SHARD_SIZE_BYTES,
     format: str = "webdataset",
     workers: int | None = None,
 ) -> Imported:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..defaults import MAX_IMAGES, MIN_IMAGES
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -24,7 +26,7 @@ class Settings:
     """
 
     seed: int = 0
-    max_images: int = 1000  # preprint, 2.1
-    min_class_size: int = 287  # preprint, 2.1
+    max_images: int = MAX_IMAGES
+    min_class_size: int = MIN_IMAGES
     split: str = "by-image"
     chunk_rows: int = 256

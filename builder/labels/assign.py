@@ -26,13 +26,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..defaults import MAX_IMAGES, MIN_IMAGES
 from ..errors import SchemaError, UsageError
 from ..schema import LABEL_COLUMNS, SELECTION
 from . import stratified as strata
 from .encode import Column, encode, row_order, to_arrow
 
-MIN_IMAGES = 287  # preprint, 2.1: the least rows of a potential label
-MAX_IMAGES = 1000  # preprint, 2.1: the most rows of a class
 PRESAMPLE = 10_000  # preprint, 2.1: above this, a first sample over coarse strata
 COARSE = ("name", "organism", "cell_type")
 FINE = ("organism", "cell_type", "cell_visible", "sirna", "compound", "phenotype")

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import schema, storage
+from ..defaults import MAX_IMAGES, MIN_IMAGES
 from ..storage import beside
-from .assign import MAX_IMAGES, MIN_IMAGES, NEEDED, Assignment, assign, check_settings
+from .assign import NEEDED, Assignment, assign, check_settings
 from .encode import encode, row_order, to_arrow
 from .report import summarise
 from .stratified import Allocation

@@ -24,6 +24,7 @@ from .. import resume, schema
 from ..dataset import manifest as manifests
 from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
 from ..dataset.ranges import Fetch, reader_of
+from ..defaults import SHARD_SIZE_BYTES
 from ..errors import CheckFailedError, SchemaError, UsageError
 from ..formats.grey_png import is_grey_png
 from ..pages.write import write_pages
@@ -35,7 +36,6 @@ from .format import FORMATS, WRITERS, Tally, batched
 from .plan import Plan, make_plan
 from .sort import room_to_sort, rows_of_shard, sort_rows
 
-SHARD_SIZE = 128_000_000  # bytes: large enough for fast sequential reading, small enough to fetch again
 UNFINISHED = ".unfinished"
 READ_AHEAD = 32  # images fetched in one go
 
@@ -44,7 +44,7 @@ def write_dataset(
     curated: str | PathLike[str],
     out: str | PathLike[str],
     *,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = SHARD_SIZE_BYTES,
     format: str = "webdataset",
     seed: int = 0,
     workers: int | None = None,
