@@ -15,7 +15,7 @@ from .build import Recipe, select
 from .curate.plan import Plan, make_plan
 from .curate.settings import Settings
 from .images.channel_reader import Reader
-from .images.make import Pixels, Wanted, images_of
+from .images.make import PixelSettings, SourceImage, images_of
 from .progress import track
 from .seeded import sort_key
 
@@ -59,13 +59,13 @@ def expect(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str
     """
     idx = plan.selection["idx"].to_pylist()
     sample = sorted(range(len(idx)), key=lambda row: sort_key(idx[row], settings.seed, "foresee"))[:SAMPLE]
-    reader, pixels = Reader(raw), Pixels(settings.seed)
+    reader, pixels = Reader(raw), PixelSettings(settings.seed)
     tried = kept = size = 0
     wanted = int(plan.crops[sample].sum())
     start = time.perf_counter()
     for row in track(sorted(sample), "Making a sample"):
         channels = plan.selection["channels"][row].as_py()
-        for image in images_of(Wanted(idx[row], channels, int(plan.crops[row])), reader, pixels):
+        for image in images_of(SourceImage(idx[row], channels, int(plan.crops[row])), reader, pixels):
             tried, kept, size = tried + 1, kept + bool(image.png), size + len(image.png)
     seconds = (time.perf_counter() - start) / len(sample)
     label = plan.selection["label"].combine_chunks().dictionary_encode().indices.to_numpy()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .. import schema, storage
 from ..curate import split
 from ..curate.naming import slugs
-from ..images.digest import later_copies
+from ..images.digest import first_equal
 from ..seeded import sort_keys
 from .files import Listing
 from .metadata import Matched, as_text, categories_of
@@ -64,7 +64,7 @@ def _write_tables(
 def _copies(digests: pa.ChunkedArray, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield each of some rows that shows the same as an earlier one, and that one."""
     codes = np.asarray(digests.take(pa.array(rows)).combine_chunks().dictionary_encode().indices)
-    first = later_copies(codes, np.arange(len(rows)))
+    first = first_equal(codes, np.arange(len(rows)))
     for place in np.flatnonzero(first != np.arange(len(rows))):
         yield int(rows[place]), int(rows[first[place]])
 

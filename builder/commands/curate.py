@@ -198,14 +198,14 @@ def qc(
 
 def show_counts(told: dict[str, Any]) -> None:
     """Print both identities, for every source and class."""
-    from ..curate import accounting as bookkeeping
+    from ..curate.accounting import describe
 
     compared = told["evaluation"]
     if compared["channels"]:
         out.print(f"Compared with {compared['channels']:,} channels of evaluation images", markup=False)
     for file, reason in list(compared["skipped"].items())[:SHOWN]:
         out.print(f"Not compared: {file}: {reason}", markup=False)
-    for line in bookkeeping.lines(told, SHOWN):
+    for line in describe(told, SHOWN):
         out.print(line, markup=False)
 
 

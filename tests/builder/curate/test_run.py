@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.curate import accounting as bookkeeping
-from cytoimagenet.builder.curate import evaluation_images as evaluation
+from cytoimagenet.builder.curate import accounting, evaluation_images
 from cytoimagenet.builder.curate.plan import make_plan
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
@@ -105,21 +104,21 @@ def test_both_sums_hold_and_are_told(curated, raw):
             assert counts["rows"]["in"] == own["idx"].nunique() + sum(counts["rows"]["rejected"].values())
             assert counts["images"]["tried"] == len(own) + len(out)
             assert counts["images"]["rejected"] == out["reason"].value_counts().to_dict()
-    lines = bookkeeping.lines(told, 30)
+    lines = accounting.describe(told, 30)
     assert "1 binary_mask" in lines[0]
     assert lines[-1].startswith(f"all: {len(raw[1])} rows = ")
-    assert len(bookkeeping.lines(told, 2)) == len(told["by_source"]) + 2
+    assert len(accounting.describe(told, 2)) == len(told["by_source"]) + 2
 
 
 def test_a_lost_row_is_noticed():
     reason = np.array([-1, 3], dtype=np.int8)
     with pytest.raises(CheckFailedError, match="1 source images were lost"):
-        bookkeeping.row_reasons(np.array([0, 2]), np.array([0, 0]), reason, 3)
+        accounting.row_reasons(np.array([0, 2]), np.array([0, 0]), reason, 3)
     counts = {"a": {"rows": {"in": 2, "kept": 1, "rejected": {"dim": 1}},
                     "images": {"tried": 4, "kept": 3, "rejected": {"dim": 1}}}}  # fmt: skip
-    bookkeeping.check(counts, {"a": 1}, {"a": 3}, {"a": 1})
+    accounting.check(counts, {"a": 1}, {"a": 3}, {"a": 1})
     with pytest.raises(CheckFailedError, match="4 images went in, 3 are accounted for"):
-        bookkeeping.check(counts, {"a": 1}, {"a": 3}, {})
+        accounting.check(counts, {"a": 1}, {"a": 3}, {})
 
 
 def test_equal_images_across_classes_are_kept_once(curated):
@@ -192,7 +191,7 @@ def test_evaluation_images_are_kept_out_whole_and_in_crops(raw, tmp_path):
 
 
 def test_evaluation_images_in_a_zip_are_known_and_what_is_not_read_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "MOST_BYTES", 60_000)
+    monkeypatch.setattr(evaluation_images, "MAX_BYTES_OF_MEMBER", 60_000)
     (tmp_path / "evaldata" / "bbbc021").mkdir(parents=True)
     held = made.png(made.cells(1))
     with zipfile.ZipFile(tmp_path / "evaldata" / "bbbc021" / "Week1.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -211,7 +210,7 @@ def test_evaluation_images_in_a_zip_are_known_and_what_is_not_read_is_named(tmp_
     data[data.rindex(held) + len(held) // 2] ^= 1
     path.write_bytes(data)
     (tmp_path / "evaldata" / "torn.zip").write_bytes(data[: len(data) // 2])
-    known = evaluation.read_evaluation(tmp_path / "evaldata")
+    known = evaluation_images.read_evaluation(tmp_path / "evaldata")
     inside = "bbbc021/Week1.zip"
     names = ("Week1/field.tif", "Week1/other.PNG", "../../outside.png")
     assert sorted(known.files.values()) == sorted(f"{inside}/{name}" for name in names)
@@ -299,8 +298,8 @@ def test_a_rerun_makes_only_what_changed(raw, tmp_path, monkeypatch):
     written = []
     from cytoimagenet.builder.curate import chunk
 
-    plain = chunk.write
-    monkeypatch.setattr(chunk, "write", lambda file, rows, *rest: written.append(rows) or plain(file, rows, *rest))
+    plain = chunk._write
+    monkeypatch.setattr(chunk, "_write", lambda file, rows, *rest: written.append(rows) or plain(file, rows, *rest))
     curate(selection, folder, tmp_path / "out", settings=SMALL, workers=0)
     assert written == []
     assert made.contents(tmp_path / "out") == before
@@ -353,5 +352,5 @@ def test_the_qc_montage_has_a_row_for_the_worst_a_sample_and_each_reason(curated
     reasons = curated[3]["reason"].nunique()
     assert reasons == len({reason for reason, _ in made.defects().values()}) + 1  # and the duplicates
     assert drawn.height == (2 + reasons) * (TILE + GAP) + GAP
-    with pytest.raises(UsageError, match="no finished curated folder"):
+    with pytest.raises(UsageError, match="not a finished curated folder"):
         qc_montage(tmp_path, raw[0])

@@ -3,7 +3,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from cytoimagenet.builder.curate.split import aim, source_groups, validation_by_image, validation_published
+from cytoimagenet.builder.curate.split import (
+    source_groups,
+    validation_by_image,
+    validation_published,
+    validation_target,
+)
 from cytoimagenet.builder.seeded import sort_keys
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +47,7 @@ def test_groups_are_the_connected_parts(rows):
 
 @pytest.mark.parametrize(("images", "wanted"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (25, 3), (1000, 100)])
 def test_a_tenth_is_rounded_half_up(images, wanted):
-    assert aim(images) == wanted
+    assert validation_target(images) == wanted
 
 
 def _split(labels, groups, seed=0):
@@ -64,7 +69,7 @@ def test_crops_of_one_image_stay_together_and_a_tenth_is_still_met():
     side = _split(labels, groups)
     for group in range(300):
         assert len(set(side[groups == group])) == 1
-    assert np.bincount(labels, side).astype(int).tolist() == [aim(n) for n in np.bincount(labels)]
+    assert np.bincount(labels, side).astype(int).tolist() == [validation_target(n) for n in np.bincount(labels)]
 
 
 @pytest.mark.parametrize(("crops", "sources", "validation"), [(4, 2, 4), (4, 8, 4), (1, 2, 1), (1, 1, 0), (4, 1, 0)])
@@ -94,7 +99,7 @@ def test_smears_that_hold_several_classes_are_near_their_tenth():
     side = _split(labels, groups)
     for label in range(3):
         n = int((labels == label).sum())
-        assert abs(int(side[labels == label].sum()) - aim(n)) <= 0.02 * n + 1
+        assert abs(int(side[labels == label].sum()) - validation_target(n)) <= 0.02 * n + 1
 
 
 def test_another_seed_is_another_split():
@@ -107,6 +112,6 @@ def test_the_published_split_takes_a_tenth_of_each_class():
     labels = np.random.default_rng(0).integers(0, 3, 1000)
     ranks = sort_keys(map(str, range(1000)), 0, "x")
     side = validation_published(labels, ranks)
-    assert np.bincount(labels, side).astype(int).tolist() == [aim(n) for n in np.bincount(labels)]
+    assert np.bincount(labels, side).astype(int).tolist() == [validation_target(n) for n in np.bincount(labels)]
     for label in range(3):
         assert ranks[(labels == label) & side].max() < ranks[(labels == label) & ~side].min()
