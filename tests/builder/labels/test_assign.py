@@ -196,13 +196,13 @@ def test_samples_are_taken_over_the_columns_of_the_rule(monkeypatch, presample, 
     for column, values in (("name", 40), ("cell_type", 150), ("compound", 150)):
         frame[column] = (f"{column} " + pd.Series(rng.integers(0, values, rows)).astype(str)).astype("str")
     seen = []
-    real = under_test.strata.sample
+    real = under_test.sample
 
     def spy(strata, target, allocation):
         seen.append((len(strata), len(np.unique(strata)), target))
         return real(strata, target, allocation)
 
-    monkeypatch.setattr(under_test.strata, "sample", spy)
+    monkeypatch.setattr(under_test, "sample", spy)
     checked(frame, 50, 50)
     combinations = len(frame[["name", "cell_type"]].drop_duplicates())
     if presample == 100:  # the first sample uses up name and cell_type; compound is left for the second

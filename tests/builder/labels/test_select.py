@@ -34,7 +34,7 @@ def run(*words):
 
 @pytest.mark.parametrize("batch", [7, 2**17])
 def test_the_file_holds_what_the_function_gives(tmp_path, rng, monkeypatch, batch):
-    monkeypatch.setattr(selection, "_BATCH", batch)
+    monkeypatch.setattr(selection, "_ROWS_AT_ONCE", batch)
     frame = catalogue(300, rng)
     schema.write(frame, "catalog.parquet", schema.CATALOG)
     settings = {"min_images": 20, "max_images": 50, "seed": 3, "allocation": "sqrt"}
