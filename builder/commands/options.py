@@ -37,7 +37,7 @@ Sources = Annotated[
     list[str] | None,
     typer.Option("--source", help="Read only this source, by its folder name; may be given several times."),
 ]
-MinImages = Annotated[int, typer.Option(help="Leave out labels that fewer source images than this have.")]
+MinImages = Annotated[int, typer.Option(help="Leave out labels with fewer source images than this.")]
 MaxImages = Annotated[int, typer.Option(help="Downsample larger classes to this many images.")]
 AllocationOption = Annotated[
     Allocation,
@@ -64,7 +64,7 @@ def seed_of(what: str) -> Any:
 
 def examples(*commands: str) -> str:
     """Return the last part of a command's help: commands to copy."""
-    return "\n\n".join(["[bold]Examples[/bold]", *(f"  {command}" for command in commands)])
+    return "\n\n".join(["\n[bold]Examples[/bold]", *(f"  {command}" for command in commands)])
 
 
 def parse_size(text: str) -> int:

@@ -18,7 +18,7 @@ def rejected_before(selection: str | PathLike[str] | pd.DataFrame) -> str | None
     """Return the table of rows that `label` left out, if there is one in the folder of the selection."""
     if isinstance(selection, pd.DataFrame):
         return None
-    path = storage.beside(selection, "rejected.parquet")
+    path = storage.sibling(selection, "rejected.parquet")
     return path if storage.exists(path) else None
 
 

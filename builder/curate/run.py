@@ -45,7 +45,7 @@ def curate(
     workers: int | None = None,
     dask: str | None = None,
     rebuild: bool = False,
-    made_with: Mapping[str, Any] | None = None,
+    earlier_settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the images of a selection; continue where an interrupted run stopped.
 
@@ -66,7 +66,7 @@ def curate(
         Address of a Dask scheduler, or `local`.
     rebuild : bool
         Replace work done with other settings.
-    made_with : mapping, optional
+    earlier_settings : mapping, optional
         Settings of earlier stages, recorded together with these.
 
     Returns
@@ -87,7 +87,7 @@ def curate(
     raw, out = os.fspath(raw), os.fspath(out)
     pool = workers_of(workers, dask)
     evaluation = read_evaluation(evaldata) if evaldata is not None else NO_EVALUATION_IMAGES
-    recorded = _recorded(settings, evaluation, made_with)
+    recorded = _recorded(settings, evaluation, earlier_settings)
     plan = make_plan(selection)
     _claim(out, recorded, rebuild)
     chunks = _make_images(plan, raw, out, PixelSettings(settings.seed, evaluation.shapes), settings, pool)

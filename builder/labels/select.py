@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .. import schema, storage
 from ..defaults import MAX_IMAGES, MIN_IMAGES
-from ..storage import beside
+from ..storage import sibling
 from .assign import REQUIRED_COLUMNS, Assignment, assign, check_settings
 from .encode import encode, row_order, to_arrow
 from .report import summarise
@@ -72,7 +72,7 @@ def select(
         result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
         del columns, order
         kept: list[list[pa.Array]] = [[] for _ in schema.SELECTION]
-        with storage.atomic_writer(beside(out, "rejected.parquet")) as file_of_rejected:
+        with storage.atomic_writer(sibling(out, "rejected.parquet")) as file_of_rejected:
             with schema.writer(file_of_rejected, schema.REJECTED) as writer:
                 for selected, rejected in _split(
                     pq.ParquetFile(file, read_dictionary=_REPEATED_TEXTS), result, min_images
@@ -83,7 +83,7 @@ def select(
     selection = _joined(kept)
     settings = {"min_images": min_images, "max_images": max_images, "seed": seed, "allocation": allocation}
     report = summarise(result, selection, settings)
-    storage.write_atomic(beside(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
+    storage.write_atomic(sibling(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
     _write_sorted(selection, out)
     return report
 

@@ -1,4 +1,4 @@
-"""Raw sources in, a dataset folder out: the whole chain, resumed, foreseen, refused, and killed."""
+"""Raw sources in, a dataset folder out: the whole chain, resumed, estimated, refused, and killed."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from cytoimagenet.builder import schema
 from cytoimagenet.builder.build import Recipe, build, work_folder
 from cytoimagenet.builder.commands import add_to
 from cytoimagenet.builder.console import application
-from cytoimagenet.builder.dry_run import foresee
+from cytoimagenet.builder.dry_run import estimate_build
 from cytoimagenet.builder.errors import SettingsChangedError, UsageError
 from cytoimagenet.builder.shards.verify import verify
 from cytoimagenet.builder.simulate.source import simulate_source
@@ -109,8 +109,8 @@ def test_sources_in_a_store_give_what_local_ones_give(where, raw, built, tmp_pat
         build(f"{store}/absent", tmp_path / "none", FEW, workers=0)
 
 
-def test_a_dry_run_tells_what_comes_and_writes_nothing(raw, built, tmp_path):
-    plan = foresee(raw, FEW)
+def test_a_dry_run_estimates_the_result_and_writes_nothing(raw, built, tmp_path):
+    plan = estimate_build(raw, FEW)
     told = built[2]
     assert plan["rows"] == told["counts"]["rows"]["in"]
     assert plan["not_selected"] == told["counts"]["rows"]["rejected"].get("not_selected", 0)
@@ -119,7 +119,7 @@ def test_a_dry_run_tells_what_comes_and_writes_nothing(raw, built, tmp_path):
     ran = _run("build", raw, "--out", tmp_path / "x", "--min-images", 3, "--dry-run")
     assert ran.exit_code == 0
     assert "Nothing was written" in ran.output
-    assert f"{plan['images_wanted']} images wanted" in ran.output
+    assert f"{plan['images_wanted']} images to cut" in ran.output
     assert list(tmp_path.iterdir()) == []
 
 
