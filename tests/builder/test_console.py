@@ -5,7 +5,7 @@ from cytoimagenet.builder import console
 from typer.testing import CliRunner
 
 
-def test_interrupted_commands_say_what_to_do_next(capsys, monkeypatch):
+def test_an_interrupted_command_prints_what_to_do_next(capsys, monkeypatch):
     app = console.application("0")
 
     @app.command()
@@ -13,12 +13,12 @@ def test_interrupted_commands_say_what_to_do_next(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", ["cytoimagenet", "work"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         console.run(app)
-    assert ended.value.code == 130
-    said = capsys.readouterr().err
-    assert "the same command can be run again" in " ".join(said.split())
-    assert "Traceback" not in said
+    assert exited.value.code == 130
+    printed = capsys.readouterr().err
+    assert "the same command can be run again" in " ".join(printed.split())
+    assert "Traceback" not in printed
 
 
 def test_help_is_shown_without_the_line_breaks_of_docstrings(monkeypatch):

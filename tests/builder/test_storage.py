@@ -1,4 +1,4 @@
-"""Writes are whole or absent, on every kind of storage, and dangerous paths are refused."""
+"""Files are written completely or not at all, on every kind of storage; dangerous paths are refused."""
 
 import hashlib
 import pickle
@@ -57,7 +57,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["whole"]
 
 
-def test_errors_survive_a_process_border():
+def test_errors_can_be_sent_between_processes():
     error = pickle.loads(pickle.dumps(UnreadableImageError("a.tif", "truncated")))
     assert (error.path, error.reason, error.where) == ("a.tif", "truncated", "a.tif")
     assert "truncated" in str(error)

@@ -78,7 +78,7 @@ def test_images_that_were_rejected_before_are_no_originals():
     assert outcome(tried_of(("a-0", "actin", "x"), ("b-0", "tubulin", "x")))[0] == ["dim", "dim"]
 
 
-def test_a_class_that_falls_gives_back_the_images_it_had_won():
+def test_a_class_that_is_left_out_gives_back_the_images_it_shared():
     rows = [("a-0", "actin", "ABCD"), ("b-0", "tubulin", "AE")]
     words, decided = outcome(tried_of(*rows), min_class_size=3)
     assert words == ["kept"] * 4 + ["class_too_small"] * 2
@@ -86,8 +86,8 @@ def test_a_class_that_falls_gives_back_the_images_it_had_won():
     assert decided.class_size.tolist() == [4, 2]
 
 
-def test_classes_that_depend_on_each_other_fall_one_after_the_other():
-    # b (3 images) is rarer than a (4) and wins W; so a has 3 and falls at a minimum of 4, and so does b; c stays
+def test_classes_that_are_too_small_at_the_same_time_are_left_out_together():
+    # b (3 images) is rarer than a (4) and keeps W; so both have 3, too few, though without b class a would have 4
     rows = [("a-0", "a", "WXYZ"), ("b-0", "b", "WUV"), ("c-0", "c", "ABCDE")]
     words, decided = outcome(tried_of(*rows), min_class_size=4)
     assert words == ["class_too_small"] * 7 + ["kept"] * 5
@@ -99,7 +99,7 @@ def test_a_class_without_a_good_image_is_empty_not_too_small():
     assert words == ["dim", "dim", "kept", "kept"] and decided.class_size.tolist() == [0, 2]
 
 
-def test_a_row_with_an_evaluation_channel_is_out_with_all_images_before_duplicates_are_sought():
+def test_a_row_with_an_evaluation_channel_is_out_with_all_images_before_duplicates_are_searched():
     rows = [("a-0", "actin", "ABx"), ("a-1", "actin", "C"), ("b-0", "tubulin", "AD")]
     digests = ["one|two", "", "", "three", "four", ""]
     words, decided = outcome(

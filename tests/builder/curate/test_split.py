@@ -1,4 +1,4 @@
-"""No source image on both sides, and every class near its tenth."""
+"""No source image is in both splits, and a tenth of every class is for validation."""
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ def test_groups_are_files_whatever_page_or_box():
     assert source_groups(pa.array(channels)).tolist() == [0, 1, 0, 3, 3, 3, 0, 7, 0]
 
 
-def test_nothing_has_no_groups():
+def test_no_rows_have_no_groups():
     assert source_groups(pa.array([], pa.string())).tolist() == []
 
 
@@ -45,9 +45,9 @@ def test_groups_are_the_connected_parts(rows):
     assert found.tolist() == expected
 
 
-@pytest.mark.parametrize(("images", "wanted"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (25, 3), (1000, 100)])
-def test_a_tenth_is_rounded_half_up(images, wanted):
-    assert validation_target(images) == wanted
+@pytest.mark.parametrize(("images", "expected"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (25, 3), (1000, 100)])
+def test_a_tenth_is_rounded_half_up(images, expected):
+    assert validation_target(images) == expected
 
 
 def _split(labels, groups, seed=0):
@@ -73,7 +73,7 @@ def test_crops_of_one_image_stay_together_and_a_tenth_is_still_met():
 
 
 @pytest.mark.parametrize(("crops", "sources", "validation"), [(4, 2, 4), (4, 8, 4), (1, 2, 1), (1, 1, 0), (4, 1, 0)])
-def test_two_source_images_are_enough_for_both_sides(crops, sources, validation):
+def test_two_source_images_are_enough_for_both_splits(crops, sources, validation):
     assert _split(np.zeros(crops * sources, int), np.repeat(np.arange(sources), crops)).sum() == validation
 
 
@@ -91,7 +91,7 @@ def test_shared_groups(pairs, seed):
             assert side[labels == label].any()
 
 
-def test_smears_that_hold_several_classes_are_near_their_tenth():
+def test_smears_of_several_classes_give_about_a_tenth_of_each():
     rng = np.random.default_rng(1)
     groups = rng.integers(0, 200, 1800)
     labels = rng.choice(3, 1800, p=[0.6, 0.3, 0.1])

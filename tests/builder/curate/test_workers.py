@@ -38,12 +38,12 @@ def reference(raw, tmp_path_factory):
 
 
 @pytest.mark.parametrize("how", [{"workers": 2}, {"dask": "local", "workers": 2}], ids=["processes", "dask"])
-def test_workers_do_not_show(how, raw, reference, tmp_path):
+def test_the_number_of_workers_does_not_matter(how, raw, reference, tmp_path):
     curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS, **how)
     assert made.contents(tmp_path / "out") == reference
 
 
-def test_a_worker_killed_in_mid_run_does_not_show(raw, reference, tmp_path, monkeypatch):
+def test_a_worker_killed_during_the_run_does_not_matter(raw, reference, tmp_path, monkeypatch):
     killed = []
     plain = workers.make_chunks
 
@@ -73,16 +73,16 @@ def _crash_on_a3():
     channel_reader.read_channel = read
 
 
-def test_an_image_that_ends_its_process_costs_one_row(raw, tmp_path, monkeypatch):
+def test_an_image_that_crashes_its_process_costs_one_row(raw, tmp_path, monkeypatch):
     fork = multiprocessing.get_context("fork")  # the child has the crashing reader without importing this file
     pool = workers.Workers(lambda: ProcessPoolExecutor(1, fork, _crash_on_a3), 1)
     monkeypatch.setattr(run, "workers_of", lambda *_: pool)
-    told = curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS)
+    report = curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS)
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
     assert rejected[rejected["detail"] == "the process that read it died, twice"][
         ["idx", "reason"]
     ].values.tolist() == [["one-3", "unreadable"]]
-    assert told["by_source"]["one"]["rows"]["kept"] == 5
+    assert report["by_source"]["one"]["rows"]["kept"] == 5
 
 
 class Died(BaseException):
@@ -90,7 +90,7 @@ class Died(BaseException):
 
 
 @pytest.mark.parametrize("point", range(1, 31))
-def test_a_failure_at_each_write_point_does_not_show(point, raw, reference, tmp_path, monkeypatch):
+def test_a_failure_at_any_write_does_not_matter(point, raw, reference, tmp_path, monkeypatch):
     calls = []
 
     def dying(plain):
@@ -148,7 +148,7 @@ cytoimagenet.main()
 """
 
 
-def test_a_full_disk_is_said_and_gone_on_from(raw, reference, tmp_path):
+def test_a_full_disk_is_reported_and_a_rerun_continues(raw, reference, tmp_path):
     schema.write(raw[1], tmp_path / "selection.parquet", schema.SELECTION)
     arguments = ["curate", tmp_path / "selection.parquet", "--raw", raw[0], "--out", tmp_path / "out"]
     arguments += ["--min-class-size", 2, "--chunk-rows", 5, "--workers", 0]

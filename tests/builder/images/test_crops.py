@@ -1,4 +1,4 @@
-"""Crops lie where they may, the same in every run."""
+"""Crops are inside their quadrants, and the same in every run."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_small_classes_get_more_crops(images, crops):
 
 
 @given(st.text(max_size=20), st.integers(0, 2**63), st.integers(1, 3000), st.integers(1, 3000))
-def test_every_crop_lies_in_its_own_window_and_is_as_large_as_its_scale_says(idx, seed, height, width):
+def test_every_crop_is_in_another_quadrant_and_has_the_size_of_its_scale(idx, seed, height, width):
     boxes = crop_boxes(idx, seed, height, width)
     if min(height, width) < 140:
         assert boxes == []
@@ -39,7 +39,7 @@ def test_every_crop_lies_in_its_own_window_and_is_as_large_as_its_scale_says(idx
     assert crop_boxes(idx, seed, height, width) == boxes
 
 
-def test_half_scale_is_the_window_itself():
+def test_at_half_scale_a_crop_is_its_quadrant():
     boxes = crop_boxes("a", 0, 200, 301)
     assert {(b.x_min, b.y_min, b.x_max, b.y_max) for b in boxes} == {
         (0, 0, 150, 100), (151, 0, 301, 100), (0, 100, 150, 200), (151, 100, 301, 200),

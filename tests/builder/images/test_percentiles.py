@@ -1,4 +1,4 @@
-"""The quick percentiles are numpy's, to the bit."""
+"""The fast percentiles are bit-identical to numpy's."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def _values(shape: str, n: int, seed: int, dtype) -> np.ndarray:
     st.sampled_from([np.float32, np.float64, np.int64, np.uint32]),
     st.sampled_from([(0.1, 99.9), (0, 100), (2.5, 50.1), (33.3, 66.7)]),
 )
-def test_bit_for_bit(shape, n, seed, dtype, bounds):
+def test_both_percentiles_are_bit_identical_to_numpys(shape, n, seed, dtype, bounds):
     values = _values(shape, n, seed, np.float64)
     values = (values * 1e5 + 1e6).astype(dtype) if np.dtype(dtype).kind in "ui" else values.astype(dtype)
     assert tail_percentiles(values, *bounds) == tuple(np.percentile(values, bounds))

@@ -54,7 +54,7 @@ def holders(frame, column, label):
 
 
 def obvious(frame, min_images):
-    """The rule read aloud: which labels are visited in which order, and how many rows each has left.
+    """The rule, one label after the other: which labels are visited in which order, and how many rows each has left.
 
     Which rows a sample takes is not for an oracle to know: `checked` follows what was taken, label by label.
     """
@@ -180,7 +180,7 @@ def test_ties_go_by_text_then_by_column():
     assert checked(frame, 2, 10)["label"].tolist() == ["a", "a", "a", "b", "b"]
 
 
-def test_seeds_draw_different_rows_and_the_same_seed_the_same(monkeypatch):
+def test_seeds_sample_different_rows_and_the_same_seed_the_same(monkeypatch):
     frame = table(300, organism=["human"] * 300, cell_type=[["hela", "u2os", "a549"][i % 3] for i in range(300)])
     frame["cell_type"] = frame["cell_type"].where(frame.index >= 250, "")
     first, again, other = (assign_labels(frame, min_images=60, max_images=100, seed=s) for s in (0, 0, 1))
