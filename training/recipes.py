@@ -155,9 +155,10 @@ def current_names(changes: Mapping[str, Any]) -> dict[str, Any]:
     UsageError
         If a setting is given by both names.
     """
+    renamed = _renamed(changes)
     for former in changes.keys() & FORMER_NAMES.keys():
         warnings.warn(f"`{former}` is now called `{FORMER_NAMES[former]}`", DeprecationWarning, stacklevel=3)
-    return _renamed(changes)
+    return renamed
 
 
 def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:

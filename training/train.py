@@ -290,7 +290,7 @@ def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: I
     plot_history(table, folder, len(index.class_names))
     run.write_table(folder / "per_class.csv", classes)
     plot_per_class(classes, folder / "per_class.png")
-    run.keep_model(
+    run.save_model(
         folder,
         trainer.best_weights(),
         (trainer.mean.flatten().tolist(), trainer.std.flatten().tolist()),
@@ -304,5 +304,5 @@ def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: I
         "evaluated_on": "validation" if validation is not None else "train",
     }
     write_card(folder, trainer.settings, facts, table)
-    run.finish(folder, facts)
+    run.mark_finished(folder, facts)
     return Run(folder, metrics)

@@ -19,7 +19,6 @@ from cytoimagenet.loaders.cache import CacheReader, build_cache
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.loaders.mapstyle import MapDataset, RowReader
 from cytoimagenet.loaders.stream import ShardReader, stream
-from cytoimagenet.loaders.subsets import LABEL_SUBSETS
 from cytoimagenet.loaders.transforms import to_pixels
 from cytoimagenet.loaders.weights import class_weights, sample_weights
 from hypothesis import given
@@ -195,10 +194,6 @@ def test_subsets(small_dataset):
         with pytest.raises(UsageError) as caught:
             read_index(small_dataset, **wrong)
         assert "here are" in str(caught.value), "the error names what there is"
-
-
-def test_the_authors_subsets_have_their_sizes():
-    assert [len(set(LABEL_SUBSETS[name])) for name in ("toy20", "toy50")] == [20, 50]
 
 
 def test_weights_even_out_the_classes(small_dataset):

@@ -73,6 +73,17 @@ def test_wrong_words_of_the_command_line_are_refused(tmp_path):
         settings(tmp_path / "absent.yaml")
 
 
+def test_the_former_name_of_a_setting_is_accepted_with_a_warning(tmp_path):
+    expected = settings("quick", database="Kaggle")
+    with pytest.warns(DeprecationWarning, match="`source` is now called `database`") as caught:
+        assert settings("quick", source="Kaggle") == expected
+    assert caught[0].filename == __file__, "the warning points to the caller"
+    (tmp_path / "old.yaml").write_text("recipe: quick\nsource: Kaggle\n")
+    assert settings(tmp_path / "old.yaml") == expected
+    with pytest.raises(UsageError, match="former name"):
+        settings("quick", **{"database": "Kaggle", "source": "Kaggle"})
+
+
 def test_changed_names_what_differs():
     assert changed(settings("paper"), settings("paper", seed=1, size=64)) == ["size", "seed"]
     assert not changed(settings("quick"), settings("quick"))

@@ -212,6 +212,15 @@ def test_other_settings_are_refused(run, small_dataset, small_model, tmp_path):
         train(small_dataset, tmp_path / "other", model=small_model, **TINY)
 
 
+def test_the_former_argument_source_gives_a_warning(small_dataset, tmp_path):
+    with (
+        pytest.warns(DeprecationWarning, match="`source` is now called `database`") as caught,
+        pytest.raises(UsageError, match="No database 'nowhere'"),
+    ):
+        train(small_dataset, tmp_path / "run", source="nowhere")
+    assert [warning.filename for warning in caught] == [__file__], "one warning, at the caller"
+
+
 def test_run_without_a_name_goes_under_runs(small_dataset, small_model, tmp_path):
     done = train(small_dataset, model=small_model, **{**TINY, "epochs": 1, "labels": ["actin", "hela"]})
     digest = Manifest.load(small_dataset).digest
