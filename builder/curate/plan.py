@@ -69,7 +69,7 @@ def make_plan(selection: str | PathLike[str] | pd.DataFrame) -> Plan:
     if pc.max(twice[1]).as_py() > 1:
         named = twice[0].filter(pc.greater(twice[1], 1))[0].as_py()
         raise UsageError("A row was selected twice", where=f"idx {named}")
-    label = pc.rank(table["label"], sort_keys="ascending", tiebreaker="dense").to_numpy() - 1
+    label = pc.rank(table["label"], sort_keys="ascending", tiebreaker="dense").to_numpy().astype(np.int64) - 1
     crops = np.array([wanted_crops(n) for n in np.bincount(label)], dtype=np.int8)[label]
     keys = pa.table([table["dir_name"], table["channels"], table["idx"]], names=["a", "b", "c"])
     order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in "abc"]).to_numpy().astype(np.int64)
