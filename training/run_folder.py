@@ -18,17 +18,19 @@ import os
 import platform
 import shutil
 import subprocess
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import nn
 
-from ..builder.errors import SettingsChangedError, UsageError
+from ..builder import resume
+from ..builder.errors import UsageError
 from ..builder.storage import TEMPORARY, write_atomic
+from ..builder.versions import versions_of
 from .model import write_normalisation
-from .recipes import Settings, changed, settings, to_yaml
+from .recipes import Settings, settings, to_yaml
 
 SETTINGS, RUN, HISTORY, STATE = "settings.yaml", "run.json", "history.csv", "trainer_state.json"
 MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # moved into the folder in this order
@@ -88,17 +90,20 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
         write_atomic(folder / RUN, _json({**facts, "finished": False}))
         write_atomic(folder / SETTINGS, to_yaml(chosen).encode())
         return {**facts, "finished": False}
-    other = [name for name in changed(before, chosen) if name not in _FREE]
     noted = known(folder) or {**facts, "finished": False}
-    if noted["digest"] != facts["digest"]:
-        other.append("the dataset")
-    if other:
-        raise SettingsChangedError(
-            f"This folder holds a run with other settings: {', '.join(other)}",
-            where=folder,
-            next="Name another folder with --out, or go on with that run by --resume and no settings",
-        )
+    resume.refuse_changes(
+        folder,
+        {**_fixed(before), "dataset": noted["digest"]},
+        {**_fixed(chosen), "dataset": facts["digest"]},
+        what="This folder contains a run with other settings",
+        next="Name another folder with --out, or continue that run with --resume and no other settings.",
+    )
     return noted
+
+
+def _fixed(chosen: Settings) -> dict[str, Any]:
+    """Return the settings that the weights depend on."""
+    return {name: value for name, value in asdict(chosen).items() if name not in _FREE}
 
 
 def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, world: int) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, w
         "classes": classes,
         "processes": world,
         "revision": git_revision(),
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": versions_of(*_LIBRARIES),
         "python": platform.python_version(),
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "processor": platform.machine()},
     }
