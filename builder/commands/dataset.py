@@ -87,14 +87,13 @@ def info(
 
       cytoimagenet info cytoimagenet --json | jq .classes
     """
-    from ..dataset.describe import describe
     from ..dataset.manifest import Manifest
 
     manifest = Manifest.load(folder)
     if as_json:
         emit(manifest.data)
     else:
-        out.print(describe(manifest, all_classes=classes), markup=False)
+        out.print(manifest.describe(all_classes=classes), markup=False)
 
 
 def preview(

@@ -424,6 +424,6 @@ def test_a_manifest_with_any_place_altered_is_a_problem_not_a_crash(copy):
 
 
 def test_without_a_manifest_it_says_so(tmp_path):
-    assert problems(tmp_path) == ["manifest.json: This is no finished dataset folder: it has no manifest.json"]
+    assert problems(tmp_path) == ["manifest.json: This is not a finished dataset folder: it has no manifest.json"]
     with pytest.raises(CheckFailedError):
         verify(tmp_path)
