@@ -220,7 +220,7 @@ def test_few_classes_are_read_without_the_rest(form, small_dataset, twin, truth,
     for streaming in (True, False):
         loaded = cytoimagenet.load_dataset("organism", data_dir=folder, streaming=streaming)
         assert {**told_by(loaded["train"]), **told_by(loaded["validation"])} == wanted
-    with pytest.raises(CheckFailedError, match="not where metadata"):
+    with pytest.raises(CheckFailedError, match="not at the place that metadata"):
         cytoimagenet.load_dataset(labels=["actin"], data_dir=folder)
     monkeypatch.setattr(examples, "MAX_FRACTION_BY_PLACE", 0)
     with pytest.raises(CheckFailedError, match="damaged"):

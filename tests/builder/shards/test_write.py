@@ -110,9 +110,9 @@ def test_equal_input_gives_equal_bytes_whatever_the_workers_and_the_order_of_row
 
 
 def test_rows_that_come_in_many_batches_are_sorted_the_same(small_curated, small_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(shardsort, "BATCH", 44)
+    monkeypatch.setattr(shardsort, "ROWS_PER_BATCH", 44)
     rows = schema.read(small_curated / "rows.parquet", schema.CURATED)
-    assert len(rows) > 6 * shardsort.BATCH
+    assert len(rows) > 6 * shardsort.ROWS_PER_BATCH
     write_dataset(small_curated, tmp_path / "out")
     assert content(tmp_path / "out") == content(small_dataset)
 
@@ -161,7 +161,7 @@ def test_other_settings_are_refused_not_mixed(finished, changed, small_curated, 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         if not finished:
-            patch.setattr(shards, "_finish", lambda *args: None)
+            patch.setattr(shards, "_publish", lambda *args: None)
         write_dataset(small_curated, out)
     before = content(out)
     curated = small_curated
@@ -359,4 +359,4 @@ def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
         return images
 
     write_dataset(curated, tmp_path / "out", workers=1, fetch=fetch)
-    assert 0 < most[0] <= 2 * shards.READ_AHEAD
+    assert 0 < most[0] <= 2 * shards.IMAGES_PER_FETCH
