@@ -44,7 +44,7 @@ def import_kaggle(
     """
     from dataclasses import asdict
 
-    from ..archive.import_kaggle import download as fetch
+    from ..archive.download import download as fetch
     from ..archive.import_kaggle import import_archive
     from ..console import emit
     from ..console import out as printed
