@@ -1,4 +1,4 @@
-"""Commands that read sources: sources, catalog."""
+"""Commands about sources: sources, catalog."""
 
 from __future__ import annotations
 
@@ -38,13 +38,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def sources(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; all without.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Short names of sources; without them, all 40.")
+    ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything, with download addresses, as JSON.")
+        bool, typer.Option("--json", help="Print all facts, including download addresses, as JSON.")
     ] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/sources.md.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the content of docs/sources.md.")] = False,
 ) -> None:
-    """List the 40 sources: what they hold, under which licence, and what their reader was tried on."""
+    """List the 40 sources: images, organisms, stains, licence, and the input their reader was tested with."""
     from ..console import emit, out
     from ..sources import overview, registry
 
@@ -61,14 +63,14 @@ def sources(
             database = source.database
             out.print(f"\n{database}", style="bold", markup=False)
         fact = overview.facts(source)
-        shown = (
+        summary = (
             f"{source.images:,} images ({', '.join(source.formats)})",
             ", ".join(fact["organism"]) or "several organisms",
             ", ".join(fact["stains"]) or "stains differ",
             ", ".join(fact["microscopy"]),
         )
         out.print(f"  {source.dir_name:<15} {source.name}", markup=False)
-        out.print(f"  {'':<15} {' · '.join(shown)}", markup=False, style="dim")
+        out.print(f"  {'':<15} {' · '.join(summary)}", markup=False, style="dim")
         out.print(
             f"  {'':<15} licence: {source.licence_label}; reader tried on {source.tried}", markup=False, style="dim"
         )
@@ -77,58 +79,58 @@ def sources(
 
 
 def catalog(
-    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder or URL that holds one folder for each source.")],
+    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder or URL with one folder per source.")],
     out: Annotated[str, typer.Option(help="Parquet file to write, local or a URL.")],
     source: Annotated[list[str] | None, typer.Option(help="Read only this source; may be given several times.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what each spelling rule changed.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print the changes by each spelling rule.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all counts as JSON.")] = False,
 ) -> None:
-    """Read all sources below RAW into one table of standard rows, one row an image.
+    """Read all sources below RAW into one table with one row per image (a field of view with all its channels).
 
-    A source's files are found by walking its folder, or read from its `files.txt` (one path a line) where there is one.
+    The files of a source are listed by walking through its folder, or read from its `files.txt` (one path per line).
     """
     from ..console import emit, err
     from ..sources.catalog import write_catalog
     from ..storage import join
 
-    made = write_catalog(raw, out, source)
+    catalogue = write_catalog(raw, out, source)
     if as_json:
         emit(
             {
                 "out": out,
-                "rows": sum(count.rows for count in made.counts),
-                "sources": [count.to_dict() for count in made.counts],
-                "left_out": dict(made.unknown),
-                "rules": made.vocabulary.report(),
+                "rows": sum(count.rows for count in catalogue.counts),
+                "sources": [count.to_dict() for count in catalogue.counts],
+                "left_out": dict(catalogue.unknown),
+                "rules": catalogue.vocabulary.report(),
             }
         )
         return
-    for name, what in made.unknown.items():
-        err.print(f"Left out: {join(raw, name)} ({what})", markup=False)
-    _show(made, out)
+    for name, reason in catalogue.unknown.items():
+        err.print(f"Left out: {join(raw, name)} ({reason})", markup=False)
+    _print_counts(catalogue, out)
     if explain:
-        _explain(made)
+        _print_changes(catalogue)
 
 
-def _show(made: Catalog, path: str) -> None:
+def _print_counts(catalogue: Catalog, path: str) -> None:
     from rich.table import Table
 
     from ..console import out
 
-    shown = Table(box=None, pad_edge=False)
+    counts = Table(box=None, pad_edge=False)
     for title in ("source", "files", "images", "rows", "rows unlabelled", "labels without image", "files skipped"):
-        shown.add_column(title, justify="left" if title == "source" else "right")
+        counts.add_column(title, justify="left" if title == "source" else "right")
     totals = [0] * 6
-    for count in made.counts:
+    for count in catalogue.counts:
         numbers = (
             *(count.listed, count.used, count.rows, count.unlabelled, count.labels_without_image),
             sum(count.skipped.values()),
         )
         totals = [total + number for total, number in zip(totals, numbers, strict=True)]
-        shown.add_row(count.source, *(f"{number:,}" for number in numbers))
-    shown.add_row("all", *(f"{number:,}" for number in totals), style="bold")
-    out.print(shown)
-    for count in made.counts:
+        counts.add_row(count.source, *(f"{number:,}" for number in numbers))
+    counts.add_row("all", *(f"{number:,}" for number in totals), style="bold")
+    out.print(counts)
+    for count in catalogue.counts:
         for reason, number in sorted(count.skipped.items()):
             out.print(f"{count.source}: {number:,} files skipped: {reason}", markup=False)
         for note, number in sorted(count.notes.items()):
@@ -136,12 +138,12 @@ def _show(made: Catalog, path: str) -> None:
     out.print(f"Wrote {totals[2]:,} rows to {path}", markup=False)
 
 
-def _explain(made: Catalog) -> None:
+def _print_changes(catalogue: Catalog) -> None:
     from ..console import out
 
-    out.print("\nWhat the spelling rules changed", style="bold")
+    out.print("\nChanges by the spelling rules", style="bold")
     rule = ""
-    for entry in made.vocabulary.report():
+    for entry in catalogue.vocabulary.report():
         if entry["rule"] != rule:
             rule = entry["rule"]
             out.print(f"{rule} [{entry['origin']}]", markup=False)
