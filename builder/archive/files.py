@@ -33,6 +33,7 @@ STORED, DEFLATED = 0, 8  # compression methods of zip
 _BYTES_PER_PIECE = 2**18  # of a stream
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _HEADER_BYTES = 256  # usually enough for the header of an entry with its name and extra field
+# the reasons below are recorded in rejected.parquet, which the dataset's digest covers: their wording must not change
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
@@ -80,7 +81,7 @@ def unsafe(name: str) -> str:
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or (len(name) > 1 and name[1] == ":"):
         return "leads out of the archive"
-    return "name contains a control character" if _CONTROL.search(name) else ""
+    return "name holds a control character" if _CONTROL.search(name) else ""
 
 
 def list_archive(path: str | PathLike[str]) -> Listing:
@@ -132,7 +133,7 @@ def _list_zip(place: Path) -> Listing:
 def _refusal(entry: Entry, archive_bytes: int) -> str:
     """Return why an entry of a zip of `archive_bytes` bytes is not listed; empty if it is."""
     if not entry.name:
-        return "its name is not text"
+        return "its name is no text"
     if reason := unsafe(entry.name):
         return reason
     if stat.S_ISLNK(entry.mode):
@@ -144,7 +145,7 @@ def _refusal(entry: Entry, archive_bytes: int) -> str:
     if entry.start + entry.packed > archive_bytes:
         return "reaches beyond the end of the archive"
     if entry.size > MAX_FILE_BYTES and not entry.name.endswith(".csv"):
-        return f"{entry.size:,} bytes when decompressed, at most {MAX_FILE_BYTES:,} allowed"
+        return f"{entry.size:,} bytes once decompressed, at most {MAX_FILE_BYTES:,} allowed"
     return ""
 
 
@@ -159,7 +160,7 @@ def _list_folder(root: Path) -> Listing:
             if stat.S_ISREG(about.st_mode):
                 found.append((relative, about.st_size))
             else:
-                refused[relative] = "a symbolic link" if stat.S_ISLNK(about.st_mode) else "not a regular file"
+                refused[relative] = "a symbolic link" if stat.S_ISLNK(about.st_mode) else "no regular file"
     found.sort()
     empty = np.zeros(len(found), dtype=np.int64)
     sizes = np.array([size for _, size in found], dtype=np.int64)
@@ -248,7 +249,7 @@ class Archive:
     def _begin(self, number: int, start: int, header: bytes) -> int:
         """Return the offset of the content of an entry whose header begins at offset `start` of the zip."""
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
-            raise UnreadableImageError(self._name(number), "no zip entry at the place in the directory")
+            raise UnreadableImageError(self._name(number), "no zip entry where the directory says")
         *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
         return start + _LOCAL_HEADER.size + name_length + extra_length
 

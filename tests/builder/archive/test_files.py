@@ -51,7 +51,7 @@ def test_a_zip_lists_no_image_over_the_limit_but_any_table(tmp_path, monkeypatch
             packed.writestr(name, name[:4].ljust(6 if name.startswith("six") else 5))
     listing = list_archive(tmp_path / "a.zip")
     assert listing.names.to_pylist() == ["five.png", "six.csv"]
-    assert listing.refused == {"six.png": "6 bytes when decompressed, at most 5 allowed"}
+    assert listing.refused == {"six.png": "6 bytes once decompressed, at most 5 allowed"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_zip_lists_no_image_over_the_limit_but_any_table(tmp_path, monkeypatch
         ("a/../../x", "leads out of the archive"),
         ("a\\..\\x", "leads out of the archive"),
         ("C:x", "leads out of the archive"),
-        ("a\nb.png", "name contains a control character"),
+        ("a\nb.png", "name holds a control character"),
         ("a..b/c.png", ""),
         ("a:b/µ.png", "leads out of the archive"),
         ("actin/a b,c.png", ""),
@@ -80,7 +80,7 @@ def test_what_a_folder_does_not_list(tmp_path):
     os.mkfifo(tmp_path / "a" / "pipe")
     listing = list_archive(tmp_path / "a")
     assert listing.names.to_pylist() == ["1.png"]
-    assert listing.refused == {"2.png": "a symbolic link", "again": "a symbolic link", "pipe": "not a regular file"}
+    assert listing.refused == {"2.png": "a symbolic link", "again": "a symbolic link", "pipe": "no regular file"}
 
 
 def test_a_file_that_vanished_or_grew(tmp_path):
