@@ -130,7 +130,7 @@ def test_wrong_bytes_are_refused_and_fetched_again(pushed, tmp_path):
 
 
 def test_a_part_can_be_pulled(pushed, tmp_path):
-    assert "A part of the dataset" in pull("--out", tmp_path / "here", "--split", "validation")
+    assert "a part of the dataset" in pull("--out", tmp_path / "here", "--split", "validation")
     assert {p.name.split("-")[0] for p in (tmp_path / "here" / "data").iterdir()} == {"validation"}
     pull("--out", tmp_path / "here", "--include", "data/sample*")
     assert {p.name.split("-")[0] for p in (tmp_path / "here" / "data").iterdir()} == {"validation", "sample"}
