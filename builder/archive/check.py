@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .. import storage
+from .. import schema, storage
 from ..errors import UnreadableImageError
 from ..formats.grey_png import decode_png, is_grey_png
 from ..images.digest import pixel_digest
@@ -63,8 +63,8 @@ def check_images(opened: Archive, matched: Matched, work: str, fingerprint: str,
                 results = [one for some in pool.map(check_some, batched(entries, ROWS_PER_THREAD)) for one in some]
                 columns = zip(zip(*results, strict=True), _CHECK, strict=True)
                 part = pa.table([pa.array(values, field.type) for values, field in columns], schema=_CHECK)
-                with storage.atomic_writer(note) as file:
-                    pq.write_table(part, file, compression="zstd")
+                with storage.atomic_writer(note) as file, schema.writer(file, _CHECK) as writer:
+                    writer.write_table(part)
             parts.append(part)
             bar.advance(len(part), failed=pc.sum(pc.not_equal(part["reason"], "")).as_py() or 0)
     return pa.concat_tables(parts) if parts else _CHECK.empty_table()

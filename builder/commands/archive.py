@@ -7,17 +7,13 @@ from typing import Annotated
 
 import typer
 
-from .options import Form, Json, parse_size
+from .options import SHARD_SIZE, Form, Json, ShardFormat, ShardSize, examples, parse_size, seed_of
 
-EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet import-kaggle cytoimagenet.zip --out cytoimagenet
-
-  cytoimagenet import-kaggle /data/unpacked --out s3://bucket/cytoimagenet
-
-  cytoimagenet import-kaggle --download --out cytoimagenet
-"""
+EXAMPLES = examples(
+    "cytoimagenet import-kaggle cytoimagenet.zip --out cytoimagenet",
+    "cytoimagenet import-kaggle /data/unpacked --out s3://bucket/cytoimagenet",
+    "cytoimagenet import-kaggle --download --out cytoimagenet",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,11 +29,9 @@ def import_kaggle(
     download: Annotated[
         bool, typer.Option("--download", help="Download the archive from Kaggle first (56 GB, with kagglehub).")
     ] = False,
-    shard_size: Annotated[str, typer.Option(help="Target size of a shard, such as 128MB.")] = "128MB",
-    form: Annotated[
-        Form, typer.Option("--format", help="Format of the shards: tar files (webdataset) or Parquet files.")
-    ] = Form.webdataset,
-    seed: Annotated[int, typer.Option(help="Random seed of the split and of the order of the images.")] = 0,
+    shard_size: ShardSize = SHARD_SIZE,
+    form: ShardFormat = Form.webdataset,
+    seed: Annotated[int, seed_of("the split and of the order of the images")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of threads that open images; by default two per core.")
     ] = None,

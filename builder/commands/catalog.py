@@ -1,4 +1,4 @@
-"""Commands about sources: sources, catalog."""
+"""Commands that read sources: sources, catalog."""
 
 from __future__ import annotations
 
@@ -6,47 +6,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import RawFolder, Sources, examples
+
 if TYPE_CHECKING:
     from ..sources.catalog import Catalog
 
-SOURCES_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet sources
-
-  cytoimagenet sources bbbc013 kag_hpa
-
-  cytoimagenet sources --json > sources.json
-"""
-CATALOG_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet catalog RAW --out catalog.parquet
-
-  cytoimagenet catalog RAW --out catalog.parquet --source bbbc013 --source kag_hpa
-
-  cytoimagenet catalog RAW --out catalog.parquet --explain
-
-  cytoimagenet catalog s3://lab/raw --out s3://lab/catalog.parquet
-"""
+SOURCES = examples(
+    "cytoimagenet sources",
+    "cytoimagenet sources bbbc013 kag_hpa",
+    "cytoimagenet sources --json > sources.json",
+)
+CATALOG = examples(
+    "cytoimagenet catalog RAW --out catalog.parquet",
+    "cytoimagenet catalog RAW --out catalog.parquet --source bbbc013 --source kag_hpa",
+    "cytoimagenet catalog RAW --out catalog.parquet --explain",
+    "cytoimagenet catalog s3://lab/raw --out s3://lab/catalog.parquet",
+)
+LONGEST_SPELLING = 40  # characters shown of a text by --explain
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    app.command("sources", epilog=SOURCES_EXAMPLES)(sources)
-    app.command("catalog", epilog=CATALOG_EXAMPLES)(catalog)
+    app.command("sources", epilog=SOURCES)(sources)
+    app.command("catalog", epilog=CATALOG)(catalog)
 
 
 def sources(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Short names of sources; without them, all 40.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Only these sources, by folder name. Default: all.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all facts, including download addresses, as JSON.")
+    as_json: Annotated[bool, typer.Option("--json", help="Print all facts, with download addresses, as JSON.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the list as Markdown, as in docs/sources.md.")
     ] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the content of docs/sources.md.")] = False,
 ) -> None:
-    """List the 40 sources: images, organisms, stains, licence, and the input their reader was tested with."""
+    """List the 40 sources: images, stains, licence, link, and the data that each reader was tested with."""
     from ..console import emit, out
     from ..sources import overview, registry
 
@@ -63,31 +57,34 @@ def sources(
             database = source.database
             out.print(f"\n{database}", style="bold", markup=False)
         fact = overview.facts(source)
-        summary = (
+        shown = (
             f"{source.images:,} images ({', '.join(source.formats)})",
             ", ".join(fact["organism"]) or "several organisms",
             ", ".join(fact["stains"]) or "stains differ",
             ", ".join(fact["microscopy"]),
         )
         out.print(f"  {source.dir_name:<15} {source.name}", markup=False)
-        out.print(f"  {'':<15} {' · '.join(summary)}", markup=False, style="dim")
+        out.print(f"  {'':<15} {' · '.join(shown)}", markup=False, style="dim")
         out.print(
-            f"  {'':<15} licence: {source.licence_label}; reader tried on {source.tried}", markup=False, style="dim"
+            f"  {'':<15} licence: {source.licence_label}; reader tested with {source.tried}", markup=False, style="dim"
         )
         out.print(f"  {'':<15} {source.link}", markup=False, style="dim")
     out.print(f"\n{len(records)} sources", markup=False)
 
 
 def catalog(
-    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder or URL with one folder per source.")],
+    raw: RawFolder,
     out: Annotated[str, typer.Option(help="Parquet file to write, local or a URL.")],
-    source: Annotated[list[str] | None, typer.Option(help="Read only this source; may be given several times.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Print the changes by each spelling rule.")] = False,
+    source: Sources = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what the rules for a common vocabulary changed.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all counts as JSON.")] = False,
 ) -> None:
-    """Read all sources below RAW into one table with one row per image (a field of view with all its channels).
+    """Read the metadata of all sources in RAW into one table, the catalogue: one row per image.
 
-    The files of a source are listed by walking through its folder, or read from its `files.txt` (one path per line).
+    Names of organisms, cell types, compounds and so on are translated to a common vocabulary. The files of a source
+    are found by listing its folder, or read from its `files.txt` (one path per line) if there is one.
     """
     from ..console import emit, err
     from ..sources.catalog import write_catalog
@@ -105,8 +102,8 @@ def catalog(
             }
         )
         return
-    for name, reason in catalogue.unknown.items():
-        err.print(f"Left out: {join(raw, name)} ({reason})", markup=False)
+    for name, what in catalogue.unknown.items():
+        err.print(f"Left out: {join(raw, name)} ({what})", markup=False)
     _print_counts(catalogue, out)
     if explain:
         _print_changes(catalogue)
@@ -117,9 +114,9 @@ def _print_counts(catalogue: Catalog, path: str) -> None:
 
     from ..console import out
 
-    counts = Table(box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
     for title in ("source", "files", "images", "rows", "rows unlabelled", "labels without image", "files skipped"):
-        counts.add_column(title, justify="left" if title == "source" else "right")
+        shown.add_column(title, justify="left" if title == "source" else "right")
     totals = [0] * 6
     for count in catalogue.counts:
         numbers = (
@@ -127,9 +124,9 @@ def _print_counts(catalogue: Catalog, path: str) -> None:
             sum(count.skipped.values()),
         )
         totals = [total + number for total, number in zip(totals, numbers, strict=True)]
-        counts.add_row(count.source, *(f"{number:,}" for number in numbers))
-    counts.add_row("all", *(f"{number:,}" for number in totals), style="bold")
-    out.print(counts)
+        shown.add_row(count.source, *(f"{number:,}" for number in numbers))
+    shown.add_row("all", *(f"{number:,}" for number in totals), style="bold")
+    out.print(shown)
     for count in catalogue.counts:
         for reason, number in sorted(count.skipped.items()):
             out.print(f"{count.source}: {number:,} files skipped: {reason}", markup=False)
@@ -141,7 +138,7 @@ def _print_counts(catalogue: Catalog, path: str) -> None:
 def _print_changes(catalogue: Catalog) -> None:
     from ..console import out
 
-    out.print("\nChanges by the spelling rules", style="bold")
+    out.print("\nWhat the rules for a common vocabulary changed", style="bold")
     rule = ""
     for entry in catalogue.vocabulary.report():
         if entry["rule"] != rule:
@@ -153,4 +150,4 @@ def _print_changes(catalogue: Catalog) -> None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return text if len(text) <= LONGEST_SPELLING else f"{text[: LONGEST_SPELLING - 3]}..."

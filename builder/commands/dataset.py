@@ -9,50 +9,30 @@ import typer
 
 from ..console import emit, out
 from ..errors import CheckFailedError
-from .options import Form, Json, parse_size
+from .options import SHARD_SIZE, Form, Json, ShardFormat, ShardSize, Threads, examples, parse_size, seed_of
 
-SHARD_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet shard CURATED --out cytoimagenet
-
-  cytoimagenet shard CURATED --out s3://bucket/cytoimagenet-parquet --format parquet --shard-size 256MB
-"""
-VERIFY_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet verify cytoimagenet
-
-  cytoimagenet verify hf://datasets/OWNER/cytoimagenet --json
-"""
-INFO_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet info cytoimagenet
-
-  cytoimagenet info cytoimagenet --classes
-
-  cytoimagenet info cytoimagenet --json | jq .classes
-"""
-PREVIEW_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet preview cytoimagenet --out montage.png
-
-  cytoimagenet preview cytoimagenet --label actin --label nucleus --images 12
-"""
-CARD_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet card cytoimagenet
-"""
-BROWSE_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet browse cytoimagenet --out site
-
-  cytoimagenet browse hf://datasets/OWNER/cytoimagenet --out site --images 4
-"""
+SHARD_EXAMPLES = examples(
+    "cytoimagenet shard CURATED --out cytoimagenet",
+    "cytoimagenet shard CURATED --out s3://bucket/cytoimagenet-parquet --format parquet --shard-size 256MB",
+)
+VERIFY_EXAMPLES = examples(
+    "cytoimagenet verify cytoimagenet",
+    "cytoimagenet verify hf://datasets/OWNER/cytoimagenet --json",
+)
+INFO_EXAMPLES = examples(
+    "cytoimagenet info cytoimagenet",
+    "cytoimagenet info cytoimagenet --classes",
+    "cytoimagenet info cytoimagenet --json | jq .classes",
+)
+PREVIEW_EXAMPLES = examples(
+    "cytoimagenet preview cytoimagenet --out montage.png",
+    "cytoimagenet preview cytoimagenet --label actin --label nucleus --images 12",
+)
+CARD_EXAMPLES = examples("cytoimagenet card cytoimagenet")
+BROWSE_EXAMPLES = examples(
+    "cytoimagenet browse cytoimagenet --out site",
+    "cytoimagenet browse hf://datasets/OWNER/cytoimagenet --out site --images 4",
+)
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, local or a URL.")]
 
 
@@ -69,12 +49,10 @@ def add_to(app: typer.Typer) -> None:
 def shard(
     curated: Annotated[str, typer.Argument(metavar="CURATED", help="Folder that `cytoimagenet curate` wrote.")],
     to: Annotated[str, typer.Option("--out", help="Dataset folder to write, local or a URL.")],
-    shard_size: Annotated[str, typer.Option(help="Target size of a shard: 128MB, 64MiB, ...")] = "128MB",
-    form: Annotated[
-        Form, typer.Option("--format", help="Format of the shards: tar files (webdataset) or Parquet files.")
-    ] = Form.webdataset,
-    seed: Annotated[int, typer.Option(help="Random seed of the order of the images.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Number of threads; the result does not depend on it.")] = None,
+    shard_size: ShardSize = SHARD_SIZE,
+    form: ShardFormat = Form.webdataset,
+    seed: Annotated[int, seed_of("the order of the images")] = 0,
+    workers: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Write the dataset folder: shuffle curated images into shards (files of many images each), with tables.
@@ -143,7 +121,7 @@ def preview(
     label: Annotated[
         list[str] | None, typer.Option(help="Show this class instead; may be given several times.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of the choice of classes and images.")] = 0,
+    seed: Annotated[int, seed_of("the choice of classes and images")] = 0,
 ) -> None:
     """Write a montage: one row of example images for each of some classes."""
     import io
@@ -171,7 +149,7 @@ def browse(
     folder: Folder,
     to: Annotated[str, typer.Option("--out", help="Folder for the page and its pictures.")] = "site",
     images: Annotated[int, typer.Option(min=1, max=40, help="Number of example images of each class.")] = 8,
-    seed: Annotated[int, typer.Option(help="Random seed of the choice of the examples.")] = 0,
+    seed: Annotated[int, seed_of("the choice of the examples")] = 0,
 ) -> None:
     """Write a page with all classes and example images, to search and to scroll through; it needs no server."""
     from ..pages.browse import write_site

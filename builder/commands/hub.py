@@ -7,24 +7,17 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from .options import Json, examples
 
-PUSH_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet push cytoimagenet me/cytoimagenet
-
-  cytoimagenet push cytoimagenet me/cytoimagenet --tag v1.0 --private
-"""
-PULL_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet pull me/cytoimagenet
-
-  cytoimagenet pull me/cytoimagenet --out cytoimagenet --revision v1.0
-
-  cytoimagenet pull me/cytoimagenet --split validation --split sample
-"""
+PUSH_EXAMPLES = examples(
+    "cytoimagenet push cytoimagenet me/cytoimagenet",
+    "cytoimagenet push cytoimagenet me/cytoimagenet --tag v1.0 --private",
+)
+PULL_EXAMPLES = examples(
+    "cytoimagenet pull me/cytoimagenet",
+    "cytoimagenet pull me/cytoimagenet --out cytoimagenet --revision v1.0",
+    "cytoimagenet pull me/cytoimagenet --split validation --split sample",
+)
 Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A dataset repository on the Hub.")]
 
 

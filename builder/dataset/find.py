@@ -11,7 +11,7 @@ from pathlib import Path
 from .. import schema
 from ..console import err
 from ..errors import UsageError
-from ..storage import exists, is_local, join, write_atomic
+from ..storage import cache_folder, exists, is_local, join, write_atomic
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest
 
@@ -77,12 +77,6 @@ def remember(folder: str | PathLike[str], revision: str | None = None) -> None:
     except OSError as error:
         err.print(f"The place of the dataset could not be noted in {_places_file()}: {error.strerror}", markup=False)
         err.print(f"To load it from other folders, set ${HOME_VARIABLE}={places[LATEST]}", markup=False)
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloads of `pull` and for the noted places: `$XDG_CACHE_HOME/cytoimagenet`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / FOLDER
 
 
 def cache_key(manifest: Manifest) -> str:

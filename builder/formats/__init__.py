@@ -3,5 +3,5 @@
 The reasons given by errors here are recorded in `rejected.parquet`, which the digest of a dataset covers: changing the
 wording of a reason changes the digest.
 
-May import the ground only (errors, progress, console, storage, schema).
+May import the ground only.
 """

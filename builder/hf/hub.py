@@ -8,7 +8,6 @@ version. An interrupted download continues; its files are checked against the ma
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import storage
-from ..dataset.find import cache_folder, remember
+from ..dataset.find import remember
 from ..dataset.manifest import NAME as MANIFEST
 from ..dataset.manifest import Manifest
 from ..errors import CheckFailedError, UsageError
@@ -156,7 +155,9 @@ def pull(
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
     manifest = Manifest.load(Path(source).parent)
-    folder = Path(out) if out is not None else cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
+    folder = (
+        Path(out) if out is not None else storage.cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
+    )
     names = _files_to_fetch(manifest, splits, include)
     if (folder / MANIFEST).exists() and Manifest.load(folder).digest != manifest.digest:
         raise UsageError("This folder contains another dataset", where=folder, next="Name another --out, or remove it")
@@ -215,8 +216,7 @@ def _check_files(folder: Path, manifest: Manifest, names: Sequence[str]) -> None
     entries = {**manifest.files, **manifest.pages}
 
     def is_wrong(name: str) -> bool:
-        with open(folder / name, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() != entries[name]["sha256"]
+        return storage.sha256_of(folder / name) != entries[name]["sha256"]
 
     wrong = []
     with progress("verify", len(names), "files") as bar, ThreadPoolExecutor(HASHING_THREADS) as pool:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .. import schema
 from ..errors import SchemaError, UsageError
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
+from ..seeded import shuffled
 
 MIN_SHARDS = 8  # of a split with MIN_IMAGES_TO_DIVIDE or more: 8 processes can read it, each its own shards
 MIN_IMAGES_TO_DIVIDE = 256
@@ -83,7 +84,7 @@ def plan_shards(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) 
         raise SchemaError(f"Unknown split {unknown[0]!r}; there are {', '.join(schema.SPLITS)}")
     classes = count_classes(rows)
     keys = safe_keys(rows["filename"])
-    order = _shuffled(keys, seed)
+    order = shuffled(keys, seed)
     names: list[str] = []
     split_of: list[str] = []
     row, shard, position = [], [], []
@@ -175,7 +176,11 @@ def safe_keys(filenames: Iterable[str]) -> list[str]:
 
 
 def _key_of(filename: str) -> str:
-    """Return the key of a file name, before equal keys get numbers."""
+    """Return the key of a file name, before equal keys get numbers.
+
+    Not `curate.naming.slug`: that one replaces a letter outside ASCII by `_`, this one leaves it out. Both are names
+    in datasets that exist, and a file name that `curate` wrote is a key already.
+    """
     stem = filename[:-4] if filename[-4:].lower() == ".png" else filename
     if len(stem) <= MAX_KEY_LENGTH and _KEY.fullmatch(stem):
         return stem
@@ -184,10 +189,3 @@ def _key_of(filename: str) -> str:
     if len(base) > MAX_KEY_LENGTH:
         base = f"{base[: MAX_KEY_LENGTH - 17]}-{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
     return base
-
-
-def _shuffled(keys: list[str], seed: int) -> NDArray[np.int64]:
-    """Return the row numbers sorted by a hash of seed and key: the same order however the rows were ordered."""
-    hashes = b"".join(hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=16).digest() for key in keys)
-    halves = np.frombuffer(hashes, ">u8").reshape(-1, 2)
-    return np.lexsort((halves[:, 1], halves[:, 0]))
