@@ -1,4 +1,4 @@
-"""A montage of the dataset: a row a class, so that one can look at it."""
+"""A montage of the dataset: one row of example images per class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..dataset.read_images import read_images
 from ..errors import UsageError
 from ..images.contact_sheet import sheet
 
-MOST_CLASSES = 40
+MAX_CLASSES = 40
 
 
 def montage(
@@ -23,25 +23,30 @@ def montage(
     labels: list[str] | None = None,
     seed: int = 0,
 ) -> Image.Image:
-    """Draw some images of some classes, each class a row with its name, category and number of images.
+    """Arrange some images of some classes in rows, each with the class's name, category and number of images.
 
     Parameters
     ----------
     data_dir : str, path or Manifest
         The dataset folder, local or a URL, or its manifest.
     classes : int
-        How many classes, drawn by seed among all; in index order.
+        Number of classes, at most 40, sampled at random; shown in index order.
     images : int
-        How many of each.
+        Number of images of each class.
     labels : list of str, optional
-        These classes instead.
+        Show these classes instead of a random sample.
     seed : int
-        Of the drawing.
+        Random seed of the sampling.
 
     Returns
     -------
     PIL.Image.Image
         RGB. Images are scaled to fit their tile, never stretched or brightened.
+
+    Raises
+    ------
+    UsageError
+        If the dataset has no class of a name.
     """
     manifest = data_dir if isinstance(data_dir, Manifest) else Manifest.load(data_dir)
     unknown = [label for label in labels or () if label not in manifest.class_names]
@@ -54,8 +59,8 @@ def montage(
     if labels:
         names = names[names.isin(labels)]
     elif len(names) > classes:
-        names = names.sample(min(classes, MOST_CLASSES), random_state=seed).sort_index()
-    chosen = draw_rows(rows[rows["label"].isin(names)], images, seed)
+        names = names.sample(min(classes, MAX_CLASSES), random_state=seed).sort_index()
+    chosen = sample_rows(rows[rows["label"].isin(names)], images, seed)
     pictures = dict(zip(chosen["key"], read_images(chosen, manifest.root), strict=True))
     lines = []
     for index, label in names.items():
@@ -65,6 +70,6 @@ def montage(
     return sheet(lines, images)
 
 
-def draw_rows(rows: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
-    """Draw up to `images` rows of each label by seed, whatever order the rows are in; needs the columns key, label."""
+def sample_rows(rows: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
+    """Sample up to `images` rows of each label; the order of the rows has no effect. Needs the columns key, label."""
     return rows.sort_values("key").sample(frac=1, random_state=seed).groupby("label").head(images)
