@@ -13,16 +13,17 @@ import pytest
 import torch
 from cytoimagenet.builder import storage
 from cytoimagenet.builder.errors import SchemaError, UsageError
-from cytoimagenet.eval import run as orchestrate
+from cytoimagenet.eval import run
 from cytoimagenet.eval.commands import run as command
 from cytoimagenet.eval.evaluate import evaluate
 from cytoimagenet.eval.features import backbones
 from cytoimagenet.eval.report import write as report
 from cytoimagenet.eval.results import document as results
 from cytoimagenet.eval.results.score import Result
-from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
-from cytoimagenet.eval.simulate import coos7 as simulate_coos7
-from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
+from cytoimagenet.eval.sets import cyclops
+from cytoimagenet.eval.simulate.bbbc021 import simulate_bbbc021
+from cytoimagenet.eval.simulate.coos7 import simulate_coos7
+from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
 from typer.testing import CliRunner
 
 
@@ -43,9 +44,9 @@ class Small(torch.nn.Module):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaldata")
-    simulate_bbbc021.simulate_bbbc021(root / "bbbc021", shape=(40, 48), sites=1)
-    simulate_coos7.simulate_coos7(root / "coos7", train=4, test=2)
-    simulate_cyclops.simulate_cyclops(root / "cyclops", cells=4)
+    simulate_bbbc021(root / "bbbc021", shape=(40, 48), sites=1)
+    simulate_coos7(root / "coos7", train=4, test=2)
+    simulate_cyclops(root / "cyclops", cells=4)
     return root
 
 
@@ -72,7 +73,7 @@ def invoke(*arguments):
 
 
 def test_all_tasks_all_models(data, networks, tmp_path, monkeypatch):
-    monkeypatch.setattr(orchestrate, "RANDOM_SEEDS", 1)
+    monkeypatch.setattr(run, "RANDOM_SEEDS", 1)
     reported = []  # the page is drawn in the tests of tables; here it is most of the time
     monkeypatch.setattr(report, "write_report", lambda document, out, **more: reported.append((document, out, more)))
     (tmp_path / "runs" / "first").mkdir(parents=True)
@@ -109,13 +110,14 @@ def test_all_tasks_all_models(data, networks, tmp_path, monkeypatch):
 
 
 def test_random_is_several_networks(networks, tmp_path):
-    run = orchestrate.Run(tmp_path)
-    found, fused = orchestrate._networks(["random", "random:5", "imagenet", "runs/first", "fusion", "imagenet"], run)
+    evaluation = run.EvaluationRun(tmp_path)
+    models = ["random", "random:5", "imagenet", "runs/first", "fusion", "imagenet"]
+    found, fused = run._networks(models, evaluation)
     names = ["random:0", "random:1", "random:2", "random:5", "imagenet"]
     assert [network.name for network in found] == [*names, "first"]
     assert len({network.digest for network in found}) == 6
     assert fused == [("imagenet", "first")]
-    assert run.notes == []
+    assert evaluation.notes == []
 
 
 def test_what_is_missing_is_said_and_the_rest_runs(data, networks, tmp_path):
@@ -127,7 +129,7 @@ def test_what_is_missing_is_said_and_the_rest_runs(data, networks, tmp_path):
     assert "bbbc021: no data" in said
     assert "BBBC021_v1_moa.csv" in said
     assert "Zenodo" in said
-    assert "No training run" in said
+    assert "There is no training run" in said
     assert "fusion left out" in said
     assert {e["task"] for e in results.read("results")["results"]} == {"cyclops"}
 
@@ -139,23 +141,23 @@ def test_no_data_is_an_error(tmp_path):
 
 
 def test_the_place_of_the_data(monkeypatch, tmp_path):
-    assert str(orchestrate.data_root(None)) == "evaldata"
+    assert str(run.data_root(None)) == "evaldata"
     monkeypatch.setenv("CYTOIMAGENET_EVALDATA", str(tmp_path))
-    assert orchestrate.data_root(None) == tmp_path
-    assert str(orchestrate.data_root("given")) == "given"
+    assert run.data_root(None) == tmp_path
+    assert str(run.data_root("given")) == "given"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--tasks", "bbbc022"], "--tasks 'bbbc022'"),
-        (["--tasks", ""], "nothing named"),
+        (["--tasks", ""], "names nothing"),
         (["--preprocess", "norm"], "--preprocess 'norm'"),
         (["--input-size", "big"], "--input-size 'big'"),
         (["--standardise", "z"], "--standardise z does not exist"),
         (["--cyclops-labels", "mine"], "--cyclops-labels mine"),
         (["--features", "t.csv"], "belongs to one task"),
-        (["--metadata", "x"], "go with --features"),
+        (["--metadata", "x"], "can only be used with --features"),
         (["--features", "t.csv", "--tasks", "cyclops"], "no such table"),
     ],
 )
@@ -168,7 +170,7 @@ def test_wrong_usage_is_named_before_anything_is_read(data, networks, arguments,
 
 
 def test_unlabelled_cells_are_refused(networks, tmp_path):
-    simulate_cyclops.simulate_cyclops(tmp_path / "made", cells=4, layout="tree")
+    simulate_cyclops(tmp_path / "made", cells=4, layout="tree")
     for number, folder in enumerate(sorted((tmp_path / "made").iterdir())):
         folder.rename(tmp_path / "made" / f"YFG{number}")
     (tmp_path / "evaldata").mkdir()
@@ -183,7 +185,7 @@ def test_damage_is_named_before_anything_is_computed(data, networks, tmp_path):
     (tmp_path / "evaldata" / "cyclops").symlink_to(data / "cyclops")
     (tmp_path / "evaldata" / "coos7").mkdir()
     done = invoke()
-    assert "train, test1, test2, test3, test4 not there" in str(done.exception)
+    assert "train, test1, test2, test3, test4 missing" in str(done.exception)
     assert networks == []
     assert not (tmp_path / "results").exists()
 
@@ -310,8 +312,8 @@ def spoiled(**changed):
         ({"format": "other"}, "Not a document"),
         ({**spoiled(), "schema_version": 2}, "Schema version 2"),
         ({**spoiled(), "paired": None}, "must be lists"),
-        (spoiled(n="2"), "'n' is absent or of another type"),
-        (spoiled(value=1.5), "1.5 is no share"),
+        (spoiled(n="2"), "'n' is missing or has another type"),
+        (spoiled(value=1.5), "1.5 is not between 0 and 1"),
         ({**spoiled(), "results": spoiled()["results"] * 2}, "same key"),
     ],
 )
@@ -345,10 +347,9 @@ def test_the_script_runs_from_a_hostile_folder(checkout, table, tmp_path):
 
 def test_the_numbers_of_a_network_are_those_of_its_table(data, networks, tmp_path):
     """The table that was extracted, saved and scored as anybody's, gives the same score."""
-    from cytoimagenet.eval import tasks
     from cytoimagenet.eval.features.extract import extract
 
-    samples = tasks.read("cyclops", data / "cyclops")
+    samples = cyclops.read(data / "cyclops")
     made = extract(samples, backbones.load("imagenet"), methods=["concat-norm"], cache=tmp_path, engine="torch")
     made["imagenet", "concat-norm"].save(tmp_path / "table.parquet")
     done = invoke("--data", data, "--tasks", "cyclops", "--models", "imagenet", "--preprocess", "concat-norm",

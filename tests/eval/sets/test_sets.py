@@ -1,4 +1,4 @@
-"""Reading the three sets: every layout gives the same samples, every damage is named before anything is computed."""
+"""The files of the three sets: every layout gives the same samples, and every damage is reported when it is read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,20 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from cytoimagenet.builder.errors import CytoImageNetError, MetadataError, UnreadableImageError, UsageError
-from cytoimagenet.eval import tasks
-from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
-from cytoimagenet.eval.simulate import coos7 as simulate_coos7
-from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
-from cytoimagenet.eval.tasks import bbbc021, cyclops, fingerprint
+from cytoimagenet.builder.errors import (
+    CytoImageNetError,
+    MetadataError,
+    TooLargeError,
+    UnreadableImageError,
+    UsageError,
+)
+from cytoimagenet.builder.formats import zips
+from cytoimagenet.eval.sets import bbbc021, coos7, cyclops, fingerprint
+from cytoimagenet.eval.simulate.bbbc021 import simulate_bbbc021
+from cytoimagenet.eval.simulate.coos7 import simulate_coos7
+from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
+
+FILES = {"bbbc021": bbbc021, "coos7": coos7, "cyclops": cyclops}
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +36,17 @@ def sets(tmp_path_factory):
     """One small set in each layout."""
     root = tmp_path_factory.mktemp("sets")
     for layout in ("folders", "nested", "zips"):
-        simulate_bbbc021.simulate_bbbc021(root / "bbbc021" / layout, shape=(40, 48), sites=1, layout=layout)
+        simulate_bbbc021(root / "bbbc021" / layout, shape=(40, 48), sites=1, layout=layout)
     for layout in ("hdf5", "tree"):
-        simulate_coos7.simulate_coos7(root / "coos7" / layout, train=3, test=2, layout=layout)
-        simulate_cyclops.simulate_cyclops(root / "cyclops" / layout, cells=4, layout=layout)
-    simulate_cyclops.simulate_cyclops(root / "cyclops" / "numbered", cells=4, numbered=True)
+        simulate_coos7(root / "coos7" / layout, train=3, test=2, layout=layout)
+        simulate_cyclops(root / "cyclops" / layout, cells=4, layout=layout)
+    simulate_cyclops(root / "cyclops" / "numbered", cells=4, numbered=True)
     return root
 
 
 @pytest.fixture
 def copy(sets, tmp_path):
-    """A set that may be damaged."""
+    """Return a function that copies a set, which may then be damaged."""
 
     def copied(name):
         return shutil.copytree(sets / name, tmp_path / "copy")
@@ -54,7 +62,7 @@ def pixels(samples):
 
 
 def test_bbbc021_is_the_same_in_all_layouts(sets):
-    found = [tasks.read("bbbc021", sets / "bbbc021" / layout) for layout in ("folders", "nested", "zips")]
+    found = [bbbc021.read(sets / "bbbc021" / layout) for layout in ("folders", "nested", "zips")]
     for samples in found:
         assert samples.ids == found[0].ids
         assert samples.digest() == found[0].digest()
@@ -72,7 +80,7 @@ def test_bbbc021_is_the_same_in_all_layouts(sets):
 
 def test_bbbc021_takes_the_tables_as_they_circulate(copy):
     root = copy("bbbc021/folders")
-    before = tasks.read("bbbc021", root)
+    before = bbbc021.read(root)
     listed = root / "BBBC021_v1_image.csv"
     text = listed.read_text()
     # another variant: numbers written short, no quotes, another order of rows, gzipped
@@ -81,19 +89,19 @@ def test_bbbc021_takes_the_tables_as_they_circulate(copy):
     (root / "BBBC021_v1_image.csv.gz").write_bytes(gzip.compress("\n".join([head, *rows[::-1]]).encode()))
     moa = root / "BBBC021_v1_moa.csv"
     moa.write_bytes(moa.read_bytes().replace(b"\n", b"\r"))  # a third variant ends lines with a bare CR
-    after = tasks.read("bbbc021", root)
+    after = bbbc021.read(root)
     assert after.digest() == before.digest()
     assert after.table["label"].tolist() == before.table["label"].tolist()
 
 
 def test_bbbc021_without_images_is_enough_for_a_table(copy):
     root = copy("bbbc021/folders")
-    before = tasks.read("bbbc021", root).ids
+    before = bbbc021.read(root).ids
     for plate in root.glob("Week*"):
         shutil.rmtree(plate)
-    assert tasks.read("bbbc021", root, images=False).ids == before
-    with pytest.raises(MetadataError, match=r"images are not there.*8 plates: Week1_22123"):
-        tasks.read("bbbc021", root)
+    assert bbbc021.read(root, images=False).ids == before
+    with pytest.raises(MetadataError, match=r"images are missing.*8 plates: Week1_22123"):
+        bbbc021.read(root)
 
 
 def damage_missing(root):
@@ -137,24 +145,24 @@ def damage_channel(root):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
-        (damage_missing, "1 of .* images are not there"),
+        (damage_missing, "1 of .* images are missing"),
         (damage_cut, "cut off"),
         (damage_empty, "read image"),
         (damage_shape, "it is 40 x 47 pixels, the others 40 x 48"),
         (damage_colour, "one grey plane expected"),
         (damage_moa, "BBBC021_v1_moa.csv .or"),
-        (damage_columns, "Columns absent: Image_Metadata_Compound"),
-        (damage_dose, "'low' is no concentration"),
+        (damage_columns, "Missing columns: Image_Metadata_Compound"),
+        (damage_dose, "'low' is not a concentration"),
         (damage_channel, "is not the Tubulin image .w2."),
     ],
 )
-def test_bbbc021_names_the_damage(copy, damage, said):
+def test_bbbc021_names_the_damage(copy, damage, message):
     root = copy("bbbc021/folders")
     damage(root)
-    with pytest.raises(CytoImageNetError, match=said) as caught:
-        tasks.read("bbbc021", root)
+    with pytest.raises(CytoImageNetError, match=message) as caught:
+        bbbc021.read(root)
     assert caught.value.where
 
 
@@ -163,11 +171,11 @@ def test_bbbc021_names_a_cut_zip(copy):
     path = next(root.glob("*.zip"))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UnreadableImageError, match="not a whole zip") as caught:
-        tasks.read("bbbc021", root)
+        bbbc021.read(root)
     assert caught.value.where == str(path)
 
 
-def test_a_zip_that_would_swell_is_not_unpacked(copy, monkeypatch):
+def test_a_member_above_the_bound_is_not_decompressed(copy, monkeypatch):
     root = copy("bbbc021/zips")
     path = next(root.glob("*22123.zip"))
     with zipfile.ZipFile(path) as archive:
@@ -175,17 +183,17 @@ def test_a_zip_that_would_swell_is_not_unpacked(copy, monkeypatch):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
             archive.writestr(name, b"II*\x00" + bytes(2_000_000))
-    monkeypatch.setattr(tasks.bbbc021.read_plane.__globals__["zipfile"].ZipFile, "read", None)  # must not be reached
-    monkeypatch.setitem(bbbc021.read_plane.__globals__, "MAX_BYTES", 1_000_000)
-    with pytest.raises(UnreadableImageError, match="more than an image"):
-        tasks.read("bbbc021", root)
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)  # must not be reached
+    monkeypatch.setattr(zips, "MAX_MEMBER_BYTES", 1_000_000)
+    with pytest.raises(TooLargeError, match="unpacks to more than 1,000,000 bytes"):
+        bbbc021.read(root)
 
 
 # COOS-7
 
 
 def test_coos7_reads_by_key_and_keeps_the_order_of_the_channels(sets):
-    samples = tasks.read("coos7", sets / "coos7" / "hdf5")
+    samples = coos7.read(sets / "coos7" / "hdf5")
     assert len(samples) == 7 * 3 + 4 * 7 * 2
     assert samples.channels == ("protein", "nucleus")
     with h5py.File(sets / "coos7" / "hdf5" / "COOS7_v1.0_test3.hdf5") as file:
@@ -194,13 +202,13 @@ def test_coos7_reads_by_key_and_keeps_the_order_of_the_channels(sets):
     rows = table.index[table["split"] == "test3"]
     np.testing.assert_array_equal(np.stack([samples.load(i) for i in rows]), data)
     assert samples.load(rows[0]).dtype == data.dtype
-    assert table.loc[rows, "label"].tolist() == [tasks.coos7.CLASSES[label] for label in labels]
+    assert table.loc[rows, "label"].tolist() == [coos7.CLASSES[label] for label in labels]
     assert table.loc[rows, "well"].tolist() == [str(well) for well in wells]
     assert table.loc[rows[0], "id"] == "test3/000000"
 
 
 def test_coos7_reads_the_authors_tree(sets):
-    samples, files = (tasks.read("coos7", sets / "coos7" / layout) for layout in ("tree", "hdf5"))
+    samples, files = (coos7.read(sets / "coos7" / layout) for layout in ("tree", "hdf5"))
     assert samples.table.groupby(["split", "label"]).size().to_dict() == (
         files.table.groupby(["split", "label"]).size().to_dict()
     )
@@ -217,7 +225,7 @@ def rewrite(path, **changed):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"data": np.zeros((14, 64, 64))}, r"shape \(14, 64, 64\), not \(N, 2, 64, 64\)"),
         ({"data": np.zeros((14, 2, 32, 32))}, "not .N, 2, 64, 64"),
@@ -230,21 +238,21 @@ def rewrite(path, **changed):
         ({"wellIDs": np.zeros(3)}, "14 rows are expected"),
     ],
 )
-def test_coos7_names_the_damage(copy, changed, said):
+def test_coos7_names_the_damage(copy, changed, message):
     root = copy("coos7/hdf5")
     rewrite(root / "COOS7_v1.0_test2.hdf5", **changed)
-    with pytest.raises(MetadataError, match=said) as caught:
-        tasks.read("coos7", root)
+    with pytest.raises(MetadataError, match=message) as caught:
+        coos7.read(root)
     assert "test2" in caught.value.where
 
 
 def test_coos7_takes_labels_and_groups_of_any_shape_of_one_number_a_row(copy, sets):
     root = copy("coos7/hdf5")
-    before = tasks.read("coos7", sets / "coos7" / "hdf5").table["label"].tolist()
+    before = coos7.read(sets / "coos7" / "hdf5").table["label"].tolist()
     with h5py.File(root / "COOS7_v1.0_test1.hdf5") as file:
         labels = file["labels"][:]
     rewrite(root / "COOS7_v1.0_test1.hdf5", labels=labels[:, None].astype(np.float64), wellIDs=None)
-    assert tasks.read("coos7", root).table["label"].tolist() == before
+    assert coos7.read(root).table["label"].tolist() == before
 
 
 def test_coos7_names_what_is_missing_and_what_is_cut(copy):
@@ -253,11 +261,11 @@ def test_coos7_names_what_is_missing_and_what_is_cut(copy):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MetadataError, match="Not a whole HDF5 file") as caught:
-        tasks.read("coos7", root)
+        coos7.read(root)
     assert caught.value.where == str(path)
     path.unlink()
-    with pytest.raises(MetadataError, match="test4 not there") as caught:
-        tasks.read("coos7", root)
+    with pytest.raises(MetadataError, match="test4 missing") as caught:
+        coos7.read(root)
     assert "Zenodo" in caught.value.next
 
 
@@ -265,14 +273,14 @@ def test_coos7_needs_both_images_of_a_cell(copy):
     root = copy("coos7/tree")
     next((root / "test1").glob("*/*_nucleus.tif")).unlink()
     with pytest.raises(MetadataError, match="has no nucleus image"):
-        tasks.read("coos7", root)
+        coos7.read(root)
 
 
 # CYCLoPs
 
 
 def test_cyclops_is_the_same_in_all_layouts(sets):
-    found = [tasks.read("cyclops", sets / "cyclops" / layout) for layout in ("hdf5", "numbered", "tree")]
+    found = [cyclops.read(sets / "cyclops" / layout) for layout in ("hdf5", "numbered", "tree")]
     for samples in found:
         assert samples.ids == found[0].ids
         assert samples.table[["label", "folder"]].equals(found[0].table[["label", "folder"]])
@@ -280,7 +288,7 @@ def test_cyclops_is_the_same_in_all_layouts(sets):
     np.testing.assert_array_equal(pixels(found[0]), pixels(found[1]))
     assert found[0].channels == ("GFP", "RFP")
     assert found[2].channels == ("gfp", "rfp")
-    # the tree holds the same cells on another scale
+    # the tree has the same cells on another scale
     scaled = (pixels(found[0]) - 33000) / 2000 * 0.4
     np.testing.assert_allclose(pixels(found[2]), scaled, atol=1e-3)
     assert set(found[0].table.loc[found[0].table["folder"] == "SPINDLEPOLE", "label"]) == {"SPINDLE"}
@@ -288,7 +296,7 @@ def test_cyclops_is_the_same_in_all_layouts(sets):
 
 def test_cyclops_published_labels_are_shifted_from_dead_on(sets):
     root = sets / "cyclops" / "hdf5"
-    clean, shifted = tasks.read("cyclops", root), tasks.read("cyclops", root, labels="published")
+    clean, shifted = cyclops.read(root), cyclops.read(root, labels="published")
     true = shifted.table["id"].str.rpartition("_")[0]
     called = dict(zip(true, shifted.table["folder"], strict=True))
     assert called == {
@@ -310,8 +318,8 @@ def test_cyclops_published_labels_are_shifted_from_dead_on(sets):
 def test_cyclops_shift_needs_the_folders_that_shift(copy):
     root = copy("cyclops/tree")
     shutil.rmtree(root / "DEAD")
-    with pytest.raises(UsageError, match="DEAD is not here"):
-        tasks.read("cyclops", root, labels="published")
+    with pytest.raises(UsageError, match="DEAD is missing"):
+        cyclops.read(root, labels="published")
 
 
 def two_labels(file):
@@ -334,7 +342,7 @@ def few_labels(file):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (two_labels, "Row 0 of `Index1` has more than one label"),
         (no_names, "does not name its classes"),
@@ -342,12 +350,12 @@ def few_labels(file):
         (few_labels, r"`Index1` has the shape \(5, 19\)"),
     ],
 )
-def test_cyclops_names_the_damage(copy, damage, said):
+def test_cyclops_names_the_damage(copy, damage, message):
     root = copy("cyclops/hdf5")
     with h5py.File(root / "datasets" / "Chong_train_set.hdf5", "r+") as file:
         damage(file)
-    with pytest.raises(MetadataError, match=said) as caught:
-        tasks.read("cyclops", root)
+    with pytest.raises(MetadataError, match=message) as caught:
+        cyclops.read(root)
     assert "train" in caught.value.where
 
 
@@ -355,7 +363,7 @@ def test_cyclops_counts_cells_without_a_label(copy):
     root = copy("cyclops/hdf5")
     with h5py.File(root / "datasets" / "Chong_train_set.hdf5", "r+") as file:
         file["Index1"][:3] = 0
-    before = tasks.read("cyclops", root)
+    before = cyclops.read(root)
     assert before.left_out["cells without a label"] == 3
     assert len(before) + sum(before.left_out.values()) == 12 * 4
 
@@ -363,28 +371,26 @@ def test_cyclops_counts_cells_without_a_label(copy):
 def test_cyclops_prefers_the_screen_that_is_scored(copy, sets):
     root = copy("cyclops/hdf5")
     shutil.copy(root / "datasets" / "Chong_test_set.hdf5", root / "datasets" / "Schuldiner_test_set.hdf5")
-    assert tasks.read("cyclops", root).ids == tasks.read("cyclops", sets / "cyclops" / "hdf5").ids
+    assert cyclops.read(root).ids == cyclops.read(sets / "cyclops" / "hdf5").ids
 
 
 def test_cyclops_names_a_missing_partner(copy):
     root = copy("cyclops/tree")
     next((root / "ER").glob("*_rfp.tif")).unlink()
     with pytest.raises(MetadataError, match="has no rfp image"):
-        tasks.read("cyclops", root)
+        cyclops.read(root)
 
 
-def test_an_empty_folder_says_how_to_get_the_data(tmp_path):
-    for task in tasks.TASKS:
+def test_the_error_of_an_empty_folder_explains_how_to_get_the_data(tmp_path):
+    for files in (bbbc021, coos7, cyclops):
         with pytest.raises(MetadataError) as caught:
-            tasks.read(task, tmp_path)
-        assert caught.value.next == tasks.module(task).HOW_TO_GET
-    with pytest.raises(UsageError, match="No task is called"):
-        tasks.module("bbbc022")
+            files.read(tmp_path)
+        assert caught.value.next == files.HOW_TO_GET
 
 
 @pytest.mark.parametrize("name", ["bbbc021/zips", "coos7/hdf5", "cyclops/tree"])
 def test_samples_can_be_read_in_another_process(sets, name):
-    samples = tasks.read(name.partition("/")[0], sets / name)
+    samples = FILES[name.partition("/")[0]].read(sets / name)
     first = samples.load(1)
     assert pickle.loads(pickle.dumps(samples)).digest() == samples.digest()
     # after a fork the parent's handles are in the child too, and must not be used there
@@ -395,12 +401,12 @@ def test_samples_can_be_read_in_another_process(sets, name):
 
 def test_a_file_that_was_replaced_is_read_afresh(copy, sets):
     root = copy("coos7/hdf5")
-    before = tasks.read("coos7", root).digest()
+    before = coos7.read(root).digest()
     for name in ("COOS7_v1.0_test1.hdf5", "COOS7_v1.0_test2.hdf5"):
         (root / name).rename(root / f"old {name}.bak")
     shutil.copy(sets / "coos7/hdf5/COOS7_v1.0_test2.hdf5", root / "COOS7_v1.0_test1.hdf5")
     shutil.copy(sets / "coos7/hdf5/COOS7_v1.0_test1.hdf5", root / "COOS7_v1.0_test2.hdf5")
-    assert tasks.read("coos7", root).digest() != before
+    assert coos7.read(root).digest() != before
 
 
 def flip_a_byte(path, at):
@@ -414,32 +420,32 @@ def flip_a_byte(path, at):
 @pytest.mark.parametrize("name", ["bbbc021/folders", "coos7/hdf5", "cyclops/tree"])
 def test_one_changed_pixel_anywhere_changes_the_digest_and_only_its_file_is_read(copy, tmp_path, monkeypatch, name):
     root, kept, hashed = copy(name), tmp_path / "files.json", []
-    task, real = name.partition("/")[0], fingerprint._sha256
+    files_of, real = FILES[name.partition("/")[0]], fingerprint._sha256
 
     def seen(locator):
         hashed.append(locator)
         return real(locator)
 
     monkeypatch.setattr(fingerprint, "_sha256", seen)
-    before = tasks.read(task, root).digest(kept)
-    assert before == tasks.read(task, root).digest() and len(set(hashed)) == len(hashed) / 2
+    before = files_of.read(root).digest(kept)
+    assert before == files_of.read(root).digest() and len(set(hashed)) == len(hashed) / 2
     files = hashed[: len(hashed) // 2]
     for victim in (files[0], files[len(files) // 2 + 1], files[-1]):
         hashed.clear()
-        kept_before = tasks.read(task, root).digest(kept)
+        kept_before = files_of.read(root).digest(kept)
         assert not hashed
         flip_a_byte(Path(victim), -40)
-        assert tasks.read(task, root).digest(kept) != kept_before
+        assert files_of.read(root).digest(kept) != kept_before
         assert hashed == [victim]
         flip_a_byte(Path(victim), -40)
-        assert tasks.read(task, root).digest(kept) == before  # it is the bytes that count, not the times
+        assert files_of.read(root).digest(kept) == before  # it is the bytes that count, not the times
     kept.write_text("[half")
-    assert tasks.read(task, root).digest(kept) == before
+    assert files_of.read(root).digest(kept) == before
 
 
 def test_a_damaged_member_is_named_when_its_bytes_are_read(copy):
     root = copy("bbbc021/zips")
-    samples = tasks.read("bbbc021", root)
+    samples = bbbc021.read(root)
     victim = samples.table["Tubulin"].iloc[5]
     archive, _, member = victim.partition("::")
     with zipfile.ZipFile(archive) as packed:
@@ -454,7 +460,7 @@ def test_a_damaged_member_is_named_when_its_bytes_are_read(copy):
 
 @pytest.mark.real
 def test_the_official_tables_of_bbbc021(shared):
-    samples = tasks.read("bbbc021", shared / "evaldata" / "bbbc021", images=False)
+    samples = bbbc021.read(shared / "evaldata" / "bbbc021", images=False)
     table = samples.table
     assert len(table) + samples.left_out["images without a mechanism of action"] == 13_200
     assert (table["label"] == "DMSO").sum() == 1_320
@@ -469,7 +475,7 @@ def test_the_official_tables_of_bbbc021(shared):
 
 @pytest.mark.real
 def test_real_deeploc_cells(shared):
-    samples = tasks.read("cyclops", shared / "evaldata" / "cyclops" / "deeploc_hdf5")
+    samples = cyclops.read(shared / "evaldata" / "cyclops" / "deeploc_hdf5")
     assert samples.channels == ("RFP", "DIC")  # as this file says, not as another does
     assert len(samples) == 36
     assert samples.table["label"].value_counts()["Cell Periphery"] == 7
@@ -482,7 +488,7 @@ def test_real_deeploc_cells(shared):
 
 @pytest.mark.real
 def test_real_wt2_cells_are_unlabelled(shared):
-    samples = tasks.read("cyclops", shared / "evaldata" / "cyclops" / "wt2_toy")
+    samples = cyclops.read(shared / "evaldata" / "cyclops" / "wt2_toy")
     assert len(samples) == 80
     assert set(samples.table["label"]) == {""}
     assert "AAC1_1_rfp_10" in samples.ids
