@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ def views_of(method: str, channels: int) -> int:
     return channels if method.startswith("concat") else 1
 
 
-def views(planes: NDArray, methods: Sequence[str], full_scale: float) -> tuple[NDArray[np.float32], int]:
+def views(planes: NDArray[Any], methods: Sequence[str], full_scale: float) -> tuple[NDArray[np.float32], int]:
     """Return all views of one sample.
 
     Parameters

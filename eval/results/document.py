@@ -69,7 +69,7 @@ def read(out: str | PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         return {"format": FORMAT, "schema_version": SCHEMA_VERSION, "versions": {}, "results": [], "paired": []}
     try:
-        document = json.loads(path.read_bytes())
+        document: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
         raise SchemaError(f"Not JSON: {error}", where=path, next="Move it away and run the evaluation again") from error
     check(document, path)
