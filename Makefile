@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test lint types benchmarks clean
+.PHONY: demo test lint types lowest benchmarks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/cytoimagenet demo --out demo
@@ -16,6 +16,7 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry .
 
 # the built wheel has the layout that type checkers know, the checkout has not
 types: $(VENV)/.test
@@ -23,6 +24,12 @@ types: $(VENV)/.test
 	$(BIN)/python -m build --wheel --no-isolation --outdir build/types . > build/types/log
 	$(BIN)/python -m zipfile -e build/types/*.whl build/types
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p cytoimagenet
+
+# the tests with the lowest versions that pyproject.toml allows; needs uv
+lowest:
+	uv venv --quiet --python $(PYTHON) build/lowest
+	uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct -e '.[all,dev]'
+	build/lowest/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/wheel
 
 benchmarks: $(VENV)/.test
 	for one in benchmarks/[a-z]*.py; do $(BIN)/python $$one || exit 1; done

@@ -222,12 +222,12 @@ def per_class(
 
       cytoimagenet explore per-class runs/first --out per-class.png
     """
-    from ...training.plots import draw_per_class
+    from ...training.plots import plot_per_class
     from ..explore.per_class import by_category, missed_classes, read_per_class
 
     table = read_per_class(run)
     missed = missed_classes(table)
-    draw_per_class(table, out)
+    plot_per_class(table, out)
     _write(out.with_suffix(".csv"), missed.to_csv(index=False).encode())
     counts = {"classes": int((table["evaluated"] > 0).sum()), "never_right": len(missed)}
     labels = missed["label"].tolist()

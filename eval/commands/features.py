@@ -16,7 +16,7 @@ EXAMPLES = """
 
   cytoimagenet features --model runs/first --tasks coos7,cyclops --preprocess concat-norm,merge-norm
 
-  torchrun --nproc-per-node 4 -m cytoimagenet.eval.commands.features --model runs/first --tasks coos7
+  torchrun --no-python --nproc-per-node 4 cytoimagenet features --model runs/first --tasks coos7
 """
 
 
