@@ -24,7 +24,7 @@ from ..builder import schema
 from ..builder.dataset.manifest import Manifest
 from ..builder.errors import CheckFailedError, UsageError
 from ..builder.progress import progress
-from ..builder.storage import TEMPORARY, write_atomic
+from ..builder.storage import TEMPORARY, cache_folder, write_atomic
 from . import order
 from .batches import Batches, ReadPixels
 from .index import Index, read_index
@@ -53,8 +53,7 @@ def cache_path(digest: str, size: int, folder: str | PathLike[str] | None = None
     '/scratch/0123456789abcdef-64.npy'
     """
     if folder is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "cytoimagenet" / "decoded"
+        folder = cache_folder() / "decoded"
     return Path(folder) / f"{digest[:16]}-{size}.npy"
 
 

@@ -230,13 +230,6 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     return changes
 
 
-def changed(old: Settings, new: Settings) -> list[str]:
-    """Name the settings that differ."""
-    return [
-        field.name for field in dataclasses.fields(Settings) if getattr(old, field.name) != getattr(new, field.name)
-    ]
-
-
 def _checked(name: str, value: Any) -> Any:
     """Return the value converted to the type of its setting; raise UsageError if it does not fit."""
     if name not in _TYPES:
