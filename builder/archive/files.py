@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from ..dataset.ranges import announce
 from ..errors import UnreadableImageError, UsageError
+from ..formats.limits import MAX_PIXELS
 from .zip_directory import Columns, DamagedZipError, Entry, entries_of
 
-MAX_BYTES = 2**26  # of one file once decompressed: more than any 8-bit image of 8,192 x 8,192 pixels needs
+MAX_BYTES = MAX_PIXELS  # of one decompressed file: its images have one byte per pixel
 STORED, DEFLATED = 0, 8
 _PIECE = 2**18  # bytes of a stream held at a time
 _LOCAL = struct.Struct("<4s5H3I2H")

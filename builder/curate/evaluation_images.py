@@ -7,10 +7,8 @@ have been merged with other channels or cropped.
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, NamedTuple
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConstantImageError, NotFiniteImageError, UnreadableImageError, UsageError
 from ..formats.read import read_channel, read_file
+from ..formats.zips import open_member
 from ..images.digest import pixel_digest
 from ..images.normalise import normalise, to_grey8
 from ..progress import progress
@@ -28,7 +27,6 @@ from ..storage import exists, filesystem, join
 IMAGES = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg", ".dib", ".flex", ".dv")
 TABLES = (".hdf5", ".h5")
 ZIPS = (".zip",)
-MOST_BYTES = 2**28  # of an image in a zip, unpacked; none of BBBC021's has a hundredth of it
 CELL = (64, 64)  # of COOS-7 and of the DeepLoc files, which hold two channels of each cell
 
 
@@ -129,14 +127,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Ite
     where = f"{path}/{member.filename}"
     if not member.filename.lower().endswith(IMAGES):
         raise UnreadableImageError(where, "inside a zip; unpack the outer zip to have it compared")
-    if member.file_size > MOST_BYTES:
-        raise UnreadableImageError(where, f"unpacks to more than {MOST_BYTES:,} bytes")
-    try:
-        with archive.open(member) as packed:
-            data = packed.read(MOST_BYTES)  # never more than the directory says, whatever the stream holds
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise UnreadableImageError(where, f"can't be unpacked: {error}") from error
-    yield read_file(io.BytesIO(data), where)
+    yield read_file(open_member(archive, member, where), where)
 
 
 def _refused(path: str, reason: str) -> Iterator[NDArray[Any]]:
