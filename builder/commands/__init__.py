@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-THEMES = ("catalog", "label", "curate", "dataset", "archive", "hub")
+THEMES = ("images", "catalog", "label", "curate", "dataset", "archive", "hub")
 
 
 def add_to(app: typer.Typer) -> None:

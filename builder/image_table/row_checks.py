@@ -19,6 +19,7 @@ REASONS: Mapping[str, str] = {
     "unreadable": "the file can't be read as an image",
     "too_large": "the image has more pixels than the limit",
     "sizes_differ": "the channels of the sample have different sizes",
+    "not_finite": "a pixel is infinite or not a number",
 }
 """Why a sample is rejected."""
 Bad = dict[int, tuple[str, str, str]]

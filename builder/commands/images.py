@@ -1,0 +1,97 @@
+"""The command that shows what an image table contains: images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..console import emit, err, out
+
+Images = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGES",
+        help="A table (.csv, .tsv, .parquet; local or a URL) with the column `file` or one column `file_CHANNEL` per "
+        "channel; a folder; or a .zip. A folder or zip that contains images.csv is read through it.",
+    ),
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="For files without a table: phenix, imagexpress, incell, cellvoyager or cell-painting, or an RE2 "
+        "expression with named groups. The group `channel` makes several files one sample, others become columns."
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop with an error if any sample can't be used.")]
+
+
+def images(
+    images: Images,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="The PNG with some of the images. Default: NAME.montage.png here.")
+    ] = None,
+    pattern: Pattern = None,
+    strict: Strict = False,
+    workers: Annotated[int | None, typer.Option(help="Number of threads. The result does not depend on it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Show what a table, folder or zip of your own images contains, and draw some of them.
+
+    Every image is read. Samples that can't be used are counted and listed with reasons in OUT.rejected.csv.
+
+    [bold]Examples[/bold]
+
+      cytoimagenet images plate1/images.csv
+
+      cytoimagenet images plate1 --pattern imagexpress --out plate1.png
+
+      cytoimagenet images cells.zip --strict --json
+    """
+    import io
+
+    from ..image_table.check import check_pixels
+    from ..image_table.montage import montage
+    from ..image_table.table import read_image_table
+    from ..storage import write_atomic
+
+    table = read_image_table(images, pattern=pattern, strict=strict)
+    table, measured = check_pixels(table, strict=strict, workers=workers)
+    path = to or Path(f"{table.name}.montage.png")
+    file = io.BytesIO()
+    montage(table).save(file, "PNG")
+    write_atomic(path, file.getvalue())
+    rejected = write_rejected(table.rejected, path)
+    sizes, types = (measured[name].value_counts().to_dict() for name in ("size", "type"))
+    if as_json:
+        emit({**table.summary(), "sizes": sizes, "types": types, "montage": str(path), "rejected_csv": rejected})
+        return
+    out.print(repr(table), markup=False)
+    for name, counts in (("sizes", sizes), ("types", types)):
+        shown = ", ".join(f"{value} ({count:,})" for value, count in list(counts.items())[:5])
+        more = f", and {len(counts) - 5:,} more" if len(counts) > 5 else ""
+        out.print(f"  {name:<9} {shown}{more}", markup=False)
+    out.print(f"Wrote {path}", markup=False)
+    if rejected:
+        err.print(f"{len(table.rejected):,} samples can't be used: {rejected}", markup=False)
+
+
+def write_rejected(rejected: object, beside_what: Path) -> str | None:
+    """Write the rejected samples into `<out>.rejected.csv`; remove an older one if there are none."""
+    import pandas as pd
+
+    from ..storage import beside, write_atomic
+
+    assert isinstance(rejected, pd.DataFrame)
+    path = Path(beside(beside_what, "rejected.csv"))
+    if not len(rejected):
+        path.unlink(missing_ok=True)
+        return None
+    write_atomic(path, rejected.to_csv(index=False).encode())
+    return str(path)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command to the application."""
+    app.command("images")(images)
