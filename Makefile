@@ -16,6 +16,7 @@ test: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/deptry .
 
 # the built wheel has the layout that type checkers know, the checkout has not
 types: $(VENV)/.test

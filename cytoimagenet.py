@@ -1,10 +1,11 @@
-"""CytoImageNet: microscopy images to pretrain on, from raw sources to transfer scores.
+"""CytoImageNet: build a labelled microscopy dataset, train networks on it and evaluate their features.
 
-The front door. It holds the version, the public names and the `main` of the command line, and imports nothing heavy:
-each name is fetched from its room when it is first asked for.
+This file defines the version, the public names and the `main` function of the command line. It imports nothing heavy:
+each public name is imported from its module when it is first used.
 
-In a checkout this file lies beside the rooms (`builder/`, `loaders/`, `training/`, `eval/`); in the wheel it is
-`cytoimagenet/__init__.py` and the rooms lie under it. Setting `__path__` makes both the same to Python.
+In a checkout this file is next to the packages (`builder/`, `loaders/`, `training/`, `eval/`). In the wheel it is
+`cytoimagenet/__init__.py` and the packages are below it. Setting `__path__` makes `cytoimagenet.builder` importable in
+both.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .builder.archive.import_kaggle import import_archive
     from .builder.dataset.read_images import read_images
     from .builder.formats.read import read_channel
     from .builder.hf.builder import CytoImageNet
@@ -22,20 +24,29 @@ if TYPE_CHECKING:
     from .builder.labels.assign import assign_labels
     from .builder.sources.registry import SOURCES
     from .eval.evaluate import evaluate
+    from .loaders.mapstyle import MapDataset
     from .loaders.stream import stream
+    from .loaders.weights import class_weights
+    from .training.model import load_backbone
+    from .training.train import train
 
 __version__ = "0.1.0"
 __all__ = [
     "SOURCES",
     "CytoImageNet",
+    "MapDataset",
     "assign_labels",
+    "class_weights",
     "evaluate",
+    "import_archive",
+    "load_backbone",
     "load_dataset",
     "merge_channels",
     "normalise",
     "read_channel",
     "read_images",
     "stream",
+    "train",
 ]
 
 __path__ = [str(Path(__file__).resolve().parent)]
@@ -43,40 +54,46 @@ if __spec__ is not None:
     __spec__.submodule_search_locations = __path__
 __package__ = __name__
 
-_ROOM = {
+_MODULE_OF = {
     "SOURCES": "builder.sources.registry",
     "CytoImageNet": "builder.hf.builder",
+    "MapDataset": "loaders.mapstyle",
     "assign_labels": "builder.labels.assign",
+    "class_weights": "loaders.weights",
     "evaluate": "eval.evaluate",
+    "import_archive": "builder.archive.import_kaggle",
+    "load_backbone": "training.model",
     "load_dataset": "builder.hf.load",
     "merge_channels": "builder.images.normalise",
     "normalise": "builder.images.normalise",
     "read_channel": "builder.formats.read",
     "read_images": "builder.dataset.read_images",
     "stream": "loaders.stream",
+    "train": "training.train",
 }
 
-import_module(f"{__name__}.builder.hf.hook").install()  # load_dataset("cytoimagenet") is ours from here on
+# From here on `datasets.load_dataset("cytoimagenet")` returns our columns.
+import_module(f"{__name__}.builder.hf.hook").install()
 
 
 def __getattr__(name: str) -> Any:
-    """Fetch a public name from its room."""
-    if name not in _ROOM:
+    """Import a public name from its module at its first use."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_ROOM[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    """Name what is public, fetched or not."""
+    """List the public names, whether they are imported yet or not."""
     return sorted({*globals(), *__all__})
 
 
 def main() -> None:
-    """Run the command line: every room adds its own commands."""
+    """Run the command line: each package adds its own commands."""
     console = import_module(f"{__name__}.builder.console")
     app = console.application(__version__)
-    for room in ("builder", "loaders", "training", "eval"):
-        import_module(f"{__name__}.{room}.commands").add_to(app)
+    for package in ("builder", "loaders", "training", "eval"):
+        import_module(f"{__name__}.{package}.commands").add_to(app)
     console.run(app)

@@ -30,13 +30,16 @@ import pyarrow.parquet as pq
 import tifffile
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.curate import chunk, tables
+from cytoimagenet.builder.curate.accounting import account
+from cytoimagenet.builder.curate.decide import decide
 from cytoimagenet.builder.curate.plan import make_plan
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
+from cytoimagenet.builder.curate.tried import gather
 from cytoimagenet.builder.formats.grey_png import encode_png
 from cytoimagenet.builder.images.channel_reader import Reader
-from cytoimagenet.builder.images.crops import draw
-from cytoimagenet.builder.images.make import Pixels, Wanted, images_of
+from cytoimagenet.builder.images.crops import crop_boxes
+from cytoimagenet.builder.images.make import PixelSettings, SourceImage, images_of
 from cytoimagenet.builder.images.normalise import normalise
 from cytoimagenet.builder.simulate.cells import Style, draw_field
 from PIL import Image
@@ -44,7 +47,7 @@ from PIL import Image
 CHANNELS = ("nucleus", "er", "actin", "nucleoli", "mitochondria", "golgi")
 
 
-def make_fields(folder: Path, fields: int, side: int, kind: str) -> list[Wanted]:
+def make_fields(folder: Path, fields: int, side: int, kind: str) -> list[SourceImage]:
     """Write fields of six channels: 16-bit TIFF (a screen's own files) or 8-bit PNG (as Recursion ships them)."""
     rng = np.random.default_rng(0)
     drawn = draw_field(rng, Style(), (side, side), CHANNELS)
@@ -59,11 +62,11 @@ def make_fields(folder: Path, fields: int, side: int, kind: str) -> list[Wanted]
                 tifffile.imwrite(folder / files[-1], image.astype(np.uint16))
             else:
                 cv2.imwrite(str(folder / files[-1]), image.clip(0, 255).astype(np.uint8))
-        rows.append(Wanted(f"field-{n}", "|".join(files), 4))
+        rows.append(SourceImage(f"field-{n}", "|".join(files), 4))
     return rows
 
 
-def costs(works: dict, rows: list[Wanted], rounds: int) -> dict:
+def costs(works: dict, rows: list[SourceImage], rounds: int) -> dict:
     """Return the CPU milliseconds per field of each work: of every field its best round, since others disturb them.
 
     The works take turns, so that what else runs on the machine meets them all.
@@ -78,27 +81,27 @@ def costs(works: dict, rows: list[Wanted], rounds: int) -> dict:
     return {name: float(seconds.mean() * 1000) for name, seconds in best.items()}
 
 
-def bench_field(folder: Path, rows: list[Wanted], kind: str, side: int, crops: int) -> dict:
+def bench_field(folder: Path, rows: list[SourceImage], kind: str, side: int, crops: int) -> dict:
     reader = Reader(folder)
     chunk._prepare()
     rows = [row._replace(crops=crops) for row in rows]
-    made = {row.idx: [cv2.imdecode(np.frombuffer(i.png, np.uint8), 0) for i in images_of(row, reader, Pixels())]
+    made = {row.idx: [cv2.imdecode(np.frombuffer(i.png, np.uint8), 0) for i in images_of(row, reader, PixelSettings())]
             for row in rows}  # fmt: skip
     planes = {row.idx: [load(folder / f, kind) for f in row.channels.split("|")] for row in rows}
 
-    def ours(row: Wanted) -> None:
-        for _ in images_of(row, reader, Pixels()):
+    def ours(row: SourceImage) -> None:
+        for _ in images_of(row, reader, PixelSettings()):
             pass
 
-    def decode(row: Wanted) -> None:
+    def decode(row: SourceImage) -> None:
         for file in row.channels.split("|"):
             load(folder / file, kind)
 
-    def one_pass(row: Wanted) -> None:
+    def one_pass(row: SourceImage) -> None:
         for plane in planes[row.idx]:
             normalise(plane)
 
-    def encode(row: Wanted) -> None:
+    def encode(row: SourceImage) -> None:
         for image in made[row.idx]:
             encode_png(image)
 
@@ -115,7 +118,7 @@ def load(path: Path, kind: str) -> np.ndarray:
     return tifffile.imread(path) if kind == "tif" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
 
 
-def published(row: Wanted, folder: Path) -> None:
+def published(row: SourceImage, folder: Path) -> None:
     stretched = []
     for file in row.channels.split("|"):
         channel = np.array(Image.open(folder / file))
@@ -124,7 +127,7 @@ def published(row: Wanted, folder: Path) -> None:
     merged = io.BytesIO()
     Image.fromarray((np.mean(stretched, axis=0) * 255).astype(np.uint8)).save(merged, "PNG")
     image = np.array(Image.open(merged))
-    for box in draw(row.idx, 0, *image.shape)[: row.crops]:
+    for box in crop_boxes(row.idx, 0, *image.shape)[: row.crops]:
         crop = image[box.y_min : box.y_max, box.x_min : box.x_max]
         assert 1 < crop.mean() < 254
         assert np.percentile(crop, 75) > 0
@@ -133,7 +136,7 @@ def published(row: Wanted, folder: Path) -> None:
         Image.fromarray((crop * 255).astype(np.uint8)).save(io.BytesIO(), "PNG")
 
 
-def selection_of(rows: list[Wanted], times: int) -> pd.DataFrame:
+def selection_of(rows: list[SourceImage], times: int) -> pd.DataFrame:
     """Return a selection of the same files over and over."""
     base = dict.fromkeys(schema.SELECTION.names, "")
     return pd.DataFrame(
@@ -157,7 +160,7 @@ def child(*arguments: object) -> dict:
 
 
 def run_engine(folder: str, times: int, workers: int) -> dict:
-    rows = [Wanted(*row) for row in json.loads((Path(folder) / "rows.json").read_text())]
+    rows = [SourceImage(*row) for row in json.loads((Path(folder) / "rows.json").read_text())]
     selection = selection_of(rows, times)
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
@@ -202,12 +205,16 @@ def run_tables(rows: int) -> dict:
             (Path(out) / chunk.FOLDER).mkdir(exist_ok=True)
             with zipfile.ZipFile(f"{out}/{chunk.FOLDER}/{name}", "w") as archive:
                 archive.writestr(chunk.TABLE, held.getvalue())
-            done.append(chunk.Done(name, n, n, 0, n * 60_000, False))
+            done.append(chunk.ChunkResult(name, n, 0))
         start = time.process_time()
-        tables.write_tables(plan.selection, plan.order, done, out, Settings(), {}, None)
-        decided = time.process_time() - start
+        decided = decide(gather(plan, done, out), {}, Settings())
+        report = account(decided)
+        tables.write_rows(decided, done, out)
+        tables.write_rejected(decided, out, None)
+        tables.check_written(report, out)
+        written = time.process_time() - start
         size = (Path(out) / "rows.parquet").stat().st_size
-    return {"source images": rows, "plan, CPU s": planned, "decide and write, CPU s": decided, "peak MB": peak(),
+    return {"source images": rows, "plan, CPU s": planned, "decide and write, CPU s": written, "peak MB": peak(),
             "MB before it": before, "rows.parquet, MB": size / 1e6}  # fmt: skip
 
 

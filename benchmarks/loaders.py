@@ -34,11 +34,11 @@ import numpy as np
 import torch
 from cytoimagenet.builder.shards.write import write_dataset
 from cytoimagenet.builder.simulate.curated_folder import write_curated
-from cytoimagenet.loaders.batches import Batches, Source
-from cytoimagenet.loaders.cache import CacheSource, build_cache
+from cytoimagenet.loaders.batches import Batches, ImageReader
+from cytoimagenet.loaders.cache import CacheReader, build_cache
 from cytoimagenet.loaders.index import read_index
-from cytoimagenet.loaders.mapstyle import RowSource
-from cytoimagenet.loaders.stream import ShardSource
+from cytoimagenet.loaders.mapstyle import RowReader
+from cytoimagenet.loaders.stream import ShardReader
 from cytoimagenet.loaders.transforms import to_pixels
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
@@ -104,8 +104,8 @@ def hugging_face(shards: list[str], workers: int, streaming: bool, cache: str) -
     )
 
 
-def ours(source: Source, workers: int, epochs: int = 1) -> Iterator[torch.Tensor]:
-    batches = Batches(source, batch_size=BATCH, workers=workers)
+def ours(reader: ImageReader, workers: int, epochs: int = 1) -> Iterator[torch.Tensor]:
+    batches = Batches(reader, batch_size=BATCH, workers=workers)
     for epoch in range(epochs):
         batches.set_epoch(epoch)
         for batch in batches:
@@ -175,8 +175,8 @@ def run(folder: Path, images: int, rounds: int) -> None:
     write_dataset(curated, data_dir)
     index = read_index(data_dir)
     shards = [str(data_dir / shard) for shard in index.shards]
-    random_access, streamed = RowSource(index, SIZE), ShardSource(index, SIZE)
-    cache = CacheSource(index, build_cache(data_dir, size=SIZE, folder=folder / "decoded"))
+    random_access, streamed = RowReader(index, SIZE), ShardReader(index, SIZE)
+    cache = CacheReader(index, build_cache(data_dir, size=SIZE, folder=folder / "decoded"))
     pngs = [random_access._png(image) for image in range(len(index))]
     files = [folder / "files" / f"{number:06d}.png" for number in range(len(pngs))]
     files[0].parent.mkdir()
@@ -211,14 +211,14 @@ def run(folder: Path, images: int, rounds: int) -> None:
     print("\nRatios are to the row with the same number of workers.")
 
 
-def compare(sources: Iterable[Source], pngs: list[bytes]) -> None:
+def compare(readers: Iterable[ImageReader], pngs: list[bytes]) -> None:
     """Refuse to measure ways that do not give the pixels of OpenCV."""
     expected = np.stack([by_opencv(png) for png in pngs])
     ids = np.random.default_rng(0).permutation(len(pngs))
-    for source in sources:
-        with source.open(ids) as read:
+    for reader in readers:
+        with reader.open(ids) as read:
             if not np.array_equal(read(ids), expected[ids]):
-                raise SystemExit(f"{type(source).__name__} gives other pixels than OpenCV")
+                raise SystemExit(f"{type(reader).__name__} gives other pixels than OpenCV")
     print("stream, random access and decoded cache: the same pixels as OpenCV, bit for bit")
 
 

@@ -24,9 +24,9 @@ from cytoimagenet.loaders.batches import Batches
 from cytoimagenet.loaders.cache import build_cache
 from cytoimagenet.loaders.index import Index, read_index
 from cytoimagenet.loaders.transforms import augment, to_float, to_rgb
-from cytoimagenet.training.model import adjust, build_model
+from cytoimagenet.training.model import build_model, prepare_for_training
 from cytoimagenet.training.recipes import Settings, settings
-from cytoimagenet.training.train import _trainer, batches_of
+from cytoimagenet.training.train import batches_of, make_trainer
 from torch.nn import functional
 from transformers import TrainerCallback
 
@@ -54,7 +54,7 @@ class Clock(TrainerCallback):
 
 def by_trainer(folder: Path, chosen: Settings, index: Index) -> list[Step]:
     clock = Clock()
-    trainer = _trainer(folder / "run", chosen, index, None, 0, 1, [clock])
+    trainer = make_trainer(folder / "run", chosen, index, None, 0, 1, [clock])
     trainer.save_model = trainer._save_checkpoint = lambda *_, **__: None  # steps are compared, not disks
     trainer.train()
     return clock.times
@@ -70,7 +70,7 @@ def bare(batches: Batches, chosen: Settings) -> list[Step]:
         dropout_rate=chosen.dropout,
         drop_connect_rate=chosen.drop_connect,
     )
-    adjust(
+    prepare_for_training(
         model,
         norm_momentum=chosen.norm_momentum,
         head_scale=chosen.head_scale,

@@ -1,7 +1,7 @@
-"""The whole chain: raw sources -> catalogue -> classes -> images -> dataset folder.
+"""All stages in one: raw sources -> catalogue -> classes -> images -> dataset folder.
 
-The catalogue and the classes are made anew by every run: they take minutes at most, and a source added to RAW must not
-be overlooked. Images and shards, which take hours, are only made where they are missing.
+Every run writes the catalogue and the classes again: they take minutes at most, and a source that was added to RAW must
+not be overlooked. Images and shards, which take hours, are written only where they are missing.
 """
 
 from __future__ import annotations
@@ -16,32 +16,30 @@ from . import storage
 from .curate.run import curate
 from .curate.settings import Settings
 from .dataset.manifest import Manifest
+from .defaults import MAX_IMAGES, MIN_IMAGES, SHARD_SIZE_BYTES
 from .errors import SettingsChangedError
-from .labels.assign import MAX_IMAGES, MIN_IMAGES
-from .labels.select import select as select_file
+from .labels import select as labels
 from .sources.catalog import write_catalog
-
-SHARD_SIZE = 128 * 10**6
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a dataset depends on beside its sources.
+    """Everything, apart from its sources, that a dataset depends on.
 
     Parameters
     ----------
     min_images, max_images, allocation
-        As `labels.assign_labels`.
+        As `labels.assign.assign_labels`.
     min_class_size : int, optional
-        As `curate.Settings`; default `min_images`.
+        As `curate.settings.Settings`; by default `min_images`.
     split, chunk_rows
-        As `curate.Settings`.
+        As `curate.settings.Settings`.
     seed : int
-        Of every draw.
+        Random seed of all stages.
     shard_size, format
-        As `shards.write_dataset`.
+        As `shards.write.write_dataset`.
     sources : tuple of str
-        Only these; empty for all that lie in RAW.
+        Folder names of the sources to use; empty for all in RAW.
     """
 
     min_images: int = MIN_IMAGES
@@ -51,24 +49,24 @@ class Recipe:
     split: str = "by-image"
     seed: int = 0
     chunk_rows: int = Settings.chunk_rows
-    shard_size: int = SHARD_SIZE
+    shard_size: int = SHARD_SIZE_BYTES
     format: str = "webdataset"
     sources: tuple[str, ...] = field(default=())
 
     @property
     def curation(self) -> Settings:
-        """The part that `curate` takes."""
+        """The settings of `curate`."""
         least = self.min_images if self.min_class_size is None else self.min_class_size
         return Settings(self.seed, self.max_images, least, self.split, self.chunk_rows)
 
     @property
     def earlier(self) -> dict[str, Any]:
-        """The part that earlier stages take, to be recorded."""
+        """The settings of earlier stages, to be recorded."""
         return {"min_images": self.min_images, "allocation": self.allocation, "sources": sorted(self.sources)}
 
 
 def work_folder(out: str | PathLike[str]) -> str:
-    """Return where `build` keeps what it needs to go on: `<out>.build`, beside the dataset."""
+    """Return the folder in which `build` keeps what it needs to continue: `<out>.build`."""
     return os.fspath(out).rstrip("/") + ".build"
 
 
@@ -83,30 +81,35 @@ def build(
     dask: str | None = None,
     rebuild: bool = False,
 ) -> tuple[Manifest, dict[str, Any]]:
-    """Make a dataset folder from raw sources; go on where a killed run stopped.
+    """Write a dataset folder from raw sources; continue where an interrupted run stopped.
 
     Parameters
     ----------
     raw : str or path
-        A folder with one folder for each source, local or a URL.
+        A folder with one folder per source, local or a URL.
     out : str or path
         The dataset folder to write, local or a URL.
     recipe : Recipe, optional
     work : str or path, optional
-        Folder for catalogue, classes and images; default `<out>.build`. It may be removed when the build is done.
+        Folder for the catalogue, classes and images; by default `<out>.build`. It may be removed after the build.
     evaldata : str or path, optional
-        Evaluation sets, whose images are left out.
+        Evaluation sets. Their images are left out of the dataset.
     workers, dask
-        As `curate.curate`.
+        As `curate.run.curate`.
     rebuild : bool
-        Replace what was made with other settings or from other sources.
+        Replace work done with other settings or from other sources.
 
     Returns
     -------
     Manifest
         Of the dataset.
     dict
-        What `curated.json` holds: the counts.
+        The content of `curated.json`: the counts.
+
+    Raises
+    ------
+    SettingsChangedError
+        If a folder contains work done with other settings.
     """
     from .shards.write import write_dataset
 
@@ -116,7 +119,7 @@ def build(
         storage.remove_temporaries(work)
     selection = select(raw, work, recipe)
     curated = storage.join(work, "curated")
-    told = curate(
+    report = curate(
         selection,
         raw,
         curated,
@@ -125,25 +128,25 @@ def build(
         workers=workers,
         dask=dask,
         rebuild=rebuild,
-        made_with=recipe.earlier,
+        earlier_settings=recipe.earlier,
     )
-    wanted = {"shard_size": recipe.shard_size, "format": recipe.format, "seed": recipe.seed}
+    options = {"shard_size": recipe.shard_size, "format": recipe.format, "seed": recipe.seed}
     try:
-        return write_dataset(curated, out, **wanted), told  # type: ignore[arg-type]
+        return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
     except SettingsChangedError as error:
         if not rebuild:
             raise SettingsChangedError(
                 error.what, where=out, next="Name another --out, or give --rebuild to replace this one."
             ) from error
     _remove_dataset(out)
-    return write_dataset(curated, out, **wanted), told  # type: ignore[arg-type]
+    return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
 
 
 def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
-    """Write the catalogue and the classes of RAW; return the file of the selected rows."""
+    """Write the catalogue and the classes of RAW; return the path of the selected rows."""
     catalog, selection = storage.join(work, "catalog.parquet"), storage.join(work, "selection.parquet")
     write_catalog(raw, catalog, recipe.sources or None)
-    select_file(
+    labels.select(
         catalog,
         selection,
         min_images=recipe.min_images,
@@ -155,7 +158,7 @@ def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
 
 
 def _remove_dataset(out: str) -> None:
-    """Remove a dataset folder's own files, the manifest first, and nothing else."""
+    """Remove the files of a dataset folder, the manifest first, and no other files."""
     from .dataset.manifest import NAME
     from .shards.write import UNFINISHED
 

@@ -1,26 +1,47 @@
-"""The command line's frame: one application, one way to print, one way to fail."""
+"""The frame of the command line: the application, the consoles, and how errors are printed."""
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 
 from .errors import CytoImageNetError
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the number of the signal, as shells have it."""
+"""Exit code after Ctrl-C: 128 plus the number of the signal, as in shells."""
+
+
+class _Application(typer.Typer):
+    """Shows docstrings without their line breaks, so that help fits the width of the terminal."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
+        def add(function: _Function) -> _Function:
+            text = options.pop("help", None) or _without_line_breaks(inspect.getdoc(function) or "")
+            return super(_Application, self).command(name, help=text, **options)(function)
+
+        return add
+
+
+def _without_line_breaks(text: str) -> str:
+    """Join the lines of each paragraph; indented lines, such as commands, stay."""
+    return re.sub(r"(?<=\S)\n(?=\S)", " ", text)
 
 
 def application(version: str) -> typer.Typer:
-    """Make the empty application; each room adds its commands to it."""
-    app = typer.Typer(
+    """Return the application without commands; each package adds its own."""
+    app = _Application(
         name="cytoimagenet",
         no_args_is_help=True,
         rich_markup_mode="rich",
@@ -38,13 +59,13 @@ def application(version: str) -> typer.Typer:
     def frame(
         version: bool = typer.Option(False, "--version", callback=show, is_eager=True, help="Print the version."),
     ) -> None:
-        """Hold what all commands share."""
+        """Define the options of all commands."""
 
     return app
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run the application; an error the user can act on is printed in plain lines, never as a traceback."""
+    """Run the application; print an error that the user can act on as plain text, never as a traceback."""
     try:
         app()
     except CytoImageNetError as error:
@@ -52,20 +73,20 @@ def run(app: typer.Typer) -> NoReturn:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             err.print(
-                "Interrupted. Nothing half-written was left under a final name; the same command can be run again."
+                "Interrupted. No half-written file was left under a final name; the same command can be run again."
             )
         raise
     except OSError as error:
-        # disk full, permission denied, file not found: the system's own words, and the file it speaks of
+        # disk full, permission denied, file not found: the message of the system, and the file
         named = f" [{error.filename}]" if error.filename else ""
         err.print(f"Error: {error.strerror or error}{named}", markup=False)
-        err.print("Nothing half-written was left under a final name. Mend the cause and run the same command again.")
+        err.print("No half-written file was left under a final name. Fix the cause and run the same command again.")
         sys.exit(1)
     sys.exit(0)
 
 
 def fail(error: CytoImageNetError) -> NoReturn:
-    """Print what, where and what next, and leave with the error's exit code."""
+    """Print what went wrong, where, and what to do next; exit with the code of the error."""
     err.print(f"Error: {error.what}", style="bold red", markup=False)
     if error.where:
         err.print(f"Where: {error.where}", markup=False)

@@ -1,4 +1,4 @@
-"""What a build would give, from a sample of each class, without writing a dataset."""
+"""Estimate the result of a build from a sample of its source images, without writing a dataset."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pyarrow.parquet as pq
 
 from . import storage
 from .build import Recipe, select
-from .curate import split
 from .curate.plan import Plan, make_plan
 from .curate.settings import Settings
 from .images.channel_reader import Reader
-from .images.make import Pixels, Wanted, images_of
+from .images.make import PixelSettings, SourceImage, images_of
 from .progress import track
+from .seeded import sort_key
 
-SAMPLE = 200  # source images that a dry run makes, to tell how large all will be
+SAMPLED = 200  # source images that are processed to estimate the size of the dataset
 
 
-def foresee(raw: str | PathLike[str], recipe: Recipe | None = None) -> dict[str, Any]:
-    """Say what `build` would do and how large the result would be; write nothing.
+def estimate_build(raw: str | PathLike[str], recipe: Recipe | None = None) -> dict[str, Any]:
+    """Estimate what `build` would do, and the size of the result; write no files.
 
-    A seeded sample of the selected source images is made in memory; the rest is extrapolated from it.
+    A seeded sample of the selected source images is processed in memory, and the numbers are extrapolated.
 
     Parameters
     ----------
@@ -36,41 +36,47 @@ def foresee(raw: str | PathLike[str], recipe: Recipe | None = None) -> dict[str,
     Returns
     -------
     dict
-        Rows, classes, source images, images wanted and expected, bytes expected, seconds of one core expected.
+        `rows` of the catalogue, `not_selected` of them, and the numbers of `estimate`.
     """
     recipe = recipe or Recipe()
-    with tempfile.TemporaryDirectory(prefix="cytoimagenet-foresee-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cytoimagenet-dry-run-") as folder:
         plan = make_plan(select(raw, folder, recipe))
         rows = pq.read_metadata(storage.join(folder, "catalog.parquet")).num_rows
     selected = len(plan.selection)
-    return {"rows": rows, "not_selected": rows - selected, **expect(plan, raw, recipe.curation)}
+    return {"rows": rows, "not_selected": rows - selected, **estimate(plan, raw, recipe.curation)}
 
 
-def expect(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str, Any]:
-    """Extrapolate a plan from a sample of it.
+def estimate(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str, Any]:
+    """Estimate the result of a curation.
 
     Parameters
     ----------
     plan : Plan
-        From `curate.make_plan`.
+        From `curate.plan.make_plan`.
     raw : str or path
-        Where the sources lie.
+        The folder of the sources.
     settings : Settings
+
+    Returns
+    -------
+    dict
+        `classes`, `source_images`, `images_wanted` (crops to cut), `sample` (counts), `images_expected` (after quality
+        control and downsampling), `bytes_expected`, `core_seconds_expected` (seconds on one core).
     """
     idx = plan.selection["idx"].to_pylist()
-    sample = sorted(range(len(idx)), key=lambda row: split.rank(idx[row], settings.seed, "foresee"))[:SAMPLE]
-    reader, pixels = Reader(raw), Pixels(settings.seed)
+    sample = sorted(range(len(idx)), key=lambda row: sort_key(idx[row], settings.seed, "foresee"))[:SAMPLED]
+    reader, pixels = Reader(raw), PixelSettings(settings.seed)
     tried = kept = size = 0
-    wanted = int(plan.crops[sample].sum())
+    crops = int(plan.crops[sample].sum())
     start = time.perf_counter()
-    for row in track(sorted(sample), "Making a sample"):
+    for row in track(sorted(sample), "Processing a sample"):
         channels = plan.selection["channels"][row].as_py()
-        for image in images_of(Wanted(idx[row], channels, int(plan.crops[row])), reader, pixels):
+        for image in images_of(SourceImage(idx[row], channels, int(plan.crops[row])), reader, pixels):
             tried, kept, size = tried + 1, kept + bool(image.png), size + len(image.png)
     seconds = (time.perf_counter() - start) / len(sample)
     label = plan.selection["label"].combine_chunks().dictionary_encode().indices.to_numpy()
     classes = np.bincount(label, weights=plan.crops)
-    images = np.minimum(classes * kept / wanted, settings.max_images).sum()
+    images = np.minimum(classes * kept / crops, settings.max_images).sum()
     return {
         "classes": len(classes),
         "source_images": len(idx),

@@ -1,4 +1,4 @@
-"""Errors a user can act on: what happened, where, and what to do next."""
+"""Errors that a user can act on: what happened, where, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 
 class CytoImageNetError(Exception):
-    """Something went wrong that the user can do something about.
+    """An error that the user can act on.
 
     Parameters
     ----------
     what : str
         One sentence: what is wrong.
     where : str or path, optional
-        The file, line, row or setting it is wrong in.
+        The file, line, row or setting that is wrong.
     next : str, optional
-        What to do now; a command where there is one.
+        What to do now; a command if there is one.
     """
 
     exit_code = 1
@@ -33,7 +33,7 @@ class CytoImageNetError(Exception):
         return f"{self.what}{where}{follow}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # errors cross process borders; keyword arguments do not survive the default pickling of exceptions
+        # errors are sent between processes, and the default pickling of exceptions loses keyword arguments
         return _rebuild, (type(self), self.what, self.where, self.next, dict(self.__dict__))
 
 
@@ -47,17 +47,17 @@ def _rebuild(
 
 
 class UsageError(CytoImageNetError):
-    """The command was asked for something it can't do: a wrong path, name or combination."""
+    """The user asked for something impossible: a wrong path, name or combination of options."""
 
     exit_code = 2
 
 
 class CheckFailedError(CytoImageNetError):
-    """A check of the data said no."""
+    """A check of the data failed."""
 
 
 class MetadataError(CytoImageNetError):
-    """A metadata file is not what its publisher says it is."""
+    """A metadata file does not have the content that its publisher describes."""
 
 
 class SchemaError(CytoImageNetError):
@@ -65,7 +65,7 @@ class SchemaError(CytoImageNetError):
 
 
 class SettingsChangedError(UsageError):
-    """A folder holds work done with other settings."""
+    """A folder contains work done with other settings."""
 
 
 class UnreadableImageError(CytoImageNetError):
@@ -90,12 +90,12 @@ class MissingImageError(UnreadableImageError):
 
 
 class TooLargeError(UnreadableImageError):
-    """An image has more pixels than the bound allows; nothing was decompressed."""
+    """An image has more pixels than the limit; nothing was decompressed."""
 
 
 class ConstantImageError(CytoImageNetError):
-    """An image whose 0.1th and 99.9th percentile are equal: there is nothing to stretch."""
+    """The 0.1th and 99.9th percentile of an image are equal, so that it can't be normalised."""
 
 
 class NotFiniteImageError(CytoImageNetError):
-    """An image with a pixel that is infinite or not a number."""
+    """A pixel of an image is infinite or not a number."""

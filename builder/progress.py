@@ -1,4 +1,4 @@
-"""The one way to show progress: a bar with rate, failures and time left on a terminal, nothing elsewhere."""
+"""Progress bars: rate, failures and time left on a terminal, nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Bar:
-    """One running count. `advance` as work is done, `failed` counts what was refused."""
+    """A running count of items. Call `advance` as they are done."""
 
     def __init__(self, progress: Progress, title: str, total: int | None, unit: str) -> None:
         self._progress, self._unit, self._start = progress, unit, time.monotonic()
@@ -24,26 +24,26 @@ class Bar:
         self._task = progress.add_task(title, total=total, note="")
 
     def advance(self, n: int = 1, *, failed: int = 0) -> None:
-        """Count `n` items as done, `failed` of them as refused."""
+        """Count `n` items as done, `failed` of them as rejected."""
         self.done += n
         self.failures += failed
         rate = self.done / max(time.monotonic() - self._start, 1e-9)
-        note = f"{rate:,.0f} {self._unit}/s" + (f", {self.failures:,} refused" if self.failures else "")
+        note = f"{rate:,.0f} {self._unit}/s" + (f", {self.failures:,} rejected" if self.failures else "")
         self._progress.update(self._task, advance=n, note=note)
 
 
 @contextmanager
 def progress(title: str, total: int | None = None, unit: str = "images") -> Iterator[Bar]:
-    """Show a bar on standard error while the block runs; silent when that is no terminal.
+    """Show a progress bar on standard error while the block runs; nothing if that is not a terminal.
 
     Parameters
     ----------
     title : str
-        What is being done.
+        The task.
     total : int, optional
-        How many items there are, where it is known.
+        Number of items, if it is known.
     unit : str
-        What an item is.
+        Name of the items, in the plural.
 
     Yields
     ------
@@ -64,7 +64,7 @@ def progress(title: str, total: int | None = None, unit: str = "images") -> Iter
 
 
 def track(items: Iterable[T], title: str, total: int | None = None, unit: str = "images") -> Iterator[T]:
-    """Yield `items`, showing how far along they are."""
+    """Yield `items`, and show a progress bar."""
     with progress(title, total, unit) as bar:
         for item in items:
             yield item

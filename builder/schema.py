@@ -1,12 +1,13 @@
-"""One row = one image: the columns of every table between two stages, checked on write and on read.
+"""The columns of every table between two stages, checked on write and on read. One row is one image.
 
-A text that is not known is the empty string, never null: the shards' readers guess a column's type from its first
-rows and stumble over a null later.
+Unknown text is the empty string, never null: the readers of the shards guess the type of a column from its first rows,
+and fail at a null in a later one.
 """
 
 from __future__ import annotations
 
 from os import PathLike
+from typing import IO
 
 import pandas as pd
 import pyarrow as pa
@@ -16,9 +17,11 @@ from .errors import SchemaError
 from .storage import atomic_writer, filesystem
 
 VERSION = "1.0.0"  # of the columns below; part of every digest
+SAMPLE = "sample"  # the split, and the configuration of `load_dataset`, of a few images per class
+SAMPLE_PER_CLASS = 10  # images; enough to see what a class looks like
 
 LABEL_COLUMNS = ("organism", "cell_type", "cell_visible", "phenotype", "compound", "gene", "sirna")
-"""The columns a weak label can come from, searched in this order (preprint, 2.1)."""
+"""The columns that weak labels come from, in this order (preprint, 2.1)."""
 
 SPLITS = ("train", "validation")
 CATEGORIES = LABEL_COLUMNS
@@ -38,12 +41,12 @@ REASONS = (
     "class_too_small",
     "duplicate",
     "in_evaluation_set",
-    # the import of a published archive counts these as well
+    # counted by the import of the published archive only
     "absent",
     "extra",
     "renamed",
 )
-STAGES = ("catalog", "label", "curate", "import")
+"""Why an image or a row is rejected."""
 
 _text, _int, _real = pa.string(), pa.int64(), pa.float64()
 
@@ -59,11 +62,12 @@ CATALOG = pa.schema(
         *_fields("microscopy channels stains licence", _text),
     ]
 )
-"""A source image. `path` is its folder below RAW, `filename` its first channel's file; `channels` are all its files,
-relative to RAW and joined by `|` in merging order (a box ends in `#xywh=x,y,width,height`), `stains` is parallel."""
+"""A source image. `path` is its folder below RAW, `filename` the file of its first channel. `channels` are all its
+files, relative to RAW and joined by `|` in the order of merging (`images.channels` has the notation); `stains` lists
+their stains in the same order."""
 
 SELECTION = pa.schema([*_fields("label category", _text), *CATALOG])
-"""A source image that was given a class."""
+"""A source image with a class."""
 
 ROW = pa.schema(
     [
@@ -77,17 +81,17 @@ ROW = pa.schema(
         *_fields("channels stains sha256 licence", _text),
     ]
 )
-"""An image of the dataset: a crop, or a whole source image. The box is in pixels of the source image, half-open;
-`width` and `height` are those of the PNG; `sha256` is of its shape and pixels."""
+"""An image of the dataset: a crop, or an uncropped source image. The box is in pixels of the source image, half-open.
+`width` and `height` are those of the PNG; `sha256` is the digest of its shape and pixels."""
 
 CURATED = pa.schema([*ROW, *_fields("store", _text), *_fields("store_offset store_size", _int)])
-"""A row and where its PNG bytes lie in the curated folder: file, first byte, number of bytes."""
+"""A row and where its PNG bytes are in the curated folder: file, first byte, number of bytes."""
 
 METADATA = pa.schema([*_fields("key", _text), *ROW, *_fields("shard", _text), *_fields("offset size", _int)])
-"""A row and where its PNG bytes lie in the dataset folder. `shard` is relative to it (`data/train-...tar`)."""
+"""A row and where its PNG bytes are in the dataset folder. `shard` is relative to it (`data/train-...tar`)."""
 
 REJECTED = pa.schema(_fields("idx file dir_name label stage reason detail", _text))
-"""What was left out, and why. `label` is empty where no class had been given yet."""
+"""A row or an image that was rejected, and why. `label` is empty before classes are assigned."""
 
 CLASSES = pa.schema(
     [
@@ -96,33 +100,32 @@ CLASSES = pa.schema(
         *_fields("train validation", _int),
     ]
 )
-"""The classes in index order (by label)."""
+"""The classes in the order of their index (by label)."""
 
 
 def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Table:
-    """Return `frame` as an Arrow table of exactly `schema`, or say which column is wrong.
+    """Return `frame` as an Arrow table of exactly `schema`.
 
     Parameters
     ----------
     frame : DataFrame
-        Must have every column of the schema; further columns are an error, order is not.
+        With every column of the schema, in any order, and no other.
     schema : pyarrow.Schema
-        One of this module's.
+        One of this module.
     where : str
-        Named in the error.
+        The table, for the error.
 
     Raises
     ------
     SchemaError
-        If a column is absent, unknown, of another type, or holds a null.
+        If a column is absent, unknown, of another type, or contains a null.
     """
     absent = [name for name in schema.names if name not in frame.columns]
     unknown = [name for name in frame.columns if name not in schema.names]
     if absent or unknown:
-        said = [f"absent: {', '.join(absent)}"] * bool(absent) + [f"unknown: {', '.join(map(str, unknown))}"] * bool(
-            unknown
-        )
-        raise SchemaError(f"Wrong columns ({'; '.join(said)})", where=where)
+        wrong = [f"absent: {', '.join(absent)}"] * bool(absent)
+        wrong += [f"unknown: {', '.join(map(str, unknown))}"] * bool(unknown)
+        raise SchemaError(f"Wrong columns ({'; '.join(wrong)})", where=where)
     columns = []
     for field in schema:
         try:
@@ -137,11 +140,16 @@ def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Ta
     return pa.table(columns, schema=schema)
 
 
+def writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+    """Return a Parquet writer, compressed and with a checksum in every page, so that damage is found on reading."""
+    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
+
+
 def write(frame: pd.DataFrame, path: str | PathLike[str], schema: pa.Schema) -> None:
-    """Write a checked table as Parquet, whole or not at all. Equal tables give equal bytes."""
+    """Check a table and write it as Parquet, completely or not at all. Equal tables give equal bytes."""
     table = check(frame, schema, str(path))
-    with atomic_writer(path) as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+    with atomic_writer(path) as file, writer(file, schema) as parquet:
+        parquet.write_table(table)
 
 
 def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None = None) -> pd.DataFrame:
@@ -150,16 +158,16 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
     Parameters
     ----------
     path : str or path
-        Local or any fsspec URL.
+        Local or a URL.
     schema : pyarrow.Schema
-        One of this module's.
+        One of this module.
     columns : list of str, optional
         Read only these.
 
     Raises
     ------
     SchemaError
-        If the file is no Parquet file or has other columns.
+        If the file is not a Parquet file or has other columns.
     """
     fs, inner = filesystem(path)
     try:
@@ -179,9 +187,3 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
             raise
         raise SchemaError(f"Not a readable Parquet file: {error}", where=str(path)) from error
     return table.to_pandas()
-
-
-SAMPLE = "sample"
-
-
-SAMPLE_PER_CLASS = 10  # enough to see what a class looks like

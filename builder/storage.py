@@ -1,8 +1,9 @@
-"""Paths of every kind through fsspec, and writes that are whole or absent."""
+"""Local paths and URLs alike, through fsspec; files are written completely or not at all."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import secrets
 import tempfile
@@ -17,32 +18,32 @@ from fsspec.implementations.local import LocalFileSystem
 
 from .errors import UsageError
 
-TEMPORARY = ".partial-"  # every unfinished file starts with this, so that it can be told from a finished one
-ALLOWED = ("file", "local", "memory", "s3", "gs", "gcs", "hf", "http", "https", "az", "abfs", "abfss")
+TEMPORARY = ".partial-"  # the name of every unfinished file starts with this
+PROTOCOLS = ("file", "local", "memory", "s3", "gs", "gcs", "hf", "http", "https", "az", "abfs", "abfss")
 
 
 def filesystem(path: str | PathLike[str]) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Return the file system a path or URL lies on, and the path on it.
+    """Return the file system of a path or URL, and the path on it.
 
     Parameters
     ----------
     path : str or path
-        A local path, or a URL of one of `ALLOWED`. Chained URLs and `pipe:` are refused: a dataset's name must never
-        become a command.
+        A local path, or a URL of one of `PROTOCOLS`. Chained URLs and `pipe:` are refused: the name of a dataset must
+        never become a command.
 
     Raises
     ------
     UsageError
-        If the protocol is not one of `ALLOWED`.
+        If the protocol is not one of `PROTOCOLS`.
     """
     text = os.fspath(path)
     protocol = text.split("://", 1)[0] if "://" in text else "file"
-    if protocol not in ALLOWED or "::" in text or text.startswith("pipe:"):
+    if protocol not in PROTOCOLS or "::" in text or text.startswith("pipe:"):
         raise UsageError(
-            f"{text!r} is not a path this project opens",
-            next=f"Use a local path or one of {', '.join(p + '://' for p in ALLOWED if p not in ('file', 'local'))}",
+            f"{text!r} is not a path that this project opens",
+            next=f"Use a local path or one of {', '.join(p + '://' for p in PROTOCOLS if p not in ('file', 'local'))}",
         )
-    if "://" not in text:  # the same answer, for what is asked a dozen times an image
+    if "://" not in text:  # a short cut with the same result: this is called a dozen times per image
         return _local(), LocalFileSystem._strip_protocol(text)
     try:
         fs, inner = fsspec.url_to_fs(text)
@@ -57,17 +58,23 @@ def _local() -> LocalFileSystem:
 
 
 def is_local(path: str | PathLike[str]) -> bool:
-    """Say whether a path is on this machine's disk."""
+    """Return whether a path is on a disk of this machine."""
     return isinstance(filesystem(path)[0], LocalFileSystem)
 
 
 def join(path: str | PathLike[str], *parts: str) -> str:
-    """Join path parts, for local paths and URLs alike."""
+    """Join the parts of a local path or URL.
+
+    Examples
+    --------
+    >>> join("s3://lab/raw/", "bbbc013", "a.png")
+    's3://lab/raw/bbbc013/a.png'
+    """
     return "/".join([os.fspath(path).rstrip("/") or "/", *(part.strip("/") for part in parts)])
 
 
 def exists(path: str | PathLike[str]) -> bool:
-    """Say whether a file or folder is there."""
+    """Return whether a file or folder exists."""
     fs, inner = filesystem(path)
     return bool(fs.exists(inner))
 
@@ -79,17 +86,30 @@ def read_bytes(path: str | PathLike[str], offset: int = 0, size: int | None = No
 
 
 def size(path: str | PathLike[str]) -> int:
-    """Return how many bytes a file has."""
+    """Return the size of a file in bytes."""
     fs, inner = filesystem(path)
     return int(fs.size(inner))
 
 
+def sha256_of(path: str | PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    fs, inner = filesystem(path)
+    with fs.open(inner, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder of this project: `$XDG_CACHE_HOME/cytoimagenet`, or `~/.cache/cytoimagenet`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cytoimagenet"
+
+
 @contextmanager
 def atomic_writer(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears under its name only once it is whole.
+    """Open a file for writing that appears under its name only once it is complete.
 
-    Local files are written beside their place, synced and renamed. For other storage the file is held on local disk
-    and put in one call, which object stores do whole or not at all.
+    A local file is written under a temporary name in the same folder, synced to disk and renamed. A file for other
+    storage is written to the local disk and uploaded in one call, which object stores do completely or not at all.
     """
     fs, inner = filesystem(path)
     if isinstance(fs, LocalFileSystem):
@@ -108,21 +128,21 @@ def atomic_writer(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             raise
         return
     with tempfile.TemporaryDirectory(prefix="cytoimagenet-upload-") as folder:
-        held = Path(folder) / "upload"
-        with open(held, "wb") as file:
+        local = Path(folder) / "upload"
+        with open(local, "wb") as file:
             yield file
         fs.makedirs(fs._parent(inner), exist_ok=True)
-        fs.put_file(str(held), inner)
+        fs.put_file(str(local), inner)
 
 
 def write_atomic(path: str | PathLike[str], data: bytes) -> None:
-    """Write a whole file at once, or not at all."""
+    """Write a file completely, or not at all."""
     with atomic_writer(path) as file:
         file.write(data)
 
 
 def remove_temporaries(folder: str | PathLike[str]) -> int:
-    """Remove what a killed run left half-written in a local folder; return how many files that were."""
+    """Remove the half-written files that a killed run left in a local folder; return their number."""
     left = list(Path(folder).glob(f"**/{TEMPORARY}*")) if is_local(folder) else []
     for file in left:
         file.unlink(missing_ok=True)
@@ -137,7 +157,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def beside(out: str | PathLike[str], ending: str) -> str:
-    """Name a file beside `out`: `selection.parquet` and `rejected.parquet` give `selection.rejected.parquet`."""
-    text = str(out)
+def sibling(path: str | PathLike[str], ending: str) -> str:
+    """Return the path of a related file in the same folder: the same name with another ending.
+
+    Examples
+    --------
+    >>> sibling("work/selection.parquet", "rejected.parquet")
+    'work/selection.rejected.parquet'
+    """
+    text = str(path)
     return text.removesuffix(PurePosixPath(text).suffix) + "." + ending

@@ -1,7 +1,7 @@
-"""Batches of an epoch, read and decoded ahead by threads.
+"""The batches of an epoch, read and decoded ahead by threads.
 
-Threads and not processes, since OpenCV and file reading let go of the interpreter: nothing is copied between
-processes, nothing needs to be picklable, and the order of batches does not depend on how many threads there are.
+Threads are used rather than processes because OpenCV and file reading release Python's global interpreter lock. Nothing
+has to be pickled or copied between processes, and the order of the batches does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from . import order
 from .index import Index
 from .order import Ids
 
-Read = Callable[[Ids], NDArray[np.uint8]]
-"""Numbers of images -> their pixels, shape (N, size, size). Called by several threads."""
+ReadPixels = Callable[[Ids], NDArray[np.uint8]]
+"""Image numbers -> pixels, shape (N, size, size). Called from several threads."""
 
-AHEAD = 2  # batches decoded ahead, for each thread
+BATCHES_AHEAD_PER_THREAD = 2
 
 
-class Source(Protocol):
-    """A way to the pixels: shards in order, files at random, or a decoded cache."""
+class ImageReader(Protocol):
+    """Reads the pixels of indexed images: shards in order, single images, or the decoded cache."""
 
     index: Index
 
@@ -36,26 +36,28 @@ class Source(Protocol):
         """Return the order of a training epoch."""
         ...
 
-    def open(self, ids: Ids) -> AbstractContextManager[Read]:
-        """Make ready to read these images in about this order."""
+    def open(self, ids: Ids) -> AbstractContextManager[ReadPixels]:
+        """Prepare to read these images in about this order."""
         ...
 
 
 class Batches(IterableDataset):
-    """The batches of one split for one rank: sized, seeded, resumable.
+    """The batches of one split for one process. Has a length, a seed, and can resume within an epoch.
 
     Parameters
     ----------
-    source : Source
+    reader : ImageReader
     batch_size : int
+        Images per batch and process.
     training : bool
-        Shuffled, only full batches, equally many on each rank; or in order, every image exactly once.
+        True: shuffled, full batches only, the same number of batches for each process. False: in the order of the
+        dataset, every image exactly once.
     workers : int
-        Threads; 0 decodes where the batch is asked for.
+        Number of threads that decode; 0 decodes in the calling thread.
     seed, epoch : int
-        Decide the order.
+        Determine the order.
     rank, world : int
-        Which of how many processes this is.
+        Index of this process (0, 1, ...) and number of processes.
 
     Yields
     ------
@@ -65,7 +67,7 @@ class Batches(IterableDataset):
 
     def __init__(
         self,
-        source: Source,
+        reader: ImageReader,
         *,
         batch_size: int = 64,
         training: bool = True,
@@ -75,54 +77,55 @@ class Batches(IterableDataset):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.source, self.batch_size, self.training, self.workers = source, batch_size, training, workers
+        self.reader, self.batch_size, self.training, self.workers = reader, batch_size, training, workers
         self.seed, self.rank, self.world = seed, rank, world
-        # epoch, epoch to skip in, batches to skip: shared, since persistent workers of a DataLoader were copied before
-        self._told = torch.tensor([epoch, -1, 0]).share_memory_()
+        # [epoch, epoch to skip in, batches to skip], in shared memory: the persistent workers of a DataLoader are
+        # copies made earlier and would not see a change of plain attributes
+        self._position = torch.tensor([epoch, -1, 0]).share_memory_()
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that `labels` counts through."""
-        return self.source.index.class_names
+        """Names of the classes; `labels` are indices into them."""
+        return self.reader.index.class_names
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass."""
-        self._told[0] = int(epoch)
+        """Set the epoch of the next pass, and with it the order."""
+        self._position[0] = int(epoch)
 
     def skip(self, epoch: int, batches: int) -> None:
-        """Give empty batches for the first `batches` of an epoch: they were trained on before, and nothing is read."""
-        self._told[1:] = torch.tensor([epoch, batches])
+        """Yield empty batches for the first `batches` of an epoch, without reading: they were trained on already."""
+        self._position[1:] = torch.tensor([epoch, batches])
 
     def __len__(self) -> int:
         return order.count(
-            len(self.source.index), self.batch_size, rank=self.rank, world=self.world, training=self.training
+            len(self.reader.index), self.batch_size, rank=self.rank, world=self.world, training=self.training
         )
 
     def plan(self, epoch: int) -> list[Ids]:
-        """Return the images of each batch of an epoch."""
-        ids = self.source.order(self.seed, epoch) if self.training else np.arange(len(self.source.index))
+        """Return the image numbers of each batch of an epoch."""
+        ids = self.reader.order(self.seed, epoch) if self.training else np.arange(len(self.reader.index))
         return order.batches(ids, self.batch_size, rank=self.rank, world=self.world, training=self.training)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        epoch, skip_in, skipped = self._told.tolist()
-        skipped = skipped if skip_in == epoch else 0
+        epoch, skip_epoch, skipped = self._position.tolist()
+        skipped = skipped if skip_epoch == epoch else 0
         plan, threads = self.plan(epoch), self.workers
-        helper = get_worker_info()
-        if helper is not None:  # someone's own DataLoader with processes: it asks them in turn
-            plan, skipped = plan[helper.id :: helper.num_workers], -(-(skipped - helper.id) // helper.num_workers)
+        worker = get_worker_info()
+        if worker is not None:  # a worker process of the user's DataLoader, which asks its workers in turn
+            plan, skipped = plan[worker.id :: worker.num_workers], -(-(skipped - worker.id) // worker.num_workers)
             threads = 0
         skipped = max(0, min(skipped, len(plan)))
-        labels = self.source.index.label
+        labels = self.reader.index.label
         for _ in range(skipped):
             yield {"images": torch.empty(0, 1, 0, 0, dtype=torch.uint8), "labels": torch.empty(0, dtype=torch.int64)}
-        todo = plan[skipped:]
-        with self.source.open(np.concatenate(todo) if todo else np.empty(0, np.int64)) as read:
-            for ids, pixels in zip(todo, _ahead(read, todo, threads), strict=True):
+        remaining = plan[skipped:]
+        with self.reader.open(np.concatenate(remaining) if remaining else np.empty(0, np.int64)) as read:
+            for ids, pixels in zip(remaining, _read_ahead(read, remaining, threads), strict=True):
                 yield {"images": torch.from_numpy(pixels[:, None]), "labels": torch.from_numpy(labels[ids])}
 
 
-def _ahead(read: Read, plan: list[Ids], threads: int) -> Iterator[NDArray[np.uint8]]:
-    """Read the batches in order, some of them ahead."""
+def _read_ahead(read: ReadPixels, plan: list[Ids], threads: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the pixels of the batches in order, with some batches read ahead by threads."""
     if not threads:
         yield from map(read, plan)
         return
@@ -131,7 +134,7 @@ def _ahead(read: Read, plan: list[Ids], threads: int) -> Iterator[NDArray[np.uin
     try:
         for ids in plan:
             waiting.append(pool.submit(read, ids))
-            if len(waiting) > AHEAD * threads:
+            if len(waiting) > BATCHES_AHEAD_PER_THREAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -1,7 +1,8 @@
-"""The decoded cache: every image of a dataset, resized, in one memory-mapped file. Made once, read without decoding.
+"""The decoded cache: every image of a dataset, resized, in one memory-mapped file that is read without decoding.
 
 The file is a plain `.npy` array, uint8, (images, size, size), in the order of `metadata.parquet`: `numpy.load(path,
-mmap_mode="r")` reads it too. Its name holds the manifest's digest, so that it can't be taken for another dataset's.
+mmap_mode="r")` reads it too. Its name starts with the digest of the manifest, so caches of different datasets can't be
+confused.
 """
 
 from __future__ import annotations
@@ -23,32 +24,36 @@ from ..builder import schema
 from ..builder.dataset.manifest import Manifest
 from ..builder.errors import CheckFailedError, UsageError
 from ..builder.progress import progress
-from ..builder.storage import TEMPORARY, write_atomic
+from ..builder.storage import TEMPORARY, cache_folder, write_atomic
 from . import order
-from .batches import Batches, Read
+from .batches import Batches, ReadPixels
 from .index import Index, read_index
 from .order import Ids
-from .stream import ShardSource, threads
-from .weights import sample_weights
+from .stream import ShardReader, decode_threads
 
-BLOCK = 1024  # images decoded between two notes on how far the cache is
+IMAGES_PER_BLOCK = 1024
+BLOCKS_PER_CHECKPOINT = 16  # the progress file is written after this many blocks and at the end of a split
 
 
 def cache_path(digest: str, size: int, folder: str | PathLike[str] | None = None) -> Path:
-    """Return where the cache of a dataset lies.
+    """Return the path of the decoded cache of a dataset.
 
     Parameters
     ----------
     digest : str
-        Of the dataset's manifest.
+        Digest of the dataset's manifest.
     size : int
-        Side of the images.
+        Side of the images in pixels.
     folder : path, optional
-        By default `$XDG_CACHE_HOME/cytoimagenet/decoded`, or `~/.cache/...`.
+        By default `$XDG_CACHE_HOME/cytoimagenet/decoded`, or `~/.cache/cytoimagenet/decoded`.
+
+    Examples
+    --------
+    >>> cache_path("0123456789abcdef" * 4, 64, "/scratch").as_posix()
+    '/scratch/0123456789abcdef-64.npy'
     """
     if folder is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(home) / "cytoimagenet" / "decoded"
+        folder = cache_folder() / "decoded"
     return Path(folder) / f"{digest[:16]}-{size}.npy"
 
 
@@ -59,35 +64,35 @@ def build_cache(
     folder: str | PathLike[str] | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Decode a dataset once; go on where a killed run stopped.
+    """Decode all images of a dataset into one file. An interrupted call is resumed by the next one.
 
     Parameters
     ----------
     data_dir : str or path
         A dataset folder with tar shards, local or a URL.
     size : int
-        Side of the images: 224 takes 50 kB an image, 44.7 GB for the 890,737 published ones.
+        Side of the images in pixels. At 224 an image takes 50 kB, the 890,737 published images 44.7 GB.
     folder : path, optional
-        Where to; see `cache_path`.
+        Folder of the cache; see `cache_path`.
     workers : int, optional
-        Threads that decode.
+        Number of threads that decode; by default 2.
 
     Returns
     -------
     Path
-        The finished file. One that is there already is left as it is.
+        The finished file. An existing one is not changed.
 
     Raises
     ------
     UsageError
-        If the disk is too small for it.
+        If the folder is not a dataset, or the disk is too small.
     """
     manifest = Manifest.load(data_dir)
     path = cache_path(manifest.digest, size, folder)
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    # one process decodes, the others of a training on several GPUs wait for it
+    # in training on several GPUs one process decodes and the others wait
     lock = path.with_name(f"{TEMPORARY}{path.name}.lock")
     with FileLock(lock):
         if not path.exists():
@@ -97,111 +102,113 @@ def build_cache(
 
 
 def _decode(data_dir: str | PathLike[str], manifest: Manifest, path: Path, size: int, workers: int | None) -> None:
-    """Write the cache beside its name, noting how far it is, and put it in its place once it is whole."""
-    parts = [read_index(data_dir, split) for split in schema.SPLITS if manifest.rows(split)]
-    shape = (parts[0].total, size, size)
+    """Write the cache to a temporary file next to `path`, with a progress file, and rename it when it is complete."""
+    splits = [read_index(data_dir, split) for split in schema.SPLITS if manifest.rows(split)]
+    shape = (splits[0].total, size, size)
     unfinished = path.with_name(f"{TEMPORARY}{path.name}")
-    note = unfinished.with_suffix(".json")
-    done = _started(unfinished, note, shape)
+    progress_file = unfinished.with_suffix(".json")
+    done = _resume_or_allocate(unfinished, progress_file, shape)
     pixels = open_memmap(unfinished, mode="r+")
     with progress("decode", shape[0]) as bar:
         bar.advance(sum(done.values()))
-        for index in parts:
-            for at, block in _blocks(index, size, done.get(index.split, 0), workers):
-                pixels[index.row[at : at + len(block)]] = block
+        for index in splits:
+            for start, block in _blocks(index, size, done.get(index.split, 0), workers):
+                pixels[index.row[start : start + len(block)]] = block
                 bar.advance(len(block))
-                done[index.split] = at + len(block)
-                if done[index.split] % (16 * BLOCK) == 0 or done[index.split] == len(index):
+                done[index.split] = start + len(block)
+                images_per_checkpoint = BLOCKS_PER_CHECKPOINT * IMAGES_PER_BLOCK
+                if done[index.split] % images_per_checkpoint == 0 or done[index.split] == len(index):
                     pixels.flush()
-                    write_atomic(note, json.dumps(done).encode())
+                    write_atomic(progress_file, json.dumps(done).encode())
     del pixels
     with open(unfinished, "rb") as file:
         os.fsync(file.fileno())
     os.replace(unfinished, path)
-    note.unlink(missing_ok=True)
+    progress_file.unlink(missing_ok=True)
 
 
-def _started(file: Path, note: Path, shape: tuple[int, int, int]) -> dict[str, int]:
-    """Return how many images of each split are decoded; claim the disk space if none are."""
-    if file.exists() and note.exists():
-        return json.loads(note.read_bytes())
+def _resume_or_allocate(file: Path, progress_file: Path, shape: tuple[int, int, int]) -> dict[str, int]:
+    """Return the number of decoded images of each split; if there is no progress file, allocate the disk space."""
+    if file.exists() and progress_file.exists():
+        return json.loads(progress_file.read_bytes())
     open_memmap(file, mode="w+", dtype=np.uint8, shape=shape).flush()
-    with open(file, "r+b") as made:
+    with open(file, "r+b") as allocated:
         try:
-            os.posix_fallocate(made.fileno(), 0, os.fstat(made.fileno()).st_size)
+            os.posix_fallocate(allocated.fileno(), 0, os.fstat(allocated.fileno()).st_size)
         except OSError as error:
             file.unlink()
             raise UsageError(
                 f"The cache needs {np.prod(shape) / 1e9:.1f} GB: {error.strerror}",
                 where=str(file.parent),
-                next="Name a larger disk with --out, or a smaller --size",
+                next="Choose a folder on a larger disk with --out, or a smaller --size",
             ) from error
-    write_atomic(note, b"{}")
+    write_atomic(progress_file, b"{}")
     return {}
 
 
 def _blocks(index: Index, size: int, start: int, workers: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Decode the images from number `start` on; yield blocks, each with the number of its first image."""
     shards = len(index.shards)
-    # one number stands for all splits, and the smallest may have a single shard
-    workers = threads(None if workers is None else min(workers, max(1, shards)), shards, 1)
-    batches = Batches(ShardSource(index, size), batch_size=BLOCK, training=False, workers=workers)
-    if start % BLOCK and start != len(index):
-        raise CheckFailedError("The note on the unfinished cache is not ours", next="Remove it and start again")
-    batches.skip(0, -(-start // BLOCK))
-    at = start
+    # `workers` is given once for all splits, and the smallest split may have a single shard
+    workers = decode_threads(None if workers is None else min(workers, max(1, shards)), shards, 1)
+    batches = Batches(ShardReader(index, size), batch_size=IMAGES_PER_BLOCK, training=False, workers=workers)
+    if start % IMAGES_PER_BLOCK and start != len(index):
+        raise CheckFailedError(
+            "The progress file of the unfinished cache is damaged",
+            next="Remove the unfinished cache and run the same command again",
+        )
+    batches.skip(0, -(-start // IMAGES_PER_BLOCK))
     for batch in batches:
         block = batch["images"].numpy()[:, 0]
         if len(block):
-            yield at, block
-            at += len(block)
+            yield start, block
+            start += len(block)
 
 
-class CacheSource:
+class CacheReader:
     """Reads the decoded cache.
 
     Parameters
     ----------
     index : Index
     path : path
-        What `build_cache` returned.
+        The file that `build_cache` returned.
     balance : bool
-        Draw every class equally often, with replacement.
+        Sample the images of an epoch with replacement, every class equally often.
 
     Raises
     ------
     CheckFailedError
-        If the file is not the cache of this dataset.
+        If the file is not the decoded cache of this dataset.
     """
 
     def __init__(self, index: Index, path: str | PathLike[str], *, balance: bool = False) -> None:
         self.index, self.path, self.balance = index, Path(path), balance
-        again = f"Remove it and run: cytoimagenet cache {index.root}"
+        remedy = f"Remove it and run: cytoimagenet cache {index.root}"
         if not self.path.name.startswith(index.digest[:16]):
-            raise CheckFailedError("This is the decoded cache of another dataset", where=str(path), next=again)
+            raise CheckFailedError("This is the decoded cache of another dataset", where=str(path), next=remedy)
         try:
             self.pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
-            raise CheckFailedError(f"Not a decoded cache: {error}", where=str(path), next=again) from error
+            raise CheckFailedError(f"Not a decoded cache: {error}", where=str(path), next=remedy) from error
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or len(self.pixels) != index.total:
             raise CheckFailedError(
                 f"The decoded cache has the shape {self.pixels.shape}; {index.total:,} images were expected",
                 where=str(path),
-                next=again,
+                next=remedy,
             )
 
     def order(self, seed: int, epoch: int) -> Ids:
-        """Return an epoch's order: all images shuffled, or drawn by class."""
-        if self.balance:
-            return order.balanced(sample_weights(self.index), seed, epoch)
-        return order.anywhere(len(self.index), seed, epoch)
+        """Return the order of an epoch: all images shuffled, or sampled by class."""
+        return order.random_access(self.index, seed, epoch, balance=self.balance)
 
     @contextmanager
-    def open(self, ids: Ids) -> Iterator[Read]:
-        """Make ready to read; any images will do."""
+    def open(self, ids: Ids) -> Iterator[ReadPixels]:
+        """Return the function that reads images; `ids` is not used."""
         yield lambda batch: self.pixels[self.index.row[batch]]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a memory map would be written out pixel by pixel: a spawned worker opens the file anew
+        # pickling a memory map would copy all pixels: a spawned worker opens the file again
         return {**self.__dict__, "pixels": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

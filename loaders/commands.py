@@ -1,4 +1,4 @@
-"""The command of the loaders room: cache. Heavy imports stay inside, so that `--help` is quick."""
+"""The command `cache`. Heavy imports are inside the function, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..builder import console
+from ..builder.commands.options import Json
 
 EXAMPLES = """
 Examples:
@@ -19,20 +20,25 @@ Examples:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add this room's commands to the application."""
+    """Add the command to the application."""
     app.command("cache", epilog=EXAMPLES)(cache)
 
 
 def cache(
-    data_dir: Annotated[str, typer.Argument(metavar="DIR", help="Dataset folder, local or a URL.")],
+    data_dir: Annotated[str, typer.Argument(metavar="DIR", help="Dataset folder: a path or a URL.")],
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side of the decoded images in pixels.")] = 224,
-    out: Annotated[Path | None, typer.Option(help="Folder of the cache; else the user's cache folder.")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Threads that decode.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print path, images and bytes for machines.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the cache. Default: ~/.cache/cytoimagenet/decoded.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Number of threads that decode. Default: 2. The result is the same.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Decode every image once into one file, from which epochs are read without decoding.
+    """Decode and resize all images of a dataset once, so that training can read them without decoding.
 
-    224 px take 50 kB an image. Run again after an interruption: it goes on where it stopped.
+    The cache is one file; an image takes 50 kB at 224 pixels. If the command is interrupted, run it again: it
+    continues where it stopped.
     """
     import numpy as np
 
@@ -40,9 +46,8 @@ def cache(
 
     path = build_cache(data_dir, size=size, folder=out, workers=workers)
     images = len(np.load(path, mmap_mode="r"))
-    taken = path.stat().st_size
-    told = {"path": str(path), "images": images, "size": size, "bytes": taken}
+    size_bytes = path.stat().st_size
     if as_json:
-        console.emit(told)
+        console.emit({"path": str(path), "images": images, "size": size, "bytes": size_bytes})
     else:
-        console.out.print(f"{images:,} images of {size} x {size} px, {taken / 1e9:.2f} GB, in {path}")
+        console.out.print(f"{images:,} images of {size} x {size} px, {size_bytes / 1e9:.2f} GB: {path}")

@@ -1,11 +1,12 @@
-"""Which images there are and where their bytes lie: arrays made from `metadata.parquet`, shared by all loaders.
+"""Index of the images of a split: arrays read from `metadata.parquet`, shared by all loaders.
 
-With the offset of every image known, no loader parses a tar: shards are read as byte ranges, a subset reads only
-its own bytes, and resuming in the middle of an epoch skips without reading.
+The index contains the offset of every image in its shard, so no loader parses a tar archive: shards are read as byte
+ranges, a subset reads only its own bytes, and resuming within an epoch skips images without reading them.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from os import PathLike
@@ -25,25 +26,26 @@ _COLUMNS = ["label", "category", "database", "split", "shard", "offset", "size"]
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """The images of one split, or of a part of it.
+    """The images of one split, or of a subset of it.
 
     Parameters
     ----------
     root : str
-        The dataset folder.
+        The dataset folder or URL.
     digest : str
-        Of its manifest.
-    split : str
+        Digest of the dataset's manifest.
+    split : {"train", "validation"}
     class_names : tuple of str
-        In the order of `label`.
+        Names of the classes; `label` contains indices into it.
     categories : tuple of str
         The category of each class.
     shards : tuple of str
-        Paths below the folder.
+        Paths of the shards, relative to `root`.
     shard, offset, size, label, row : array, shape (images,), int64
-        Shard number, first byte and number of bytes of the PNG, class number, row of `metadata.parquet`.
+        For each image: index into `shards`, first byte of its PNG in the shard, size of the PNG in bytes, index into
+        `class_names`, row of `metadata.parquet`.
     total : int
-        Rows of `metadata.parquet`.
+        Number of rows of `metadata.parquet`.
     """
 
     root: str
@@ -63,7 +65,7 @@ class Index:
         return len(self.label)
 
     def where(self, image: int) -> str:
-        """Name an image for an error message."""
+        """Describe the place of an image, for an error message."""
         return f"{self.root}/{self.shards[self.shard[image]]}, {self.size[image]} bytes from {self.offset[image]}"
 
 
@@ -73,9 +75,9 @@ def read_index(
     *,
     category: str | None = None,
     labels: str | Collection[str] | None = None,
-    source: str | None = None,
+    database: str | None = None,
 ) -> Index:
-    """Find the images of a split.
+    """Read the index of a split, or of a subset of it.
 
     Parameters
     ----------
@@ -83,50 +85,52 @@ def read_index(
         A dataset folder with tar shards, local or a URL.
     split : {"train", "validation"}
     category : str, optional
-        Keep only classes of this category.
+        Keep only classes of this category, e.g. `compound`.
     labels : collection of str, or "toy20" or "toy50", optional
-        Keep only these classes; the names stand for the authors' subsets.
-    source : str, optional
-        Keep only images of this database (the column `database`).
+        Keep only these classes, or the classes of one of the authors' two small subsets.
+    database : str, optional
+        Keep only images of this database (publisher, the column `database`), e.g. `Recursion`.
 
     Returns
     -------
     Index
-        Its classes are those of the kept images of *both* splits, so that both splits number them alike.
+        Its classes are those of the kept images of *both* splits, so a class has the same index in both.
 
     Raises
     ------
     UsageError
-        If the folder is no dataset, is the Parquet twin, or nothing is left of the split.
+        If the folder is not a dataset or has Parquet shards, a name is unknown, or no image of the split is kept.
     CheckFailedError
         If the table and the manifest disagree.
     """
     manifest = Manifest.load(data_dir)
     if manifest.shard_format != WEBDATASET:
         raise UsageError(
-            "The loaders read tar shards; this folder has Parquet shards",
+            "The loaders read tar shards, but this folder has Parquet shards",
             where=str(data_dir),
             next="Use load_dataset for it, or write tar shards with: cytoimagenet shard CURATED --out DIR",
         )
     if split not in schema.SPLITS:
         raise UsageError(f"No split {split!r}; there are {', '.join(schema.SPLITS)}", where=str(data_dir))
     table = manifest.metadata(_COLUMNS)
-    found = (table["split"] == split).to_numpy()
-    if int(found.sum()) != manifest.rows(split):
+    in_split = (table["split"] == split).to_numpy()
+    if int(in_split.sum()) != manifest.rows(split):
         raise CheckFailedError(
-            f"metadata.parquet has {int(found.sum()):,} {split} images, the manifest {manifest.rows(split):,}",
+            f"metadata.parquet has {int(in_split.sum()):,} {split} images, the manifest {manifest.rows(split):,}",
             where=str(data_dir),
             next=f"Run: cytoimagenet verify {data_dir}",
         )
-    kept = _subset(table, manifest, category, labels, source)
+    kept = _subset(table, manifest, category, labels, database)
     class_names = manifest.class_names
-    if category is not None or labels is not None or source is not None:
+    if category is not None or labels is not None or database is not None:
         present = set(table.loc[kept, "label"].unique())
         class_names = tuple(name for name in class_names if name in present)
-    chosen = kept & found
+    chosen = kept & in_split
     if not chosen.any():
         raise UsageError(
-            f"No {split} image is left", where=str(data_dir), next="Loosen --category, --labels or --source"
+            f"No {split} image is left",
+            where=str(data_dir),
+            next="Choose fewer restrictions: --category, --labels, --database",
         )
     rows = np.flatnonzero(chosen)
     part = table.iloc[rows]
@@ -134,13 +138,13 @@ def read_index(
     shard = pd.Categorical(part["shard"], categories=list(shards)).codes.astype(np.int64)
     if (shard < 0).any():
         raise CheckFailedError("metadata.parquet names a shard that the manifest lacks", where=str(data_dir))
-    kinds = {entry["label"]: entry["category"] for entry in manifest.classes}
+    category_of = {entry["label"]: entry["category"] for entry in manifest.classes}
     return Index(
         root=str(data_dir),
         digest=manifest.digest,
         split=split,
         class_names=class_names,
-        categories=tuple(kinds[name] for name in class_names),
+        categories=tuple(category_of[name] for name in class_names),
         shards=shards,
         shard=shard,
         offset=part["offset"].to_numpy(np.int64),
@@ -151,33 +155,55 @@ def read_index(
     )
 
 
+def database_argument(database: str | None, source: str | None) -> str | None:
+    """Return the database to keep, accepting the argument's former name `source` with a DeprecationWarning.
+
+    Raises
+    ------
+    UsageError
+        If both are given.
+    """
+    if source is None:
+        return database
+    if database is not None:
+        raise UsageError("`source` is the former name of `database`: give one of them", next="Use database=")
+    warnings.warn("`source` is now called `database`", DeprecationWarning, stacklevel=3)
+    return source
+
+
 def _subset(
     table: pd.DataFrame,
     manifest: Manifest,
     category: str | None,
     labels: str | Collection[str] | None,
-    source: str | None,
+    database: str | None,
 ) -> NDArray[np.bool_]:
+    """Return which rows of the table are kept."""
     kept = np.ones(len(table), bool)
     if category is not None:
-        there = sorted({entry["category"] for entry in manifest.classes})
-        _must_know([category], there, "category")
+        _check_known([category], sorted({entry["category"] for entry in manifest.classes}), "category")
         kept &= (table["category"] == category).to_numpy()
     if labels is not None:
-        named = isinstance(labels, str) and labels in LABEL_SUBSETS
-        wanted = list(LABEL_SUBSETS[labels]) if named else [labels] if isinstance(labels, str) else list(labels)  # type: ignore[index]
-        if named:  # a part of the dataset may lack some of the authors' labels
-            wanted = [label for label in wanted if label in set(manifest.class_names)]
-        _must_know(wanted, manifest.class_names, "label")
-        kept &= table["label"].isin(wanted).to_numpy()
-    if source is not None:
-        _must_know([source], sorted(table["database"].unique()), "source")
-        kept &= (table["database"] == source).to_numpy()
+        names = _label_names(labels, manifest.class_names)
+        _check_known(names, manifest.class_names, "label")
+        kept &= table["label"].isin(names).to_numpy()
+    if database is not None:
+        _check_known([database], sorted(table["database"].unique()), "database")
+        kept &= (table["database"] == database).to_numpy()
     return kept
 
 
-def _must_know(wanted: Collection[str], there: Collection[str], what: str) -> None:
-    unknown = [name for name in wanted if name not in set(there)]
+def _label_names(labels: str | Collection[str], class_names: Collection[str]) -> list[str]:
+    """Return the labels to keep. Of a named subset, labels that this dataset lacks are left out."""
+    if isinstance(labels, str):
+        if labels not in LABEL_SUBSETS:
+            return [labels]
+        return [label for label in LABEL_SUBSETS[labels] if label in set(class_names)]
+    return list(labels)
+
+
+def _check_known(names: Collection[str], available: Collection[str], what: str) -> None:
+    unknown = [name for name in names if name not in set(available)]
     if unknown:
-        shown = ", ".join(list(there)[:12]) + (f", ... ({len(there)} in all)" if len(there) > 12 else "")
+        shown = ", ".join(list(available)[:12]) + (f", ... ({len(available)} in all)" if len(available) > 12 else "")
         raise UsageError(f"No {what} {', '.join(map(repr, unknown))} in this dataset", next=f"There are: {shown}")

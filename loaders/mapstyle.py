@@ -1,4 +1,4 @@
-"""Random access: any image of a local dataset folder by its number, read at its offset in the shard."""
+"""Random access: read any image of a local dataset folder at its offset in the shard."""
 
 from __future__ import annotations
 
@@ -17,29 +17,28 @@ from torch.utils.data import Dataset
 from ..builder.errors import UnreadableImageError, UsageError
 from ..builder.storage import filesystem, is_local, join
 from . import order
-from .batches import Read
-from .index import Index, read_index
+from .batches import ReadPixels
+from .index import Index, database_argument, read_index
 from .order import Ids
-from .transforms import decode
-from .weights import sample_weights
+from .transforms import decode_images
 
 
-class RowSource:
-    """Reads each image at its offset, in any order.
+class RowReader:
+    """Reads single images at their offsets, in any order.
 
     Parameters
     ----------
     index : Index
-        Of a local dataset folder.
+        Index of a local dataset folder.
     size : int
-        Side of the images.
+        Side of the images in pixels.
     balance : bool
-        Draw every class equally often, with replacement.
+        Sample the images of an epoch with replacement, every class equally often.
 
     Raises
     ------
     UsageError
-        If the folder is not on this machine's disk.
+        If the folder is not on a local disk.
     """
 
     def __init__(self, index: Index, size: int, *, balance: bool = False) -> None:
@@ -47,32 +46,30 @@ class RowSource:
             raise UsageError(
                 "Random access needs the dataset on a local disk",
                 where=index.root,
-                next="Fetch it with `cytoimagenet pull`, or stream it",
+                next="Download it with `cytoimagenet pull`, or use cytoimagenet.stream",
             )
         self.index, self.size, self.balance = index, size, balance
         self._files: dict[int, int] = {}
         self._lock = Lock()
 
     def order(self, seed: int, epoch: int) -> Ids:
-        """Return an epoch's order: all images shuffled, or drawn by class."""
-        if self.balance:
-            return order.balanced(sample_weights(self.index), seed, epoch)
-        return order.anywhere(len(self.index), seed, epoch)
+        """Return the order of an epoch: all images shuffled, or sampled by class."""
+        return order.random_access(self.index, seed, epoch, balance=self.balance)
 
     @contextmanager
-    def open(self, ids: Ids) -> Iterator[Read]:
-        """Make ready to read; any images will do."""
+    def open(self, ids: Ids) -> Iterator[ReadPixels]:
+        """Return the function that reads images; `ids` is not used."""
         yield self.read
 
     def read(self, ids: Ids) -> NDArray[np.uint8]:
-        """Return pixels, shape (N, size, size), uint8, of the images with these numbers."""
-        return decode(self.index, ids, self._png, self.size)
+        """Return the pixels, shape (N, size, size), uint8, of the images with these numbers."""
+        return decode_images(self.index, ids, self._png, self.size)
 
     def _png(self, image: int) -> bytes:
         size = int(self.index.size[image])
         png = os.pread(self._file(int(self.index.shard[image])), size, int(self.index.offset[image]))
         if len(png) != size:
-            raise UnreadableImageError(self.index.where(image), "the shard ends before it")
+            raise UnreadableImageError(self.index.where(image), "the shard ends before this image does")
         return png
 
     def _file(self, shard: int) -> int:
@@ -83,7 +80,7 @@ class RowSource:
             return self._files[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        # open files stay with their process: a spawned worker opens its own
+        # file descriptors are only valid in their process: a spawned worker opens its own
         return {**self.__dict__, "_files": {}, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -96,7 +93,7 @@ class RowSource:
 
 
 class MapDataset(Dataset):
-    """A split as a torch dataset with random access, for one's own DataLoader.
+    """The images of a split as a torch dataset with random access, for your own DataLoader.
 
     Parameters
     ----------
@@ -104,9 +101,20 @@ class MapDataset(Dataset):
         A local dataset folder.
     split : {"train", "validation"}
     size : int
-        Side of the images.
-    category, labels, source
-        Keep a part of the classes or images, see `read_index`.
+        Side of the images in pixels.
+    category : str, optional
+        Keep only classes of this category, e.g. `compound`.
+    labels : collection of str, or "toy20" or "toy50", optional
+        Keep only these classes, or the classes of one of the authors' two small subsets.
+    database : str, optional
+        Keep only images of this database (publisher), e.g. `Recursion`.
+    source : str, optional
+        Former name of `database`; gives a DeprecationWarning.
+
+    Raises
+    ------
+    UsageError
+        If the folder is not a dataset on a local disk, a name is unknown, or no image is left.
 
     Examples
     --------
@@ -123,14 +131,16 @@ class MapDataset(Dataset):
         size: int = 224,
         category: str | None = None,
         labels: str | Collection[str] | None = None,
+        database: str | None = None,
         source: str | None = None,
     ) -> None:
-        self.index = read_index(data_dir, split, category=category, labels=labels, source=source)
-        self.source = RowSource(self.index, size)
+        database = database_argument(database, source)
+        self.index = read_index(data_dir, split, category=category, labels=labels, database=database)
+        self.reader = RowReader(self.index, size)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that `labels` counts through."""
+        """Names of the classes; `labels` are indices into them."""
         return self.index.class_names
 
     def __len__(self) -> int:
@@ -141,12 +151,12 @@ class MapDataset(Dataset):
         return self.__getitems__([image])[0]
 
     def __getitems__(self, images: list[int]) -> list[dict[str, Any]]:
-        """Return several images at once, as a DataLoader asks for them."""
+        """Return several images at once; a DataLoader calls this once per batch."""
         ids = np.asarray(images, np.int64)
         if len(ids) and not (-len(self) <= ids.min() and ids.max() < len(self)):
             raise IndexError(f"image {ids.max()} of {len(self)}")
         ids %= len(self)
-        pixels = torch.from_numpy(self.source.read(ids)[:, None])
+        pixels = torch.from_numpy(self.reader.read(ids)[:, None])
         return [
             {"images": pixel, "labels": int(self.index.label[image])} for pixel, image in zip(pixels, ids, strict=True)
         ]

@@ -1,4 +1,4 @@
-"""Named subsets of the labels, and which of them a dataset has."""
+"""The two small label subsets on which the paper's authors tuned their settings."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ voltage-gated potassium channel blocker; yeast
 """
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _split(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.replace("\n", " ").split(";"))
 
 
-LABEL_SUBSETS = {"toy20": _names(_TOY20), "toy50": _names(_TOY50)}
-"""Labels of the authors' two small subsets, on which they tried their settings."""
+LABEL_SUBSETS = {"toy20": _split(_TOY20), "toy50": _split(_TOY50)}
+"""Name of a subset -> its 20 or 50 labels, as the authors spell them."""

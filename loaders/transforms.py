@@ -1,6 +1,6 @@
-"""Pixels: PNG bytes to small grey images on the CPU, then scaling, flips and rotation in batch on the device.
+"""Decode PNGs to small grey images on the CPU; scale, flip and rotate batches of them on the device of the network.
 
-Grey images travel as one channel of bytes; they become three channels of floats only where the network is.
+Images are copied to the device as one channel of bytes and are converted to three channels of floats there.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ def to_pixels(
 ) -> NDArray:
     """Decode a grey PNG and resize it to a square.
 
-    Bilinear, as published (preprint, 3.1), unless the image shrinks to half its size or less: bilinear reads only the
-    four nearest pixels and would skip the others, so that the mean over areas is taken instead.
+    Interpolation is bilinear, as published (preprint, 3.1), unless the image shrinks to half its size or less. Bilinear
+    interpolation uses only the four nearest pixels and would ignore the others, so the mean over areas is used then.
 
     Parameters
     ----------
     png : bytes
     size : int
-        Side of the square.
+        Side of the square in pixels.
     out : array, shape (size, size), uint8, optional
-        Written to.
+        Array to write the result to.
     where : str or path
-        Named in the error.
+        Place of the image, for the error message.
 
     Returns
     -------
@@ -43,7 +43,14 @@ def to_pixels(
     Raises
     ------
     UnreadableImageError
-        If these are not the bytes of a PNG.
+        If the bytes are not a PNG.
+
+    Examples
+    --------
+    >>> import cv2
+    >>> png = cv2.imencode(".png", np.full((40, 60), 7, np.uint8))[1].tobytes()
+    >>> to_pixels(png, 2).tolist()
+    [[7, 7], [7, 7]]
     """
     import cv2
 
@@ -52,25 +59,26 @@ def to_pixels(
     return cv2.resize(image, (size, size), dst=out, interpolation=cv2.INTER_AREA if halved else cv2.INTER_LINEAR)
 
 
-def decode(index: Index, images: Ids, png: Callable[[int], bytes | memoryview], size: int) -> NDArray[np.uint8]:
+def decode_images(index: Index, images: Ids, png: Callable[[int], bytes | memoryview], size: int) -> NDArray[np.uint8]:
     """Decode the images with these numbers.
 
     Parameters
     ----------
     index : Index
-        Names an image that can't be read.
+        Describes the place of an image that can't be read.
     images : array, shape (N,), int64
     png : callable
-        Number of an image -> its bytes.
+        Image number -> its PNG bytes.
     size : int
+        Side of the result in pixels.
 
     Returns
     -------
     array, shape (N, size, size), uint8
     """
     pixels = np.empty((len(images), size, size), np.uint8)
-    for place, image in enumerate(images.tolist()):
-        to_pixels(png(image), size, pixels[place], index.where(image))
+    for i, image in enumerate(images.tolist()):
+        to_pixels(png(image), size, pixels[i], index.where(image))
     return pixels
 
 
@@ -80,7 +88,7 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_rgb(images: torch.Tensor, mean: torch.Tensor | None = None, std: torch.Tensor | None = None) -> torch.Tensor:
-    """Copy grey images, shape (N, 1, H, W), float in [0, 1], to three channels, and normalise them if asked to."""
+    """Copy grey images, shape (N, 1, H, W), float in [0, 1], to three channels; normalise by mean and std if given."""
     images = images.expand(-1, 3, -1, -1)
     return images if mean is None or std is None else (images - mean) / std
 
@@ -92,7 +100,7 @@ def rotate(
     mirror: torch.Tensor | None = None,
     zoom: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rotate each image about its centre, bilinear, with borders reflected.
+    """Rotate each image about its centre, with bilinear interpolation and reflected borders.
 
     Parameters
     ----------
@@ -100,9 +108,9 @@ def rotate(
     degrees : tensor, shape (N,)
         Counter-clockwise.
     mirror : tensor, shape (N,), bool, optional
-        Which images are flipped left to right first. With a free rotation this gives every flip.
+        Images to flip left to right before the rotation. Together with any angle this gives every flip.
     zoom : tensor, shape (N,), optional
-        Magnification; 1 leaves the scale.
+        Magnification; 1 keeps the scale.
 
     Returns
     -------
@@ -115,7 +123,8 @@ def rotate(
         cos, sin = cos / zoom, sin / zoom
     sign = torch.ones_like(cos) if mirror is None else 1 - 2 * mirror.to(cos.dtype)
     theta = torch.zeros(n, 2, 3, device=images.device)
-    # from places in the result to places in the image, both in halves of the side: a rotation must not skew a rectangle
+    # maps positions in the result to positions in the image, both in units of half a side; the ratio of the sides keeps
+    # a rotation of a rectangle free of shear
     theta[:, 0, 0], theta[:, 0, 1] = sign * cos, -sign * sin * height / width
     theta[:, 1, 0], theta[:, 1, 1] = sin * width / height, cos
     grid = functional.affine_grid(theta, [n, images.shape[1], height, width], align_corners=False)
@@ -133,19 +142,21 @@ def augment(
     zoom: float = 0.0,
     contrast: float = 0.0,
 ) -> torch.Tensor:
-    """Draw a rotation, and what else is asked for, for each image of a batch, from torch's generator of its device.
+    """Apply a random rotation, flip, zoom and contrast to each image of a batch.
+
+    Random numbers come from torch's generator of the device of the images.
 
     Parameters
     ----------
     images : tensor, shape (N, 1, H, W), float in [0, 1]
     rotation : float
-        Angles are uniform in [0, rotation); 0 for none.
+        Angles in degrees are uniform in [0, rotation); 0 does not rotate.
     flips : bool
-        Mirror every other image.
+        Mirror each image with probability 1/2.
     zoom : float
-        Magnifications are log-uniform between 1 / (1 + zoom) and 1 + zoom.
+        Magnifications are log-uniform between 1 / (1 + zoom) and 1 + zoom; 0 does not zoom.
     contrast : float
-        Intensities are raised to a power log-uniform between 1 / (1 + contrast) and 1 + contrast.
+        Intensities are raised to a power that is log-uniform between 1 / (1 + contrast) and 1 + contrast; 0 keeps them.
 
     Returns
     -------
@@ -155,23 +166,24 @@ def augment(
     if rotation or flips or zoom:
         degrees = torch.rand(n, device=device) * rotation
         mirror = torch.rand(n, device=device) < 0.5 if flips else None
-        scale = _spread(n, zoom, device) if zoom else None
+        scale = _log_uniform(n, zoom, device) if zoom else None
         images = rotate(images, degrees, mirror=mirror, zoom=scale)
     if contrast:
-        images = images.clamp(0, 1) ** _spread(n, contrast, device).view(n, 1, 1, 1)
+        images = images.clamp(0, 1) ** _log_uniform(n, contrast, device).view(n, 1, 1, 1)
     return images
 
 
-def mix(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blend each image with another of the batch, and their labels alike (mixup, Zhang et al. 2018).
+def mixup(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Average each image with another image of the batch, and their labels likewise (mixup, Zhang et al. 2018).
 
     Parameters
     ----------
     images : tensor, shape (N, ...)
     labels : tensor, shape (N,), int
     classes : int
+        Number of classes.
     alpha : float
-        Of the Beta distribution that the batch's share is drawn from.
+        Both parameters of the Beta distribution from which the weight of the first image is sampled, once per batch.
 
     Returns
     -------
@@ -185,27 +197,28 @@ def mix(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) 
     return share * images + (1 - share) * images[other], share * target + (1 - share) * target[other]
 
 
-def cut(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paste a rectangle of another image into each, and share the labels by its area (CutMix, Yun et al. 2019).
+def cutmix(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paste a rectangle of another image into each image; weight the labels by area (CutMix, Yun et al. 2019).
 
     Parameters
     ----------
     images : tensor, shape (N, C, H, W)
     labels : tensor, shape (N,), int
     classes : int
+        Number of classes.
     alpha : float
-        Of the Beta distribution that the kept share of the area is drawn from; the rectangle has the image's
-        proportions, a centre anywhere, and loses what lies outside.
+        Both parameters of the Beta distribution from which the kept share of the area is sampled, once per batch. The
+        rectangle has the proportions of the image and a uniformly random centre; it is clipped at the borders.
 
     Returns
     -------
     images : tensor, shape (N, C, H, W)
     labels : tensor, shape (N, classes), float
-        Shares of the classes: the area each of the two images really has.
+        Shares of the classes: the areas of the two images after clipping.
     """
     height, width = images.shape[-2:]
     side = float((1 - torch.distributions.Beta(alpha, alpha).sample()).sqrt())
-    (top, bottom), (left, right) = (_interval(length, side) for length in (height, width))
+    (top, bottom), (left, right) = (_random_interval(length, side) for length in (height, width))
     share = 1 - (bottom - top) * (right - left) / (height * width)
     other = torch.randperm(len(images), device=images.device)
     pasted = images.clone()
@@ -214,11 +227,12 @@ def cut(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) 
     return pasted, share * target + (1 - share) * target[other]
 
 
-def _interval(length: int, share: float) -> tuple[int, int]:
-    """Draw the ends of a stretch of `share` of a length, its middle anywhere, cut off at both ends."""
+def _random_interval(length: int, share: float) -> tuple[int, int]:
+    """Return start and stop of an interval of `share` x `length` with a random middle, clipped to [0, length]."""
     middle, half = float(torch.rand(())) * length, share * length / 2
     return max(0, round(middle - half)), min(length, round(middle + half))
 
 
-def _spread(n: int, extent: float, device: torch.device) -> torch.Tensor:
+def _log_uniform(n: int, extent: float, device: torch.device) -> torch.Tensor:
+    """Sample `n` factors, log-uniform between 1 / (1 + extent) and 1 + extent."""
     return torch.exp((2 * torch.rand(n, device=device) - 1) * float(np.log1p(extent)))

@@ -1,37 +1,40 @@
-"""Classes in balance, and in part: weights for uneven classes, and the authors' subsets of the labels."""
+"""Weights that even out classes of different size, for a loss or for sampling."""
 
 from __future__ import annotations
 
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .index import Index
+from .index import Index, read_index
 
 
 def class_weights(data: str | PathLike[str] | Index, split: str = "train") -> NDArray[np.float32]:
-    """Weigh each class by the inverse of its share, for a loss.
+    """Return a weight for each class: the inverse of its share of the images.
 
     Parameters
     ----------
     data : path or Index
-        A dataset folder, or the part of one that is trained on.
-    split : str
-        Whose images are counted; not used with an Index.
+        A dataset folder, local or a URL, or an index of its images (`MapDataset(...).index`).
+    split : {"train", "validation"}
+        Split whose images are counted. Ignored if `data` is an Index.
 
     Returns
     -------
     array, shape (classes,), float32
-        images / (classes x images of the class), so that an image weighs 1 on average; 0 for a class without images.
+        images / (classes x images of the class): the mean over the images is 1. A class without images has weight 0.
+
+    Raises
+    ------
+    UsageError
+        If the folder is not a dataset.
 
     Examples
     --------
     >>> torch.nn.CrossEntropyLoss(weight=torch.from_numpy(class_weights("cytoimagenet")))     # doctest: +SKIP
     """
-    index = _index(data, split)
+    index = data if isinstance(data, Index) else read_index(data, split)
     counts = np.bincount(index.label, minlength=len(index.class_names))
     present = counts > 0
     weights = np.zeros(len(counts), np.float32)
@@ -40,24 +43,19 @@ def class_weights(data: str | PathLike[str] | Index, split: str = "train") -> ND
 
 
 def sample_weights(data: str | PathLike[str] | Index, split: str = "train") -> NDArray[np.float32]:
-    """Weigh each image by its class, for sampling: every class is then drawn equally often.
+    """Return a weight for each image with which sampling picks every class equally often.
 
     Parameters
     ----------
     data : path or Index
-    split : str
-        Not used with an Index.
+        As for `class_weights`.
+    split : {"train", "validation"}
+        Ignored if `data` is an Index.
 
     Returns
     -------
     array, shape (images,), float32
-        In the order of the map-style dataset; 1 on average.
+        In the order of `MapDataset`; the mean is 1.
     """
-    index = _index(data, split)
+    index = data if isinstance(data, Index) else read_index(data, split)
     return class_weights(index)[index.label]
-
-
-def _index(data: str | PathLike[str] | Index, split: str) -> Index:
-    from .index import Index, read_index
-
-    return data if isinstance(data, Index) else read_index(data, split)

@@ -1,4 +1,4 @@
-"""The README's snippets run as they stand, its commands exist, its links lead somewhere."""
+"""The examples of the README and of docs/training.md run; commands, links and public names that the docs use exist."""
 
 import re
 import shutil
@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+CHECKOUT = Path(__file__).resolve().parents[1]
+README, DOCS = CHECKOUT / "README.md", CHECKOUT / "docs"
+ABOUT_THE_CODE = ("add-a-source.md", "architecture.md", "CONTRIBUTING.md")
+"""Documents for people who change the code. The others name public names only."""
 SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 
 
 @pytest.fixture
 def at_home(small_dataset, tmp_path, monkeypatch):
-    """A working directory that holds a dataset folder, and an archive as published."""
+    """A working directory that contains a dataset folder."""
     shutil.copytree(small_dataset, tmp_path / "cytoimagenet")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -28,6 +31,27 @@ def test_there_are_five_snippets():
 @pytest.mark.parametrize("number", range(4), ids=["load", "stream", "train", "evaluate"])
 def test_snippet(number, at_home):
     done = subprocess.run([sys.executable, "-c", SNIPPETS[number]], cwd=at_home, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_examples_of_training(at_home, small_dataset):
+    """The examples run in one process, on a local copy instead of the Hub and a small run instead of a full one."""
+    import numpy as np
+    import tifffile
+    from cytoimagenet import train
+
+    train(at_home / "cytoimagenet", "runs/first", recipe="quick", epochs=1, size=32, labels=["actin", "human"])
+    tifffile.imwrite("my_image.tif", np.random.default_rng(0).integers(0, 4000, (90, 120), np.uint16))
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "training.md").read_text(), flags=re.DOTALL))
+    for example, here in (
+        ("hf://datasets/OWNER/cytoimagenet", "cytoimagenet"),
+        ('category="compound"', 'category="cell_visible"'),
+    ):
+        assert example in code
+        code = code.replace(example, here)
+    code += "\nassert features.shape == (1, 1280)\nassert batch['images'].shape[1:] == (1, 224, 224)"
+    code += "\nassert next(iter(loader))['images'].shape == (64, 1, 224, 224)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=at_home, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -53,8 +77,8 @@ def test_every_command_it_names_exists():
     from cytoimagenet.builder import console
 
     app = console.application(cytoimagenet.__version__)
-    for room in ("builder", "loaders", "training", "eval"):
-        __import__(f"cytoimagenet.{room}.commands", fromlist=["add_to"]).add_to(app)
+    for package in ("builder", "loaders", "training", "eval"):
+        __import__(f"cytoimagenet.{package}.commands", fromlist=["add_to"]).add_to(app)
     known = set(typer.main.get_command(app).commands)
     named = set(re.findall(r"^cytoimagenet ([a-z][a-z-]+)", README.read_text(), flags=re.MULTILINE))
     named |= set(re.findall(r"`cytoimagenet ([a-z][a-z-]+)", README.read_text()))
@@ -62,7 +86,25 @@ def test_every_command_it_names_exists():
     assert named <= known
 
 
-def test_its_links_lead_somewhere(checkout):
+def test_the_documents_import_public_names_only():
+    documents = [README, *(path for path in DOCS.rglob("*.md") if path.name not in ABOUT_THE_CODE)]
+    assert len(documents) > 10
+    pattern = r"cytoimagenet\.(?:builder|loaders|training|eval)\b(?:\.\w+)*"
+    assert {path.name: found for path in documents if (found := re.findall(pattern, path.read_text()))} == {}
+
+
+def test_the_names_they_import_exist():
+    import cytoimagenet
+
+    text = "\n".join(path.read_text() for path in (README, *DOCS.glob("*.md")))
+    imported = re.findall(r"^from cytoimagenet import (.+)$", text, flags=re.MULTILINE)
+    used = re.findall(r"\bcytoimagenet\.(\w+)\(", text)
+    names = {name.strip() for line in imported for name in line.split(",")} | set(used)
+    assert {"train", "import_archive", "load_backbone", "MapDataset", "class_weights", "evaluate"} <= names
+    assert names <= set(cytoimagenet.__all__)
+
+
+def test_links_exist(checkout):
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text())
     assert links
     assert [link for link in links if not (checkout / link).exists()] == []

@@ -1,4 +1,4 @@
-"""The model card: what was trained on what, how, and with what result; made from the run's own files."""
+"""Write the model card of a training run: model, data, settings, results and limits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ CARD = """---
 ---
 # {model}, trained on CytoImageNet
 
-{model}, trained with the recipe `{recipe}` to tell {classes:,} weak labels of microscopy images apart. Its use is not
-the labels but the features before the head: turn crops of cells into vectors and compare those.
+{model}, trained with the recipe `{recipe}` to classify microscopy images by {classes:,} weak labels. Use it for the
+features before its last layer, not for the labels: it turns an image of cells into a vector, and vectors can be
+compared.
 
 | | |
 |---|---|
@@ -35,10 +36,10 @@ the labels but the features before the head: turn crops of cells into vectors an
 
 {scores}
 
-Of {seen} classes with {evaluated_on} images, {nothing} have not one right answer. (The preprint reports 402 of 894 for
-its model.) Class by class: `per_class.csv`.
+Of {seen} classes with {evaluated_on} images, {nothing} have no right answer. (The preprint reports 402 of 894 for its
+model.) The results of each class are in `per_class.csv`.
 
-| category | classes | nothing right | mean accuracy of a class |
+| category | classes | without a right answer | mean accuracy of the classes |
 |---|---|---|---|
 {categories}
 
@@ -49,20 +50,22 @@ its model.) Class by class: `per_class.csv`.
 ## Use
 
 ```python
-from cytoimagenet.training.model import load_backbone
+from cytoimagenet import load_backbone
+
 features = load_backbone("{folder}")(images)      # images: float (N, 3, H, W) in [0, 1] -> (N, D)
 ```
 
-or, without this project, `transformers.AutoModelForImageClassification.from_pretrained("{folder}")`.
+or, without the package `cytoimagenet`, `transformers.AutoModelForImageClassification.from_pretrained("{folder}")`.
 
 ## Limits
 
-The labels are weak: what a database says of a plate stands for every image of it, so that accuracy is low by nature and
-says little of the features. Nobody looked at the images to confirm a label. Not for diagnosis, nor for claims about a
-compound, a gene or a cell line; what the network does on other microscopes and stains has to be tried.
+The labels are weak: a text that a database gives for a plate or well is used for every image of it, and nobody looked
+at the images to confirm it. Accuracy is therefore low and says little about the quality of the features. Do not use the
+model for diagnosis, or to support claims about a compound, a gene or a cell line. Test it first on images of other
+microscopes and stains.
 
-The images come from several public databases and carry the licences of their sources, which may not all allow every use
-of what was learnt from them: see the dataset's card and the column `licence` of its table.
+The images come from several public databases and carry the licences of their sources. Not every licence may allow every
+use of a model trained on the images: see the dataset card and the column `licence` of its table.
 
 ## Settings
 
@@ -79,23 +82,23 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
     folder : Path
     chosen : Settings
     facts : dict
-        As `run.json` holds them, with `metrics` and `classes_summary`.
+        The contents of `run.json`, with `metrics`, `classes_summary` and `evaluated_on`.
     table : DataFrame
-        Of epochs.
+        The table of epochs, see `run_folder.history`.
     """
     summary, metrics = facts["classes_summary"], facts["metrics"]
-    # cards are published: of a folder of this machine its name is enough
+    # cards are published: they must not contain paths of this machine
     chosen = replace(
         chosen, cache_dir=None, model=Path(chosen.model).name if Path(chosen.model).is_dir() else chosen.model
     )
-    named = [
+    named_scores = [
         ("training accuracy (augmented images)", "train_accuracy"),
         ("validation accuracy", "validation_accuracy"),
-        ("validation, label among the first seven", "validation_top7"),
+        ("validation, label among the seven most probable", "validation_top7"),
     ]
     scores = (
         "| score | |\n|---|---|\n"
-        + "\n".join(f"| {words} | {metrics[name]:.2%} |" for words, name in [*named] if name in metrics)
+        + "\n".join(f"| {words} | {metrics[name]:.2%} |" for words, name in named_scores if name in metrics)
         + f"\n| chance | {1 / facts['classes']:.2%} |"
     )
     rows = [
@@ -111,7 +114,7 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         train=facts["images"]["train"],
         validation=facts["images"]["validation"],
         size=chosen.size,
-        normalised="" if chosen.model == "efficientnet-b0" else ", normalised as `preprocessor_config.json` says",
+        normalised="" if chosen.model == "efficientnet-b0" else ", normalised as in `preprocessor_config.json`",
         revision=f"commit `{facts['revision']}`" if facts["revision"] else "installed package",
         versions=", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
         processes=facts["processes"],
@@ -128,18 +131,18 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
 
 
 def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
-    """Make the card's metadata, as the Hub indexes them.
+    """Return the metadata of the card, which the Hub indexes.
 
     Parameters
     ----------
     chosen : Settings
     facts : dict
-        As for `write_card`.
+        See `write_card`.
     """
     from huggingface_hub import EvalResult, ModelCardData
 
     name = f"{chosen.model}, recipe {chosen.recipe}"
-    found = [
+    results = [
         EvalResult(
             task_type="image-classification",
             dataset_type="cytoimagenet",
@@ -150,7 +153,10 @@ def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
             metric_name=words,
             metric_value=round(facts["metrics"][key], 4),
         )
-        for key, words in (("validation_accuracy", "accuracy"), ("validation_top7", "label among the first seven"))
+        for key, words in (
+            ("validation_accuracy", "accuracy"),
+            ("validation_top7", "label among the seven most probable"),
+        )
         if key in facts["metrics"]
     ]
     return ModelCardData(
@@ -160,6 +166,6 @@ def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
         datasets=["cytoimagenet"],
         metrics=["accuracy"],
         tags=["biology", "microscopy", "bioimage", "cytoimagenet"],
-        model_name=name if found else None,  # the Hub wants a name for results, and results for a name
-        eval_results=found or None,
+        model_name=name if results else None,  # the Hub requires both a name and results, or neither
+        eval_results=results or None,
     )

@@ -1,4 +1,4 @@
-"""The commands of the training room: train, convert-weights, push-model. Heavy imports stay inside them."""
+"""The commands `train`, `convert-weights` and `push-model`. Heavy imports are inside the functions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ..builder import console
+from ..builder.commands.options import Json
+from ..builder.errors import UsageError
 
 TRAIN_EXAMPLES = """
 Examples:
@@ -38,67 +40,101 @@ Examples:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add this room's commands to the application."""
+    """Add the commands to the application."""
     app.command("train", epilog=TRAIN_EXAMPLES)(train)
     app.command("convert-weights", epilog=CONVERT_EXAMPLES)(convert_weights)
     app.command("push-model", epilog=PUSH_EXAMPLES)(push_model)
 
 
 def train(
-    data_dir: Annotated[str, typer.Argument(metavar="DIR", help="Dataset folder, local or a URL.")],
-    out: Annotated[str | None, typer.Option(help="Run folder; else runs/<recipe>-<digest of the dataset>.")] = None,
-    recipe: Annotated[str, typer.Option(help="paper, modern, quick, or a .yaml file of settings.")] = "quick",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, by its own settings.")] = False,
-    category: Annotated[str | None, typer.Option(help="Train on the classes of one category.")] = None,
+    data_dir: Annotated[str, typer.Argument(metavar="DIR", help="Dataset folder: a path or a URL.")],
+    out: Annotated[
+        str | None, typer.Option(help="Run folder. Default: runs/<recipe>-<first 8 digits of the dataset's digest>.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Settings to start from: paper, modern, quick, or a .yaml file of settings.")
+    ] = "quick",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its own settings.")] = False,
+    category: Annotated[
+        str | None, typer.Option(help="Train only on the classes of this category, e.g. compound.")
+    ] = None,
     labels: Annotated[
-        list[str] | None, typer.Option(help="Train on this class; repeat it. Or toy20 or toy50, the authors' subsets.")
+        list[str] | None,
+        typer.Option(
+            help="Train only on this class; may be given several times. "
+            "toy20 and toy50 are the two small label subsets of the paper's authors."
+        ),
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Train on the images of one database.")] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Train only on images of this database (publisher), e.g. Recursion.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(hidden=True)] = None,
     model: Annotated[
-        str | None, typer.Option(help="efficientnet-b0, imagenet, or a folder or Hub name of a classifier.")
+        str | None,
+        typer.Option(
+            help="Network: efficientnet-b0 (random weights), imagenet (EfficientNet-Lite0 with ImageNet weights), "
+            "or the folder or Hub name of an image classifier."
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the input in pixels.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads that decode.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Number of passes over the training images.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the input images in pixels.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed for weights, image order and augmentation.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of threads that decode images. The result does not depend on it.")
+    ] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; repeat it.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change any other setting of the recipe; may be given several times."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print folder and scores for machines.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Train a classifier, or go on with a training that was cut off.
+    """Train an image classifier on a dataset, or resume an interrupted training run.
 
-    The same command again goes on where it stopped, and ends with the same weights to the bit. The run folder holds
-    the model, settings, history, plots, a table of classes and a model card.
+    To resume, run the same command again. It continues from the last checkpoint and ends with exactly the same weights.
+    The run folder contains the model, its settings, the history of loss and accuracy, plots, a table of the classes
+    and a model card.
     """
-    from ..loaders.processes import place
-    from .recipes import parse
-    from .train import train as run
+    from ..loaders.processes import rank_and_world
+    from .recipes import FORMER_NAMES, parse_assignments
+    from .train import train as train_model
 
-    chosen: dict[str, Any] = {
-        "category": category, "source": source, "model": model, "epochs": epochs, "size": size, "seed": seed,
+    first_process = rank_and_world()[0] == 0
+    given = parse_assignments(assignments or [])
+    if source is not None:
+        given["source"] = source
+    former = [name for name in given if name in FORMER_NAMES]
+    if former and first_process:
+        console.err.print("Note: --source is now called --database. The old name will be removed in the next release.")
+    if former and database is not None:
+        raise UsageError("--source is the former name of --database: give one of them", next="Use --database")
+    changes: dict[str, Any] = {FORMER_NAMES.get(name, name): value for name, value in given.items()}
+    options = {
+        "category": category, "database": database, "model": model, "epochs": epochs, "size": size, "seed": seed,
         "workers": workers, "labels": _labels(labels),
     }  # fmt: skip
-    changes = {**parse(assignments or []), **{name: value for name, value in chosen.items() if value is not None}}
-    done = run(data_dir, out, recipe=recipe, resume=resume, **changes)
-    if place()[0]:  # of several processes one speaks
+    changes |= {name: value for name, value in options.items() if value is not None}
+    run = train_model(data_dir, out, recipe=recipe, resume=resume, **changes)
+    if not first_process:
         return
     if as_json:
-        console.emit({"run": str(done.folder), "metrics": done.metrics})
+        console.emit({"run": str(run.folder), "metrics": run.metrics})
         return
-    console.out.print(f"Trained: {done.folder}", markup=False)
-    for name, value in done.metrics.items():
+    console.out.print(f"Trained: {run.folder}", markup=False)
+    for name, value in run.metrics.items():
         console.out.print(f"  {name:<20} {value:.4g}", markup=False)
 
 
 def convert_weights(
     file: Annotated[str, typer.Argument(metavar="FILE.h5", help="Keras weights of an EfficientNet-B0.")],
-    out: Annotated[str, typer.Argument(metavar="OUT", help="Model folder to write.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the folder for machines.")] = False,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Model folder to write; must be new or empty.")],
+    as_json: Json = False,
 ) -> None:
-    """Turn Keras weights (the authors' published ones, or ImageNet's) into a model folder.
+    """Convert Keras weights of EfficientNet-B0 to a model folder for this program and for transformers.
 
-    The features are the same to a relative 1e-4; a head, if there is one, is left out.
+    Reads the file published with the paper, Keras' own ImageNet weights, and files of model.save_weights. Features
+    agree with those of Keras to a relative 1e-4. A classification layer, if there is one, is left out.
     """
     from .convert import convert
 
@@ -110,26 +146,30 @@ def convert_weights(
 
 
 def push_model(
-    folder: Annotated[str, typer.Argument(metavar="RUN", help="A finished run folder.")],
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A model repository on the Hub.")],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print repository, commit and files for machines.")] = False,
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a finished training run.")],
+    repository: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Model repository on the Hub; created if it does not exist.")
+    ],
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as a private one.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Upload a trained model to the Hub: weights, card, history and plots; no checkpoints and no paths of this machine.
+    """Upload a trained model to the Hugging Face Hub: weights, model card, history and plots.
 
-    Then `transformers.AutoModelForImageClassification.from_pretrained("OWNER/NAME")` reads it.
+    Checkpoints, and files with paths of this machine, are not uploaded. Needs a login: `hf auth login`. To read the
+    model: transformers.AutoModelForImageClassification.from_pretrained("OWNER/NAME").
     """
     from dataclasses import asdict
 
     from .push import push_model as push
 
-    done = push(folder, repository, private=private)
+    pushed = push(folder, repository, private=private)
     if as_json:
-        console.emit(asdict(done))
+        console.emit(asdict(pushed))
         return
-    console.out.print(f"{done.repository}: {len(done.files)} files (commit {done.commit[:12]})", markup=False)
-    console.out.print(f"Use it with: cytoimagenet features --model {done.repository} ...", markup=False)
+    console.out.print(f"{pushed.repository}: {len(pushed.files)} files (commit {pushed.commit[:12]})", markup=False)
+    console.out.print(f"Use it with: cytoimagenet features --model {pushed.repository} ...", markup=False)
 
 
 def _labels(labels: list[str] | None) -> str | list[str] | None:
+    """Return the name of a label subset if it is given alone, else the list of labels."""
     return labels[0] if labels and labels in (["toy20"], ["toy50"]) else labels or None

@@ -1,8 +1,8 @@
-"""Keras' EfficientNet-B0 weights, an HDF5 file, into our model.
+"""Convert Keras' EfficientNet-B0 weights (an HDF5 file) to our model.
 
-Two forms are read. The older, which Keras 2 wrote and the published CytoImageNet and ImageNet files have, holds a group
-a layer and names every weight (`stem_conv/kernel`). The newer, `.weights.h5`, numbers the layers of each kind in the
-order of the network (`conv2d_12/vars/0`). Both are checked against the network's shapes before a value is read.
+Two file layouts are read. The older one was written by Keras 2; the published CytoImageNet and ImageNet files have it.
+It contains one group per layer and names every weight (`stem_conv/kernel`). The newer one, `.weights.h5`, numbers the
+layers of each kind in the order of the network (`conv2d_12/vars/0`). The shapes are checked before values are read.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ Weights = dict[str, "h5py.Dataset"]
 BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 IMAGENET_STD = (0.229, 0.224, 0.225)
 NORMALISATION = ("mean", "variance")
-KERAS_EPSILON = 1e-7  # Keras' Normalization divides by at least this
+KERAS_EPSILON = 1e-7  # smallest standard deviation by which Keras' Normalization layer divides
 
 
 class WeightsError(CytoImageNetError):
-    """An HDF5 file does not hold the weights of an EfficientNet-B0."""
+    """An HDF5 file does not contain the weights of an EfficientNet-B0."""
 
 
 def convert(file: str | PathLike[str], out: str | PathLike[str]) -> Path:
-    """Turn a Keras weights file into a model folder that `load_backbone` and `transformers` read.
+    """Convert a Keras weights file to a model folder that `load_backbone` and `transformers` read.
 
     Parameters
     ----------
     file : str or path
         `efficientnetb0_weights-notop.h5` as the authors published it, Keras' own `efficientnetb0_notop.h5`, a file of
-        `model.save_weights` (`.h5` or `.weights.h5`), or of `model.save` in HDF5 form. A head, if any, is left out.
+        `model.save_weights` (`.h5` or `.weights.h5`), or of `model.save` as HDF5. A head, if any, is left out.
     out : str or path
-        The model folder; it must be new or empty.
+        The model folder to write; must be new or empty.
 
     Returns
     -------
     Path
-        The folder.
+        The model folder.
 
     Raises
     ------
     WeightsError
-        If it is no HDF5 file, or holds another network.
+        If the file is not HDF5, or contains the weights of another network.
     UsageError
-        If there is no such file, or the folder holds something.
+        If there is no such file, or the folder is not empty.
 
     Notes
     -----
-    Keras pads strided convolutions on the right and below only where the image is even; ours always. Both are the same
-    for images whose sides 32 divides, such as 224.
+    Keras pads strided convolutions on the right and below only if their input has an even size; our model always does.
+    Both are the same for images whose sides are multiples of 32, such as 224 pixels.
     """
     source, folder = Path(file), Path(out)
     if not source.is_file():
         raise UsageError("There is no such file", where=source)
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError("This folder holds something", where=folder, next="Name a new or empty one")
+        raise UsageError("This folder is not empty", where=folder, next="Name a new or empty folder")
     try:
         opened = h5py.File(source, "r")
     except OSError as error:
@@ -75,17 +75,17 @@ def convert(file: str | PathLike[str], out: str | PathLike[str]) -> Path:
     with opened:
         weights = _by_name(opened, source)
         model: Any = build_b0([], seed=0)
-        state = {ours: _read(weights, theirs, shape, source) for ours, theirs, shape in _pairs(model)}
+        state = {ours: _read_weight(weights, theirs, shape, source) for ours, theirs, shape in _weight_names(model)}
         mean, std = _normalisation(weights, source)
-    model.load_state_dict(state, strict=False)  # BatchNorm's counter of batches is not in the file
+    model.load_state_dict(state, strict=False)  # the file lacks BatchNorm's counter of batches
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(folder)
     write_normalisation(folder, mean, std, size=IMAGE_SIZE)
     return folder
 
 
-def keras_names(model: torch.nn.Module) -> list[tuple[str, str, str]]:
-    """List the layers of our network in order: `(our name, Keras' name, kind)`."""
+def keras_layers(model: torch.nn.Module) -> list[tuple[str, str, str]]:
+    """Return the layers of our network in order: `(our name, Keras' name, Keras' kind of layer)`."""
     layers = [
         ("efficientnet.embeddings.convolution", "stem_conv", "conv2d"),
         ("efficientnet.embeddings.batchnorm", "stem_bn", "batch_normalization"),
@@ -114,49 +114,50 @@ def keras_names(model: torch.nn.Module) -> list[tuple[str, str, str]]:
     return layers
 
 
-def _pairs(model: torch.nn.Module) -> list[tuple[str, str, tuple[int, ...]]]:
-    """List our weights with Keras' names and our shapes."""
+def _weight_names(model: torch.nn.Module) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Return, for each weight, our name, Keras' name and our shape."""
     ours = model.state_dict()
-    found = []
-    for name, layer, kind in keras_names(model):
+    names = []
+    for name, layer, kind in keras_layers(model):
         if kind == "batch_normalization":
-            found += [
+            names += [
                 (f"{name}.{mine}", f"{layer}/{theirs}", tuple(ours[f"{name}.{mine}"].shape))
                 for theirs, mine in BATCH_NORM.items()
             ]
             continue
-        found.append((f"{name}.weight", f"{layer}/kernel", tuple(ours[f"{name}.weight"].shape)))
+        names.append((f"{name}.weight", f"{layer}/kernel", tuple(ours[f"{name}.weight"].shape)))
         if f"{name}.bias" in ours:
-            found.append((f"{name}.bias", f"{layer}/bias", tuple(ours[f"{name}.bias"].shape)))
-    return found
+            names.append((f"{name}.bias", f"{layer}/bias", tuple(ours[f"{name}.bias"].shape)))
+    return names
 
 
 def _by_name(file: h5py.File, where: Path) -> Weights:
-    """Return the weights under the names of the older form, whichever form the file has."""
+    """Return the weights by their names in the older layout, whichever layout the file has."""
     root = file["model_weights"] if isinstance(file.get("model_weights"), h5py.Group) else file
     if "layer_names" in root.attrs:
-        return _older(root, where)
+        return _older_layout(root, where)
     layers = file.get("layers", file.get("_layer_checkpoint_dependencies"))
     if isinstance(layers, h5py.Group):
-        return _newer(layers)
+        return _newer_layout(layers)
     raise WeightsError(
-        "This HDF5 file holds no Keras weights",
+        "This HDF5 file contains no Keras weights",
         where=where,
         next="Keras writes them with model.save_weights('NAME.weights.h5')",
     )
 
 
-def _older(root: h5py.Group, where: Path) -> Weights:
+def _older_layout(root: h5py.Group, where: Path) -> Weights:
+    """Return the weights of a file with one group per layer."""
     weights: Weights = {}
     for layer in map(_text, root.attrs["layer_names"]):
         group = root.get(layer)
         if not isinstance(group, h5py.Group):
-            raise WeightsError(f"The file names a layer {layer!r} that it lacks", where=where)
+            raise WeightsError(f"The file lists a layer {layer!r} but does not contain it", where=where)
         for name in map(_text, group.attrs.get("weight_names", ())):
-            # `layer/kernel:0`; a network within a network has more parts before
+            # `layer/kernel:0`, with further parts in front for a nested network
             parts = name.split(":")[0].split("/")
             owner = parts[-2] if len(parts) > 1 else layer
-            if owner.startswith("normalization_"):  # the only layer without a name of its own: Keras numbers it
+            if owner.startswith("normalization_"):  # Keras numbers this layer, since it has no name
                 owner = "normalization"
             kind = "kernel" if parts[-1] == "depthwise_kernel" else parts[-1]
             if isinstance(group.get(name), h5py.Dataset):
@@ -164,12 +165,12 @@ def _older(root: h5py.Group, where: Path) -> Weights:
     return weights
 
 
-def _newer(layers: h5py.Group) -> Weights:
-    """Name numbered layers: the nth of a kind in the file is the nth of that kind in the network."""
+def _newer_layout(layers: h5py.Group) -> Weights:
+    """Return the weights of a file with numbered layers: number n of a kind is the nth of that kind in the network."""
     weights: Weights = {}
-    counted: dict[str, int] = {}
-    for _, layer, kind in keras_names(build_b0([], seed=0)):
-        number = counted[kind] = counted.get(kind, -1) + 1
+    last_number: dict[str, int] = {}
+    for _, layer, kind in keras_layers(build_b0([], seed=0)):
+        number = last_number[kind] = last_number.get(kind, -1) + 1
         values = layers.get(f"{kind}_{number}" if number else kind)
         names = tuple(BATCH_NORM) if kind == "batch_normalization" else ("kernel", "bias")
         if isinstance(values, h5py.Group) and isinstance(values.get("vars"), h5py.Group):
@@ -183,13 +184,13 @@ def _newer(layers: h5py.Group) -> Weights:
     return weights
 
 
-def _read(weights: Weights, name: str, shape: tuple[int, ...], where: Path) -> torch.Tensor:
-    """Read one weight in our layout."""
+def _read_weight(weights: Weights, name: str, shape: tuple[int, ...], where: Path) -> torch.Tensor:
+    """Return one weight with the axes in torch's order."""
     if name not in weights:
         raise WeightsError(
             f"The file lacks {name}: these are not the weights of an EfficientNet-B0",
             where=where,
-            next="EfficientNet-B0 is the only network this command converts",
+            next="This command converts EfficientNet-B0 only",
         )
     stored = weights[name]
     # Keras: (height, width, in, out), depthwise (height, width, channels, 1); torch: (out, in, height, width)
@@ -200,29 +201,30 @@ def _read(weights: Weights, name: str, shape: tuple[int, ...], where: Path) -> t
 
 
 def _values(stored: h5py.Dataset, name: str, shape: tuple[int, ...], where: Path) -> NDArray[np.float32]:
+    """Return the values of a stored weight after checking them."""
     if stored.shape != shape or stored.dtype.kind != "f":
         raise WeightsError(
             f"{name} has the shape {stored.shape}; EfficientNet-B0's has {shape}",
             where=where,
-            next="EfficientNet-B0 is the only network this command converts",
+            next="This command converts EfficientNet-B0 only",
         )
     if stored.external or stored.is_virtual:
-        raise WeightsError(f"{name} points into another file", where=where)
+        raise WeightsError(f"{name} is stored in another file", where=where)
     values = stored[()].astype(np.float32)
     if not np.isfinite(values).all():
-        raise WeightsError(f"{name} holds values that are no numbers", where=where)
+        raise WeightsError(f"{name} contains values that are not finite numbers", where=where)
     return values
 
 
 def _normalisation(weights: Weights, where: Path) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation, for pixels in [0, 1], of the file's normalisation layer."""
+    """Return mean and standard deviation, for pixels in [0, 1], of the normalisation layer in the file."""
     if "normalization/mean" not in weights:
         return [0.0] * 3, [1.0] * 3
     mean, variance = (
         _values(weights[f"normalization/{name}"], f"normalization/{name}", (3,), where) for name in NORMALISATION
     )
     if np.allclose(variance, IMAGENET_STD, atol=1e-4):
-        # Keras' ImageNet file stores standard deviations as variances, and its network divides by their root twice
+        # in Keras' ImageNet file the variances are standard deviations, and its network divides by their root twice
         return mean.tolist(), variance.tolist()
     return mean.tolist(), np.maximum(np.sqrt(variance), KERAS_EPSILON).tolist()
 

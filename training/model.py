@@ -1,8 +1,8 @@
-"""Models by name: built anew, read from a folder, or without their head as a backbone for features.
+"""Build classifiers by name, load saved ones, and remove their head to get a backbone that computes features.
 
-A saved model is a folder in `transformers`' layout: `config.json` (with the class names), `model.safetensors` and
-`preprocessor_config.json`, whose mean and standard deviation are what the images were normalised with.
-Weights are read as safetensors, or with `weights_only=True`; nothing is unpickled.
+A saved model is a folder in the layout of `transformers`: `config.json` (with the class names), `model.safetensors` and
+`preprocessor_config.json` (with the mean and standard deviation for the normalisation of the images). Weights are read
+as safetensors or with `weights_only=True`; no pickled code is executed.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from .efficientnet_lite import build_lite
 B0 = "efficientnet-b0"
 IMAGENET = "imagenet"
 PREPROCESSOR = "preprocessor_config.json"
-IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # preprint, 3.1: pixels / 255 and nothing more
+IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std; preprint, 3.1: pixels / 255, no normalisation
 
 
 class Backbone(nn.Module):
-    """A network without its head that takes plain images.
+    """A network without its head: images in, features out.
 
     Parameters
     ----------
     network : Module
-        A `transformers` image classifier whose head was taken off, or any module that returns a tensor (N, D).
+        A `transformers` image classifier without its head, or any module that returns a tensor (N, D).
     mean, std : sequence of 3 float
-        What the network's images were normalised with, for pixels in [0, 1].
+        Normalisation of the network's input, for pixels in [0, 1].
     """
 
     mean: torch.Tensor
@@ -52,42 +52,42 @@ class Backbone(nn.Module):
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn images, shape (N, 3, H, W), float in [0, 1], into features, shape (N, D)."""
-        answer = self.network((images - self.mean) / self.std)
-        features = answer if isinstance(answer, torch.Tensor) else answer.logits
+        """Return the features, shape (N, D), of images, shape (N, 3, H, W), float in [0, 1]."""
+        output = self.network((images - self.mean) / self.std)
+        features = output if isinstance(output, torch.Tensor) else output.logits
         return features.flatten(1)
 
 
 def build_model(
     model: str, class_names: list[str], *, seed: int = 0, pretrained: bool = True, **changes: Any
 ) -> tuple[nn.Module, tuple[Sequence[float], Sequence[float]]]:
-    """Make a classifier with a fresh head for the given classes.
+    """Build a classifier with a new head for the given classes.
 
     Parameters
     ----------
     model : str
-        `efficientnet-b0` for random weights, `imagenet` for EfficientNet-Lite0 with the weights of the extra
-        `[imagenet]`, or a folder or Hub name of any `transformers` image classifier.
+        `efficientnet-b0` (random weights), `imagenet` (EfficientNet-Lite0 with the weights of the extra
+        `[imagenet]`), or the folder or Hub name of any `transformers` image classifier.
     class_names : list of str
-        In index order.
+        Names of the classes; the labels are indices into it.
     seed : int
-        Of the random weights.
+        Random seed of the weights that are not loaded.
     pretrained : bool
-        For a folder or Hub name: start from its weights, or from random ones of the same architecture.
+        For a folder or Hub name: load its weights. False: random weights of the same architecture.
     **changes
-        Fields of the model's configuration.
+        Fields of the model's configuration to change.
 
     Returns
     -------
     model : Module
-        Its `config` knows the class names.
+        The classifier; `config` contains the class names.
     normalisation : (mean, std)
-        What its images are normalised with, for pixels in [0, 1].
+        Normalisation of its input, for pixels in [0, 1].
 
     Raises
     ------
     UsageError
-        If there is no such model or it is no image classifier.
+        If there is no such model or it is not an image classifier.
     """
     if model == B0:
         return build_b0(class_names, seed=seed, **changes), IDENTITY
@@ -99,55 +99,69 @@ def build_model(
     fields = {"id2label": named.id2label, "label2id": named.label2id, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _read(model, weights=pretrained, **fields)
+        network = _load(model, weights=pretrained, **fields)
     return network, normalisation(model) if pretrained else IDENTITY
 
 
 def load_classifier(path: str | PathLike[str]) -> nn.Module:
-    """Read a saved classifier, in evaluation mode.
+    """Load a saved classifier, in evaluation mode.
 
     Parameters
     ----------
     path : str or path
-        A run folder, a folder of `convert-weights`, or a Hub name.
+        A run folder, a folder written by `convert-weights`, or a Hub name.
     """
-    return _read(fspath(path)).eval()
+    return _load(fspath(path)).eval()
 
 
 def load_backbone(path: str | PathLike[str]) -> Backbone:
-    """Read a saved classifier and take off its head.
+    """Load a saved classifier without its head, to compute features.
 
     Parameters
     ----------
     path : str or path
-        A run folder, a folder of `convert-weights`, or a Hub name of any `transformers` image classifier.
+        A run folder, a folder written by `convert-weights`, or the Hub name of any `transformers` image classifier.
 
     Returns
     -------
     Backbone
-        Maps images (N, 3, H, W), float in [0, 1], to what the head saw: (N, 1280) for EfficientNet-B0. The
-        normalisation that was stored with the weights is done inside. In evaluation mode.
+        Module in evaluation mode. Maps images, shape (N, 3, H, W), float in [0, 1], to features, shape (N, D); D is
+        1280 for EfficientNet-B0. It applies the normalisation that was saved with the weights.
 
     Raises
     ------
     UsageError
         If there is no such model.
+
+    Examples
+    --------
+    >>> features = load_backbone("runs/first")(torch.rand(2, 3, 224, 224))                    # doctest: +SKIP
+    >>> features.shape                                                                        # doctest: +SKIP
+    torch.Size([2, 1280])
     """
     network = load_classifier(path)
-    _behead(network)
+    _remove_head(network)
     return Backbone(network, *normalisation(path))
 
 
 def random_backbone(seed: int = 0) -> Backbone:
-    """Make an EfficientNet-B0 with Keras' random weights and no head: the lower bound of every comparison.
+    """Return an EfficientNet-B0 with random weights and no head, the lower bound of every comparison.
 
-    Its features are about 1e-5 (BatchNorm statistics are those of no data): scale them before a distance that minds.
+    Weights are sampled as in Keras. Features are about 1e-5, since the BatchNorm statistics are those of no data: use a
+    distance that does not depend on the scale, or standardise them.
+
+    Parameters
+    ----------
+    seed : int
+        Random seed of the weights.
     """
     return Backbone(build_b0([], seed=seed), *IDENTITY)
 
 
 def imagenet_backbone() -> Backbone:
-    """Make the ImageNet features that need no network: EfficientNet-Lite0 from the extra `[imagenet]`, 1280 wide.
+    """Return EfficientNet-Lite0 with ImageNet weights and no head; its features have 1280 columns.
+
+    The weights are part of the extra `[imagenet]`: nothing is downloaded.
 
     Raises
     ------
@@ -158,7 +172,7 @@ def imagenet_backbone() -> Backbone:
 
 
 def normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequence[float]]:
-    """Read the mean and standard deviation, for pixels in [0, 1], that a saved model's images are normalised with."""
+    """Return the mean and standard deviation, for pixels in [0, 1], with which a saved model normalises images."""
     try:
         stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(fspath(path))
     except OSError:
@@ -174,9 +188,9 @@ def normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequence[
 def write_normalisation(
     folder: str | PathLike[str], mean: Sequence[float], std: Sequence[float], size: int = IMAGE_SIZE
 ) -> None:
-    """Write `preprocessor_config.json` beside the weights, as `transformers`' pipelines read it."""
-    plain = (tuple(mean), tuple(std)) == IDENTITY
-    described = {
+    """Write `preprocessor_config.json` into a model folder, in the form that `transformers` reads."""
+    is_identity = (tuple(mean), tuple(std)) == IDENTITY
+    config = {
         "image_processor_type": "EfficientNetImageProcessor",
         "do_resize": True,
         "size": {"height": size, "width": size},
@@ -184,15 +198,15 @@ def write_normalisation(
         "do_center_crop": False,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
-        "do_normalize": not plain,
+        "do_normalize": not is_identity,
         "image_mean": list(mean),
         "image_std": list(std),
         "include_top": False,
     }
-    write_atomic(Path(folder) / PREPROCESSOR, (json.dumps(described, indent=2) + "\n").encode())
+    write_atomic(Path(folder) / PREPROCESSOR, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def _read(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
+def _load(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
     transformers.utils.logging.disable_progress_bar()
     folder = Path(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
@@ -200,18 +214,18 @@ def _read(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
         raise UsageError(
             "The training run is not finished" if unfinished else "There is no model in this folder",
             where=name,
-            next="Go on with: cytoimagenet train DIR --out RUN --resume"
+            next="Continue it: cytoimagenet train DIR --out RUN --resume"
             if unfinished
-            else "A model folder holds config.json and model.safetensors",
+            else "A model folder contains config.json and model.safetensors",
         )
     try:
         config = transformers.AutoConfig.from_pretrained(name, **changes)
-        kind: Any = transformers.AutoModelForImageClassification
+        model_class: Any = transformers.AutoModelForImageClassification
         if config.model_type == "efficientnet":
-            kind = KerasEfficientNetForImageClassification
+            model_class = KerasEfficientNetForImageClassification
         if not weights:
-            return kind.from_config(config) if hasattr(kind, "from_config") else kind(config)
-        return kind.from_pretrained(
+            return model_class.from_config(config) if hasattr(model_class, "from_config") else model_class(config)
+        return model_class.from_pretrained(
             name, config=config, dtype=torch.float32, ignore_mismatched_sizes=bool(changes), use_safetensors=True
         )
     except (OSError, ValueError) as error:
@@ -222,33 +236,37 @@ def _read(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
         ) from error
 
 
-def adjust(network: nn.Module, *, norm_momentum: float, head_scale: float, residual_scale: float = 1.0) -> None:
-    """Set the momentum of all BatchNorm layers, and scale the first weights of the head and the residual branches.
+def prepare_for_training(
+    network: nn.Module, *, norm_momentum: float, head_scale: float, residual_scale: float = 1.0
+) -> None:
+    """Set the momentum of all BatchNorm layers; scale the initial weights of the head and the residual branches.
 
     Parameters
     ----------
     network : Module
         A `transformers` image classifier.
     norm_momentum : float
-        The weight of a new batch.
+        Weight of a new batch in the running statistics, in [0, 1].
     head_scale : float
-        1 leaves the head as it was drawn.
+        Factor of the head's weights; 1 leaves them unchanged.
     residual_scale : float
-        Of the last BatchNorm of every EfficientNet block that adds to its input; 0 makes such a block pass its input
-        on unchanged. For a network with random weights only.
+        Factor of the last BatchNorm of every EfficientNet block that adds its input to its output. With 0 such a block
+        returns its input unchanged. Only for networks with random weights.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = norm_momentum
     with torch.no_grad():
         for block in network.modules():
-            if isinstance(block, EfficientNetFinalBlockLayer) and block.apply_dropout:  # that is: it adds its input
+            if (
+                isinstance(block, EfficientNetFinalBlockLayer) and block.apply_dropout
+            ):  # set if and only if the block adds its input
                 block.project_bn.weight.mul_(residual_scale)
-        network.get_submodule(_head(network)).weight.mul_(head_scale)  # type: ignore[operator]
+        network.get_submodule(_head_name(network)).weight.mul_(head_scale)  # type: ignore[operator]
 
 
-def _head(network: nn.Module) -> str:
-    """Name the last linear layer: the one with an output a class."""
+def _head_name(network: nn.Module) -> str:
+    """Return the name of the head: the last linear layer with one output per class."""
     config: Any = network.config
     heads = [
         name
@@ -256,16 +274,18 @@ def _head(network: nn.Module) -> str:
         if isinstance(module, nn.Linear) and module.out_features == config.num_labels
     ]
     if not heads:
-        raise UsageError(f"{type(network).__name__} has no linear head")
+        raise UsageError(
+            f"{type(network).__name__} has no linear classification layer", next="Use another image classifier"
+        )
     return heads[-1]
 
 
-def _behead(network: nn.Module) -> None:
-    """Put nothing in the place of the head."""
+def _remove_head(network: nn.Module) -> None:
+    """Replace the classification layer by Identity, so that the network returns features."""
     config: Any = network.config
     if not config.num_labels:
         return
-    parent, _, last = _head(network).rpartition(".")
+    parent, _, last = _head_name(network).rpartition(".")
     owner = network.get_submodule(parent)
     if last.isdigit() and isinstance(owner, nn.Sequential):
         owner[int(last)] = nn.Identity()

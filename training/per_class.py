@@ -1,4 +1,4 @@
-"""What a network gets right, class by class: accuracy, and what the rest is taken for."""
+"""Accuracy by class, and the class that each class is most often confused with."""
 
 from __future__ import annotations
 
@@ -11,55 +11,63 @@ from ..loaders.index import Index
 from .trainer import Confusion
 
 
-def per_class(index: Index, counted: Confusion, *, trained: Index, held_out: Index | None) -> pd.DataFrame:
-    """Make the table of classes.
+def per_class(index: Index, confusion: Confusion, *, trained: Index, validation: Index | None) -> pd.DataFrame:
+    """Return the table of classes.
 
     Parameters
     ----------
     index : Index
-        Names the classes.
-    counted : Confusion
-        From an evaluation.
-    trained, held_out : Index
-        Whose images are counted as `train` and `validation`.
+        Index with the names of the classes.
+    confusion : Confusion
+        Result of an evaluation.
+    trained, validation : Index
+        Images that are counted in the columns `train` and `validation`.
 
     Returns
     -------
     DataFrame
-        A row a class, in index order: `label`, `category`, `train`, `validation` (images), `evaluated`, `right`,
-        `accuracy`, `top7`, `taken_for` (the commonest wrong answer) and `taken_for_share`.
+        One row per class, in the order of `index.class_names`: `label`, `category`; numbers of images in `train`,
+        `validation`, `evaluated` and `right`; `accuracy` and `top7` in [0, 1], NaN without evaluated images;
+        `taken_for` (the most frequent wrong answer, empty if there is none) and `taken_for_share` (its share of the
+        evaluated images).
     """
-    pairs, k = counted.pairs, len(index.class_names)
+    pairs, k = confusion.pairs, len(index.class_names)
     evaluated = pairs.sum(1)
     right = np.diag(pairs)
     wrong = pairs - np.diag(right)
-    commonest = wrong.argmax(1)
-    often = wrong[np.arange(k), commonest]
+    most_frequent = wrong.argmax(1)
+    times = wrong[np.arange(k), most_frequent]
     return pd.DataFrame(
         {
             "label": index.class_names,
             "category": index.categories,
             "train": np.bincount(trained.label, minlength=k),
-            "validation": np.bincount(held_out.label, minlength=k) if held_out is not None else 0,
+            "validation": np.bincount(validation.label, minlength=k) if validation is not None else 0,
             "evaluated": evaluated,
             "right": right,
             "accuracy": _share(right, evaluated),
-            "top7": _share(counted.among, evaluated),
-            "taken_for": [index.class_names[c] if n else "" for c, n in zip(commonest, often, strict=True)],
-            "taken_for_share": _share(often, evaluated),
+            "top7": _share(confusion.in_top_k, evaluated),
+            "taken_for": [index.class_names[c] if n else "" for c, n in zip(most_frequent, times, strict=True)],
+            "taken_for_share": _share(times, evaluated),
         }
     )
 
 
 def summarise(classes: pd.DataFrame) -> dict[str, Any]:
-    """Say how many classes the network gets nothing right of, over all and by category.
+    """Count the classes without a right answer, in total and by category.
 
-    The preprint (3.2) counts 402 of 894, 375 of them compounds.
+    The preprint (3.2) reports 402 of 894 classes, 375 of them compounds.
+
+    Parameters
+    ----------
+    classes : DataFrame
+        As `per_class` returns it. Classes without evaluated images are not counted.
 
     Returns
     -------
     dict
-        `classes`, `nothing_right`, and `categories`: name -> the same two and the mean accuracy of its classes.
+        `classes`: number of classes; `nothing_right`: number of classes without a right answer; `categories`: category
+        -> the same two numbers and `accuracy`, the mean over its classes.
     """
     seen = classes[classes["evaluated"] > 0]
     missed = seen["right"] == 0

@@ -1,4 +1,4 @@
-"""The pictures of a run: loss and accuracy by epoch, accuracy by class."""
+"""Plots of a training run: loss and accuracy by epoch, accuracy by class."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import pandas as pd
 
 from ..builder.storage import write_atomic
 
-TRAIN, VALIDATION, QUIET = "#1b6ca8", "#d1495b", "#8a8f98"
+TRAIN_COLOUR, VALIDATION_COLOUR, CHANCE_COLOUR = "#1b6ca8", "#d1495b", "#8a8f98"
 
 
-def draw_history(table: pd.DataFrame, folder: Path, classes: int) -> None:
-    """Draw `loss.png` and `accuracy.png` from the table of epochs.
+def plot_history(table: pd.DataFrame, folder: Path, classes: int) -> None:
+    """Write `loss.png` and `accuracy.png`.
 
     Parameters
     ----------
     table : DataFrame
-        As `run.history` makes it.
+        The table of epochs, see `run_folder.history`.
     folder : Path
+        Folder to write to.
     classes : int
-        For the line of chance.
+        Number of classes, for the line that shows chance.
     """
     for what, percent in (("loss", 1), ("accuracy", 100)):
         figure, axes = _axes(6.4, 4)
-        for split, colour in (("train", TRAIN), ("validation", VALIDATION)):
+        for split, colour in (("train", TRAIN_COLOUR), ("validation", VALIDATION_COLOUR)):
             known = table.dropna(subset=[f"{split}_{what}"])
             if len(known):
                 y = percent * known[f"{split}_{what}"]
                 axes.plot(known["epoch"], y, "o-", color=colour, ms=4, lw=1.6, label=f"{split}, last {y.iloc[-1]:.3g}")
         chance = np.log(classes) if what == "loss" else 100 / classes
-        axes.axhline(chance, color=QUIET, lw=1, ls="--", label=f"chance, {chance:.3g}")
+        axes.axhline(chance, color=CHANCE_COLOUR, lw=1, ls="--", label=f"chance, {chance:.3g}")
         axes.set_xlabel("epoch")
         axes.set_ylabel("cross-entropy" if what == "loss" else "accuracy (%)")
         axes.set_ylim(bottom=0)
@@ -43,16 +44,18 @@ def draw_history(table: pd.DataFrame, folder: Path, classes: int) -> None:
         _save(figure, folder / f"{what}.png")
 
 
-def draw_per_class(classes: pd.DataFrame, path: Path) -> None:
-    """Draw the accuracy of every class as a dot, a row a category, with the mean as a bar."""
+def plot_per_class(classes: pd.DataFrame, path: Path) -> None:
+    """Plot the accuracy of every class as a dot, with one line of dots per category and a bar at its mean."""
     seen = classes[classes["evaluated"] > 0]
     groups = sorted(seen.groupby("category", sort=True), key=lambda pair: pair[1]["accuracy"].mean())
     figure, axes = _axes(6.4, 1.3 + 0.5 * len(groups))
     rng = np.random.default_rng(0)
     for row, (_, part) in enumerate(groups):
         accuracy = 100 * part["accuracy"].to_numpy()
-        axes.scatter(accuracy, row + rng.uniform(-0.18, 0.18, len(part)), s=14, color=TRAIN, alpha=0.6, lw=0, zorder=3)
-        axes.plot([accuracy.mean()] * 2, [row - 0.32, row + 0.32], color=VALIDATION, lw=2)
+        axes.scatter(
+            accuracy, row + rng.uniform(-0.18, 0.18, len(part)), s=14, color=TRAIN_COLOUR, alpha=0.6, lw=0, zorder=3
+        )
+        axes.plot([accuracy.mean()] * 2, [row - 0.32, row + 0.32], color=VALIDATION_COLOUR, lw=2)
     names = []
     for name, part in groups:
         counted = f"{len(part)} {'class' if len(part) == 1 else 'classes'}, {(part['right'] == 0).sum()} at 0 %"

@@ -1,4 +1,4 @@
-"""A trained model to the Hugging Face Hub: what `from_pretrained` reads, the card, and how it went; nothing else."""
+"""Upload a trained model to the Hugging Face Hub: model, card, history and plots; no other files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..builder.errors import UsageError
 from ..builder.hf.hub_errors import _check_name, _said
 from . import run_folder as run
 
-MODEL = ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")
-BESIDE = ("history.csv", "per_class.csv", "loss.png", "accuracy.png", "per_class.png")
-"""Named one by one: run.json and settings.yaml hold paths of this machine, checkpoints hold optimizer states."""
+MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")
+REPORT_FILES = ("history.csv", "per_class.csv", "loss.png", "accuracy.png", "per_class.png")
+"""Optional files. run.json and settings.yaml are not uploaded, since they contain paths of this machine."""
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where a model went: repository, commit, files."""
+    """Result of an upload: repository, commit and names of the files."""
 
     repository: str
     commit: str
@@ -32,24 +32,24 @@ def push_model(folder: str | PathLike[str], repository: str, *, private: bool = 
     Parameters
     ----------
     folder : path
-        A run folder.
+        Folder of a finished training run.
     repository : str
-        `OWNER/NAME`; made if it is not there.
+        `OWNER/NAME`; created if it does not exist.
     private : bool
-        Of a repository that is made.
+        Create the repository as a private one.
 
     Raises
     ------
     UsageError
-        If the folder holds no finished model with a card, the card's metadata are not what the Hub takes, or the name
-        is none.
+        If the folder does not contain a finished model with a card, the Hub rejects the metadata of the card, or the
+        name of the repository is not valid.
     CytoImageNetError
-        If the Hub says no. The same call again sends only what is missing.
+        If the upload fails. Repeating the call uploads only what is missing.
     """
     import huggingface_hub
 
     _check_name(repository)
-    files = pushable(Path(folder))
+    files = files_to_push(Path(folder))
     api = huggingface_hub.HfApi()
     try:
         huggingface_hub.ModelCard.load(Path(folder) / "README.md").validate()
@@ -62,28 +62,30 @@ def push_model(folder: str | PathLike[str], repository: str, *, private: bool = 
             commit_message="Upload the model, its card and its history",
         )
     except ValueError as error:
-        raise UsageError(f"The Hub does not take the card: {error}", where=Path(folder) / "README.md") from error
+        raise UsageError(f"The Hub rejects the model card: {error}", where=Path(folder) / "README.md") from error
     except Exception as error:
         raise _said(error, repository) from error
     return Pushed(repository, commit.oid, files)
 
 
-def pushable(folder: Path) -> tuple[str, ...]:
-    """Name the files of a finished run that may leave this machine.
+def files_to_push(folder: Path) -> tuple[str, ...]:
+    """Return the names of the files of a finished run to upload.
 
     Raises
     ------
     UsageError
-        If the run is not finished, or what a model repository needs is not there.
+        If the run is not finished, or a file that a model repository needs is missing.
     """
     known: dict[str, Any] | None = run.known(folder)
     if known is not None and not known["finished"]:
         raise UsageError(
-            "The training run is not finished", where=folder, next="Go on with: cytoimagenet train DIR --out RUN"
+            "The training run is not finished",
+            where=folder,
+            next="Continue it: cytoimagenet train DIR --out RUN --resume",
         )
-    absent = [name for name in MODEL if not (folder / name).is_file()]
+    absent = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if absent:
         raise UsageError(
-            f"Not a model that can be pushed: {', '.join(absent)} missing", where=folder, next="Give a run folder"
+            f"This folder lacks files of a model: {', '.join(absent)}", where=folder, next="Give a run folder"
         )
-    return tuple(name for name in (*MODEL, *BESIDE) if (folder / name).is_file())
+    return tuple(name for name in (*MODEL_FILES, *REPORT_FILES) if (folder / name).is_file())

@@ -1,14 +1,16 @@
-"""How to train: every setting with its reason, and three sets of them.
+"""The settings of a training run, and three recipes: named sets of settings.
 
-A recipe is a name for values of `Settings`. A YAML file and the command line change single values; a name that is no
-setting is an error, so that a slip of the keyboard does not train the wrong thing for a week.
+A YAML file or the command line changes single settings of a recipe. An unknown name is an error, so a typing mistake
+can't start a long training with the wrong settings.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 import typing
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -20,52 +22,55 @@ from ..builder.storage import read_bytes
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run depends on, beside the dataset."""
+    """The settings of a training run. With the dataset they determine its weights."""
 
-    recipe: str = "paper"  # the name the values below started from
-    model: str = "efficientnet-b0"  # preprint, 3.1; or imagenet, or a folder or Hub name of a classifier
-    pretrained: bool = True  # start a named model from its weights; efficientnet-b0 has none and starts random
+    recipe: str = "paper"  # recipe from which the values below started
+    model: str = "efficientnet-b0"  # preprint, 3.1; or imagenet, or the folder or Hub name of an image classifier
+    pretrained: bool = True  # start from the weights of `model`; efficientnet-b0 has none and starts at random
     size: int = 224  # side of the input in pixels; preprint, 3.1
-    epochs: int = 24  # preprint, 3.1
-    batch_size: int = 64  # images a step and process; preprint, 3.1
-    accumulation: int = 1  # steps whose gradients are added up before the weights move
-    seed: int = 0  # of weights, order and augmentation
+    epochs: int = 24  # passes over the training images; preprint, 3.1
+    batch_size: int = 64  # images per step and process; preprint, 3.1
+    accumulation: int = 1  # batches whose gradients are averaged for one update of the weights
+    seed: int = 0  # random seed of weights, image order and augmentation
 
     learning_rate: float = 1e-3  # preprint, 3.1
-    schedule: Literal["constant", "cosine"] = "constant"  # preprint, 3.1
-    warmup: float = 0.0  # share of all steps over which the rate rises from 0
-    weight_decay: float = 0.0  # 0 is Adam, above it AdamW; never on biases and BatchNorm
-    epsilon: float = 1e-7  # Keras' Adam; torch's default is 1e-8
+    schedule: Literal["constant", "cosine"] = "constant"  # learning rate after the warm-up; preprint, 3.1
+    warmup: float = 0.0  # share of all steps over which the learning rate rises from 0
+    weight_decay: float = 0.0  # 0 gives Adam, more gives AdamW; never applied to biases and BatchNorm
+    epsilon: float = 1e-7  # Adam's epsilon, here that of Keras; torch's default is 1e-8
     clip: float = 0.0  # largest norm of the gradient; 0 for no limit
-    label_smoothing: float = 0.0  # weak labels are often wrong; 0.1 keeps the network from believing them wholly
-    mixup: float = 0.0  # alpha of the Beta distribution; 0 for none
-    cutmix: float = 0.0  # the same for CutMix; with both, a coin decides for each batch
-    average: float = 0.0  # decay of the moving average of the weights that is evaluated and kept; 0 for none
-    dropout: float = 0.2  # before the head; EfficientNet-B0's own
-    norm_momentum: float = 0.01  # weight of a batch in BatchNorm's statistics, Keras'; a short run needs faster ones
-    head_scale: float = 1.0  # of the head's first weights; Keras' are large where classes are few
-    residual_scale: float = 1.0  # of what efficientnet-b0's blocks add at first; 0 halved the steps in one trial
-    drop_connect: float = 0.2  # of the last residual branch, growing with depth; EfficientNet-B0's own
+    label_smoothing: float = 0.0  # share of each label spread over all classes: weak labels are often wrong
+    mixup: float = 0.0  # parameter alpha of mixup's Beta distribution; 0 for no mixup
+    cutmix: float = 0.0  # the same for CutMix; if both are above 0, each batch uses one of them at random
+    average: float = 0.0  # decay per step of the averaged weights, which are evaluated and saved; 0 for no averaging
+    dropout: float = 0.2  # probability of dropout before the head; EfficientNet-B0's own
+    norm_momentum: float = 0.01  # weight of a new batch in BatchNorm's statistics, as in Keras; short runs need more
+    head_scale: float = 1.0  # factor of the head's random weights; below 1 where few classes make them large
+    residual_scale: float = 1.0  # factor of efficientnet-b0's residual branches at the start; 0 starts as identity
+    drop_connect: float = 0.2  # probability of dropping the last residual branch, growing with depth; B0's own
 
-    rotation: float = 360.0  # degrees; cells have no up; preprint, 3.1
-    flips: bool = False  # nor a left
-    zoom: float = 0.0  # magnifications between 1 / (1 + zoom) and 1 + zoom
-    contrast: float = 0.0  # gamma between 1 / (1 + contrast) and 1 + contrast: exposure differs between plates
+    rotation: float = 360.0  # largest random rotation in degrees: cells have no up or down; preprint, 3.1
+    flips: bool = False  # mirror half of the images: cells have no left or right either
+    zoom: float = 0.0  # random magnification between 1 / (1 + zoom) and 1 + zoom
+    contrast: float = 0.0  # random gamma between 1 / (1 + contrast) and 1 + contrast: plates differ in exposure
 
-    balance: Literal["none", "sampling", "loss"] = "none"  # even out the classes by drawing, or by weighing the loss
-    category: str | None = None  # train on the classes of one category
-    labels: str | tuple[str, ...] | None = None  # ... on these classes; toy20 and toy50 are the authors' subsets
-    source: str | None = None  # ... on the images of one database
+    balance: Literal["none", "sampling", "loss"] = "none"  # even out the classes by sampling, or in the loss
+    category: str | None = None  # train only on the classes of this category
+    labels: str | tuple[str, ...] | None = None  # train only on these classes; toy20, toy50: the authors' two subsets
+    database: str | None = None  # train only on images of this database (publisher)
 
-    loader: Literal["auto", "stream", "map", "cache"] = "auto"  # map on a local disk, else stream
-    cache_dir: str | None = None  # where the decoded cache lies; else the user's cache folder
+    loader: Literal["auto", "stream", "map", "cache"] = "auto"  # auto: map for a folder on a local disk, else stream
+    cache_dir: str | None = None  # folder of the decoded cache; by default the user's cache folder
     workers: int | None = None  # threads that decode; by default 2
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # bf16 where a GPU has it; slower than fp32 on CPUs
-    channels_last: bool = True  # 1.4 times as fast on CPUs, and what tensor cores like
-    compile: Literal["none", "inductor", "eager"] = "none"  # inductor takes minutes to start: for long runs on GPUs
-    evaluate_every: int = 1  # epochs between two passes over the validation images
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it; on CPUs bf16 is slower
+    channels_last: bool = True  # memory layout of the images: 1.4 times as fast on CPUs, and suits tensor cores
+    compile: Literal["none", "inductor", "eager"] = "none"  # torch.compile; inductor takes minutes to start
+    evaluate_every: int = 1  # epochs between two evaluations on the validation images
     save_every: int = 0  # steps between two checkpoints within an epoch; 0 saves after epochs only
 
+
+FORMER_NAMES = {"source": "database"}
+"""Former name of a setting -> its name. `source` means one of the 40 sources everywhere else."""
 
 RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -75,19 +80,18 @@ RECIPES: dict[str, dict[str, Any]] = {
         "warmup": 0.05,
         "weight_decay": 0.05,
         "epsilon": 1e-8,
-        "clip": 1.0,  # bf16 and a high rate: one odd batch must not throw the weights far
+        "clip": 1.0,  # with bf16 and a high learning rate one unusual batch must not move the weights far
         "label_smoothing": 0.1,
         "mixup": 0.2,
         "average": 0.999,
         "flips": True,
         "zoom": 0.25,
         "contrast": 0.3,
-        "compile": "none",
     },
     "quick": {
         "size": 64,
         "epochs": 10,
-        "batch_size": 32,  # more steps out of few images
+        "batch_size": 32,  # more steps per epoch, since the demo has few images
         "learning_rate": 2e-3,
         "schedule": "cosine",
         "warmup": 0.1,
@@ -98,34 +102,34 @@ RECIPES: dict[str, dict[str, Any]] = {
         "norm_momentum": 0.1,
         "head_scale": 0.1,
         "residual_scale": 0.0,
-        "drop_connect": 0.0,  # a short run can't afford to drop what it learns
+        "drop_connect": 0.0,  # regularisation slows a short run down
         "flips": True,
         "zoom": 0.1,
         "contrast": 0.2,
         "precision": "fp32",
     },
 }
-"""What each recipe sets apart from the defaults, which are the preprint's."""
+"""Name of a recipe -> the settings that differ from the defaults. The defaults are those of the preprint."""
 
-_KINDS = typing.get_type_hints(Settings)
-_LEAST: dict[str, float] = {"size": 8, "epochs": 1, "batch_size": 1, "accumulation": 1, "evaluate_every": 1}
-_BELOW_ONE = ("warmup", "label_smoothing", "average", "dropout", "drop_connect", "norm_momentum")
+_TYPES = typing.get_type_hints(Settings)
+_MINIMUM: dict[str, float] = {"size": 8, "epochs": 1, "batch_size": 1, "accumulation": 1, "evaluate_every": 1}
+_MUST_BE_BELOW_ONE = ("warmup", "label_smoothing", "average", "dropout", "drop_connect", "norm_momentum")
 
 
 def settings(recipe: str | PathLike[str] = "quick", **changes: Any) -> Settings:
-    """Make settings from a recipe and changes to it.
+    """Return the settings of a recipe with changes.
 
     Parameters
     ----------
     recipe : str or path
-        `paper`, `modern` or `quick`, or a YAML file that names one of them under `recipe` and changes it.
+        `paper`, `modern` or `quick`, or a YAML file that names one of them under `recipe` and changes settings.
     **changes
-        Fields of `Settings`.
+        Fields of `Settings`. The former name `source` of `database` gives a DeprecationWarning.
 
     Raises
     ------
     UsageError
-        If the recipe or a setting is not known, or a value is of another type or out of its range.
+        If the recipe or a setting is unknown, or a value has the wrong type or is out of range.
 
     Examples
     --------
@@ -135,38 +139,59 @@ def settings(recipe: str | PathLike[str] = "quick", **changes: Any) -> Settings:
     values: dict[str, Any] = {}
     name = str(recipe)
     if name.endswith((".yaml", ".yml")):
-        values = read_yaml(name)
+        values = _renamed(read_yaml(name))
         name = str(values.pop("recipe", "paper"))
     if name not in RECIPES:
         raise UsageError(f"No recipe {name!r}", next=f"There are {', '.join(RECIPES)}, or give a .yaml file")
-    return Settings(
-        **{key: _checked(key, value) for key, value in {"recipe": name, **RECIPES[name], **values, **changes}.items()}
-    )
+    merged = {"recipe": name, **RECIPES[name], **values, **current_names(changes)}
+    return Settings(**{key: _checked(key, value) for key, value in merged.items()})
 
 
-def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read settings from a YAML file: a mapping of names to values.
+def current_names(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename settings given by a former name, with a DeprecationWarning at the caller's caller.
 
     Raises
     ------
     UsageError
-        If it is not one.
+        If a setting is given by both names.
+    """
+    renamed = _renamed(changes)
+    for former in changes.keys() & FORMER_NAMES.keys():
+        warnings.warn(f"`{former}` is now called `{FORMER_NAMES[former]}`", DeprecationWarning, stacklevel=3)
+    return renamed
+
+
+def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename settings given by a former name, as in the settings files of older runs."""
+    for former, name in FORMER_NAMES.items():
+        if former in values and name in values:
+            raise UsageError(f"{former!r} is the former name of {name!r}: give one of them", next=f"Use {name}")
+    return {FORMER_NAMES.get(key, key): value for key, value in values.items()}
+
+
+def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read a YAML file of settings, a mapping of names to values.
+
+    Raises
+    ------
+    UsageError
+        If there is no such file or it is not a mapping.
     """
     import yaml
 
     try:
         values = yaml.safe_load(read_bytes(path))
     except FileNotFoundError as error:
-        raise UsageError("There is no such file of settings", where=path) from error
+        raise UsageError("There is no such settings file", where=path) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"Not YAML: {error}", where=path) from error
     if not isinstance(values, Mapping):
-        raise UsageError("A file of settings holds lines `name: value`", where=path)
+        raise UsageError("A settings file must contain lines `name: value`", where=path)
     return {str(key): value for key, value in values.items()}
 
 
 def to_yaml(chosen: Settings) -> str:
-    """Write settings as YAML, every one of them, in the order of `Settings`."""
+    """Return all settings as YAML, in the order of the fields of `Settings`."""
     import yaml
 
     plain = {
@@ -175,13 +200,18 @@ def to_yaml(chosen: Settings) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def parse(assignments: list[str]) -> dict[str, Any]:
-    """Read `name=value` pairs of the command line; values are written as in YAML.
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Parse the `name=value` pairs of the command line; values are written as in YAML.
 
     Raises
     ------
     UsageError
-        If one is no pair, or its name is no setting.
+        If a text is not such a pair, or its name is not a setting.
+
+    Examples
+    --------
+    >>> parse_assignments(["learning_rate=1e-4", "labels=[actin, golgi]"])
+    {'learning_rate': 0.0001, 'labels': ('actin', 'golgi')}
     """
     import yaml
 
@@ -189,54 +219,50 @@ def parse(assignments: list[str]) -> dict[str, Any]:
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"{text!r} is not of the form name=value", next="For example: --set learning_rate=0.002")
+            raise UsageError(
+                f"--set {text!r} is not of the form name=value", next="For example: --set learning_rate=0.002"
+            )
+        name = name.strip()
         try:
-            changes[name.strip()] = _checked(name.strip(), yaml.safe_load(value))
+            changes[name] = _checked(FORMER_NAMES.get(name, name), yaml.safe_load(value))
         except yaml.YAMLError as error:
-            raise UsageError(f"Not a value: {value!r}", where=name) from error
+            raise UsageError(f"{value!r} is not a value in YAML", where=f"--set {name}") from error
     return changes
 
 
-def changed(old: Settings, new: Settings) -> list[str]:
-    """Name the settings that differ."""
-    return [
-        field.name for field in dataclasses.fields(Settings) if getattr(old, field.name) != getattr(new, field.name)
-    ]
-
-
 def _checked(name: str, value: Any) -> Any:
-    """Return the value in the type of its setting, or refuse it."""
-    if name not in _KINDS:
-        near = _near(name)
+    """Return the value converted to the type of its setting; raise UsageError if it does not fit."""
+    if name not in _TYPES:
+        similar = ", ".join(difflib.get_close_matches(name.replace("-", "_"), _TYPES, n=2))
         raise UsageError(
-            f"No setting {name!r}", next=f"Did you mean {near}?" if near else f"There are: {', '.join(_KINDS)}"
+            f"No setting {name!r}", next=f"Did you mean {similar}?" if similar else f"There are: {', '.join(_TYPES)}"
         )
-    kind = _KINDS[name]
-    if isinstance(value, str) and float in _parts(kind):  # YAML reads 1e-3 as text
+    kind = _TYPES[name]
+    if isinstance(value, str) and float in _alternatives(kind):  # YAML reads 1e-3 as text
         try:
             value = float(value)
         except ValueError:
             pass
     if isinstance(value, list):
         value = tuple(value)
-    if isinstance(value, int) and not isinstance(value, bool) and float in _parts(kind):
+    if isinstance(value, int) and not isinstance(value, bool) and float in _alternatives(kind):
         value = float(value)
     if not _fits(value, kind):
-        raise UsageError(f"{name} can't be {value!r}", next=f"It is {_describe(kind)}")
+        raise UsageError(f"{name} can't be {value!r}", next=f"It must be {_describe(kind)}")
     if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "seed":
-        least = _LEAST.get(name, 0)
-        if not (least <= value < float("inf")) or (name in _BELOW_ONE and value >= 1):
-            bound = " and below 1" if name in _BELOW_ONE else ""
-            raise UsageError(f"{name} can't be {value!r}", next=f"It is at least {least}{bound}")
+        minimum = _MINIMUM.get(name, 0)
+        if not (minimum <= value < float("inf")) or (name in _MUST_BE_BELOW_ONE and value >= 1):
+            bound = " and below 1" if name in _MUST_BE_BELOW_ONE else ""
+            raise UsageError(f"{name} can't be {value!r}", next=f"It must be at least {minimum}{bound}")
     return value
 
 
-def _parts(kind: Any) -> tuple[Any, ...]:
+def _alternatives(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    for part in _parts(kind):
+    for part in _alternatives(kind):
         if typing.get_origin(part) is Literal:
             if value in typing.get_args(part):
                 return True
@@ -249,20 +275,14 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _describe(kind: Any) -> str:
-    said = []
-    for part in _parts(kind):
+    texts: list[str] = []
+    for part in _alternatives(kind):
         if typing.get_origin(part) is Literal:
-            said += [repr(choice) for choice in typing.get_args(part)]
+            texts += [repr(choice) for choice in typing.get_args(part)]
         elif typing.get_origin(part) is tuple:
-            said.append("a list of texts")
+            texts.append("a list of texts")
         else:
-            said.append(
+            texts.append(
                 {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(part, "null")
             )
-    return " or ".join(said)
-
-
-def _near(name: str) -> str:
-    import difflib
-
-    return ", ".join(difflib.get_close_matches(name.replace("-", "_"), _KINDS, n=2))
+    return " or ".join(texts)

@@ -1,13 +1,13 @@
-"""The run folder: what a training leaves behind, and where it notes what it was made from.
+"""Read and write a run folder: the files of one training run.
 
-settings.yaml          every setting
-run.json               dataset and its digest, code revision, library versions, processes, scores; written last
-history.csv            an epoch a line; loss.png and accuracy.png show it; tensorboard/ has the steps
-per_class.csv          what the network gets right and what it takes the rest for, class by class; per_class.png
-config.json  model.safetensors  preprocessor_config.json     the model, as `transformers` reads it
+settings.yaml          all settings
+run.json               dataset and its digest, commit of the code, library versions, processes, scores; written last
+history.csv            one line per epoch, plotted in loss.png and accuracy.png; tensorboard/ contains the steps
+per_class.csv          accuracy of each class and its most frequent wrong answer, plotted in per_class.png
+config.json  model.safetensors  preprocessor_config.json     the model, in the layout of `transformers`
 README.md              the model card
 trainer_state.json     the Trainer's own log
-checkpoint-N/          while it trains
+checkpoint-N/          only during training
 """
 
 from __future__ import annotations
@@ -18,41 +18,46 @@ import os
 import platform
 import shutil
 import subprocess
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from torch import nn
 
-from ..builder.errors import SettingsChangedError, UsageError
+from ..builder import resume
+from ..builder.errors import UsageError
 from ..builder.storage import TEMPORARY, write_atomic
+from ..builder.versions import versions_of
 from .model import write_normalisation
-from .recipes import Settings, changed, read_yaml, settings, to_yaml
+from .recipes import Settings, settings, to_yaml
 
 SETTINGS, RUN, HISTORY, STATE = "settings.yaml", "run.json", "history.csv", "trainer_state.json"
-MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # in the order they are put in place
+MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # moved into the folder in this order
 _LIBRARIES = ("cytoimagenet", "torch", "transformers", "accelerate", "numpy", "opencv-python-headless")
 _FREE = ("workers", "cache_dir", "evaluate_every", "save_every")
 """Settings that change nothing about the weights: a run may go on with others."""
 
 
 def default_folder(recipe: str, digest: str) -> Path:
-    """Return where a run goes that was given no name: `runs/<recipe>-<first 8 of the manifest's digest>`."""
+    """Return the default run folder: `runs/<recipe>-<first 8 digits of the dataset's digest>`.
+
+    Examples
+    --------
+    >>> default_folder("quick", "0123456789abcdef").as_posix()
+    'runs/quick-01234567'
+    """
     return Path("runs") / f"{recipe}-{digest[:8]}"
 
 
 def stored_settings(folder: Path) -> Settings | None:
-    """Return the settings a folder's run was started with."""
+    """Return the settings of the run in a folder, or None if there is no run."""
     path = folder / SETTINGS
-    if not path.exists():
-        return None
-    values = read_yaml(path)
-    return settings(values.pop("recipe"), **values)
+    return settings(path) if path.exists() else None
 
 
 def known(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder's run knows of itself, if there is one."""
+    """Return the contents of `run.json`, or None if there is no run."""
     return json.loads((folder / RUN).read_text()) if (folder / RUN).exists() else None
 
 
@@ -85,21 +90,24 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
         write_atomic(folder / RUN, _json({**facts, "finished": False}))
         write_atomic(folder / SETTINGS, to_yaml(chosen).encode())
         return {**facts, "finished": False}
-    other = [name for name in changed(before, chosen) if name not in _FREE]
     noted = known(folder) or {**facts, "finished": False}
-    if noted["digest"] != facts["digest"]:
-        other.append("the dataset")
-    if other:
-        raise SettingsChangedError(
-            f"This folder holds a run with other settings: {', '.join(other)}",
-            where=folder,
-            next="Name another folder with --out, or go on with that run by --resume and no settings",
-        )
+    resume.refuse_changes(
+        folder,
+        {**_fixed(before), "dataset": noted["digest"]},
+        {**_fixed(chosen), "dataset": facts["digest"]},
+        what="This folder contains a run with other settings",
+        next="Name another folder with --out, or continue that run with --resume and no other settings.",
+    )
     return noted
 
 
+def _fixed(chosen: Settings) -> dict[str, Any]:
+    """Return the settings that the weights depend on."""
+    return {name: value for name, value in asdict(chosen).items() if name not in _FREE}
+
+
 def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, world: int) -> dict[str, Any]:
-    """Collect what a run is made from."""
+    """Return the contents of `run.json` that are known at the start of a run."""
     return {
         "data_dir": data_dir,
         "digest": digest,
@@ -107,29 +115,41 @@ def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, w
         "classes": classes,
         "processes": world,
         "revision": git_revision(),
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": versions_of(*_LIBRARIES),
         "python": platform.python_version(),
         "machine": {"cores": os.cpu_count(), "system": platform.system(), "processor": platform.machine()},
     }
 
 
 def git_revision() -> str:
-    """Return the commit of this checkout, with `-dirty` if files were changed since; empty outside of one."""
+    """Return the commit of this checkout, with `-dirty` if tracked files are changed; empty if this is no checkout."""
     here = Path(__file__).resolve().parents[1]
     if not (here / ".git").exists():
         return ""
     try:
-        told = [
+        commit, changes = (
             subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=20, check=True)
             for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        ]
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return told[0].stdout.strip() + ("-dirty" if told[1].stdout.strip() else "")
+    return commit.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")
 
 
 def history(log: list[dict[str, Any]]) -> pd.DataFrame:
-    """Make the table of epochs from the Trainer's log."""
+    """Return the table of epochs from the Trainer's log.
+
+    Parameters
+    ----------
+    log : list of dict
+        `log_history` of the Trainer's state.
+
+    Returns
+    -------
+    DataFrame
+        One row per epoch: `epoch`, `step`, `learning_rate`; `train_` and `validation_` `loss` and `accuracy`, and
+        `validation_top7`. Accuracies are in [0, 1]; validation columns are NaN for epochs that were not evaluated.
+    """
     epochs: dict[int, dict[str, Any]] = {}
     for entry in log:
         step = entry.get("step", 0)
@@ -146,25 +166,35 @@ def history(log: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV file, whole or not at all."""
+    """Write a CSV file atomically."""
     text = io.StringIO()
     table.to_csv(text, index=False, float_format="%.6g")
     write_atomic(path, text.getvalue().encode())
 
 
-def keep_model(folder: Path, model: nn.Module, normalisation: tuple[Any, Any], size: int) -> None:
-    """Save a model into the run folder, `config.json` last: a folder with that file has the whole model."""
-    part = folder / f"{TEMPORARY}model"
-    shutil.rmtree(part, ignore_errors=True)
-    model.save_pretrained(part)  # type: ignore[operator]
-    write_normalisation(part, *normalisation, size=size)
+def save_model(folder: Path, model: nn.Module, normalisation: tuple[Any, Any], size: int) -> None:
+    """Save a model into the run folder; `config.json` is moved last, so a folder that contains it has all files.
+
+    Parameters
+    ----------
+    folder : Path
+    model : Module
+        A `transformers` model.
+    normalisation : (mean, std)
+    size : int
+        Side of the model's input in pixels.
+    """
+    temporary = folder / f"{TEMPORARY}model"
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary)  # type: ignore[operator]
+    write_normalisation(temporary, *normalisation, size=size)
     for name in MODEL_FILES:
-        os.replace(part / name, folder / name)
-    shutil.rmtree(part)
+        os.replace(temporary / name, folder / name)
+    shutil.rmtree(temporary)
 
 
-def finish(folder: Path, facts: dict[str, Any]) -> None:
-    """Note that the run is done, and remove what only an unfinished one needs."""
+def mark_finished(folder: Path, facts: dict[str, Any]) -> None:
+    """Write `run.json` with `finished` set to true, and remove the checkpoints."""
     write_atomic(folder / RUN, _json({**facts, "finished": True}))
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)

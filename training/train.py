@@ -1,4 +1,4 @@
-"""Train a classifier on a dataset folder: one call, on a CPU, a GPU, or several under `torchrun`."""
+"""Train a classifier on a dataset folder, on a CPU, a GPU, or several GPUs started by `torchrun`."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from ..builder.errors import UsageError
 from ..builder.storage import is_local
 from ..loaders.batches import Batches
-from ..loaders.cache import CacheSource, build_cache
+from ..loaders.cache import CacheReader, build_cache
 from ..loaders.index import Index, read_index
-from ..loaders.mapstyle import RowSource
-from ..loaders.processes import place
-from ..loaders.stream import ShardSource, threads
+from ..loaders.mapstyle import RowReader
+from ..loaders.processes import rank_and_world
+from ..loaders.stream import ShardReader, decode_threads
 from ..loaders.weights import class_weights
 from . import run_folder as run
 from .card import write_card
-from .model import B0, adjust, build_model
+from .model import B0, build_model, prepare_for_training
 from .per_class import per_class, summarise
-from .plots import draw_history, draw_per_class
-from .progress_callback import Reporter
-from .recipes import Settings, settings
-from .trainer import CHECKPOINTS, EpochTrainer, newest_checkpoint
+from .plots import plot_history, plot_per_class
+from .progress_callback import ProgressCallback
+from .recipes import Settings, current_names, settings
+from .trainer import CHECKPOINTS_KEPT, EpochTrainer, newest_checkpoint
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training.
+    """A finished training run.
 
     Parameters
     ----------
     folder : Path
-        The run folder, see `training.run`.
+        The run folder, see `training/run_folder.py`.
     metrics : dict
         Scores of the last epoch: `train_loss`, `train_accuracy`, `validation_accuracy`, `validation_top7`, ...
+        Accuracies are in [0, 1].
     """
 
     folder: Path
@@ -57,32 +58,36 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     **changes: Any,
 ) -> Run:
-    """Train a classifier, or go on with a training that was cut off: the weights come out the same to the bit.
+    """Train a classifier on a dataset folder, or resume an interrupted training run.
+
+    A resumed run ends with weights that are bit-identical to those of an uninterrupted one.
 
     Parameters
     ----------
     data_dir : str or path
         A dataset folder, local or a URL.
     out : str or path, optional
-        The run folder; by default `runs/<recipe>-<first 8 of the dataset's digest>`.
+        The run folder; by default `runs/<recipe>-<first 8 digits of the dataset's digest>`.
     recipe : str or path
-        `paper`, `modern`, `quick`, or a YAML file.
+        `paper`, `modern`, `quick`, or a YAML file of settings.
     resume : bool
-        Take the settings from the run folder. Without it, the same call as before goes on too.
+        Use the settings stored in the run folder. Without it, repeating the same call also resumes the run.
     callbacks : sequence of TrainerCallback
-        Further ones.
+        Additional callbacks for the Trainer.
     **changes
-        Settings to set otherwise, see `recipes.Settings`.
+        Settings that differ from the recipe, e.g. `epochs=3`; see `training/recipes.py`.
 
     Returns
     -------
     Run
-        A run that is already finished is returned as it is.
+        A run that is already finished is not trained again.
 
     Raises
     ------
     UsageError
-        If a setting is wrong, the folder holds another run, or there is nothing to resume.
+        If a setting is wrong, the folder contains something else, or there is nothing to resume.
+    SettingsChangedError
+        If the folder contains a run with other settings or of another dataset.
 
     Examples
     --------
@@ -90,41 +95,43 @@ def train(
     0.31
     """
     data_dir = fspath(data_dir)
+    changes = current_names(changes)
     chosen = settings(recipe, **changes)
     if resume:
         chosen = _resumed(out, data_dir, chosen, changes)
-    subset: dict[str, Any] = {"category": chosen.category, "labels": chosen.labels, "source": chosen.source}
+    subset: dict[str, Any] = {"category": chosen.category, "labels": chosen.labels, "database": chosen.database}
     index = read_index(data_dir, "train", **subset)
     validation = _validation(data_dir, subset)
     folder = Path(out) if out is not None else run.default_folder(chosen.recipe, index.digest)
-    rank, world = place()
+    rank, world = rank_and_world()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run.facts_of(data_dir, index.digest, images, len(index.class_names), world)
-    # every process must see that there is nothing to do, or the others would wait for rank 0 for ever
+    # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
     facts = run.claim(folder, chosen, facts) if rank == 0 else run.known(folder) or {**facts, "finished": False}
     if facts["finished"]:
         return Run(folder, facts["metrics"])
-    trainer = _trainer(folder, chosen, index, validation, rank, world, callbacks)
+    trainer = make_trainer(folder, chosen, index, validation, rank, world, callbacks)
     checkpoint = _from_rank_0(newest_checkpoint(folder) if rank == 0 else None)
-    torch.manual_seed(chosen.seed * 65_537 + rank)  # each process draws its own rotations
+    torch.manual_seed(chosen.seed * 65_537 + rank)  # each process has its own random rotations
     if checkpoint is not None:
         trainer.restore(checkpoint)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    done = _finish(trainer, folder, facts, index, validation)
-    _from_rank_0(None)  # no process leaves before the run folder is complete
-    return done
+    finished = _finish(trainer, folder, facts, index, validation)
+    _from_rank_0(None)  # no process returns before the run folder is complete
+    return finished
 
 
 def _from_rank_0(value: Any) -> Any:
     """Return rank 0's value on every process."""
     if not torch.distributed.is_initialized():
         return value
-    held = [value]
-    torch.distributed.broadcast_object_list(held, src=0)
-    return held[0]
+    values = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def _resumed(out: Any, data_dir: str, chosen: Settings, changes: dict[str, Any]) -> Settings:
+    """Return the settings stored in the run folder, with the changes."""
     folder = Path(out) if out is not None else run.default_folder(chosen.recipe, read_index(data_dir).digest)
     before = run.stored_settings(folder)
     if before is None:
@@ -133,41 +140,42 @@ def _resumed(out: Any, data_dir: str, chosen: Settings, changes: dict[str, Any])
 
 
 def _validation(data_dir: str, subset: dict[str, Any]) -> Index | None:
+    """Return the index of the validation images, or None if there are none."""
     from ..builder.dataset.manifest import Manifest
 
     if not Manifest.load(data_dir).rows("validation"):
         return None
     try:
         return read_index(data_dir, "validation", **subset)
-    except UsageError:  # the part that is trained on has no validation images
+    except UsageError:  # none of the classes or images that are kept
         return None
 
 
 def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0, world: int = 1) -> Batches:
-    """Return the batches a run reads, by the loader its settings name."""
+    """Return the batches of a run, read by the loader that its settings name."""
     kind = chosen.loader
     if kind == "auto":
         kind = "map" if is_local(index.root) else "stream"
     balance = training and chosen.balance == "sampling"
     if balance and kind == "stream":
         raise UsageError(
-            "Sampling by class needs random access; a stream reads shards in order",
-            next="Use --set loader=map or loader=cache, or balance=loss",
+            "balance=sampling needs random access, but loader=stream reads shards in order",
+            next="Use --set loader=map, --set loader=cache, or --set balance=loss",
         )
-    source: Any
+    reader: Any
     if kind == "stream":
-        source = ShardSource(index, chosen.size)
+        reader = ShardReader(index, chosen.size)
     elif kind == "map":
-        source = RowSource(index, chosen.size, balance=balance)
+        reader = RowReader(index, chosen.size, balance=balance)
     else:
         path = build_cache(index.root, size=chosen.size, folder=chosen.cache_dir, workers=chosen.workers)
-        source = CacheSource(index, path, balance=balance)
+        reader = CacheReader(index, path, balance=balance)
     workers = chosen.workers
     if workers is None or kind == "stream":
-        # a validation split may have fewer shards than were meant for training
-        workers = threads(workers if training else None, len(index.shards), world)
+        # the validation split may have fewer shards than the requested number of threads
+        workers = decode_threads(workers if training else None, len(index.shards), world)
     return Batches(
-        source,
+        reader,
         batch_size=chosen.batch_size,
         training=training,
         workers=workers,
@@ -177,7 +185,7 @@ def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0,
     )
 
 
-def _trainer(
+def make_trainer(
     folder: Path,
     chosen: Settings,
     index: Index,
@@ -186,6 +194,7 @@ def _trainer(
     world: int,
     callbacks: Sequence[TrainerCallback],
 ) -> EpochTrainer:
+    """Build the network and the Trainer of a run."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
@@ -197,38 +206,38 @@ def _trainer(
         pretrained=chosen.pretrained,
         **(b0 if chosen.model == B0 else {}),
     )
-    adjust(
+    prepare_for_training(
         model,
         norm_momentum=chosen.norm_momentum,
         head_scale=chosen.head_scale,
-        residual_scale=chosen.residual_scale if chosen.model == B0 else 1.0,  # never on weights that were learnt
+        residual_scale=chosen.residual_scale if chosen.model == B0 else 1.0,  # never scale pretrained weights
     )
     if chosen.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = batches_of(index, chosen, training=True, rank=rank, world=world)
-    held_out = None
+    validation_batches = None
     if validation is not None:
-        held_out = batches_of(validation, chosen, training=False, rank=rank, world=world)
+        validation_batches = batches_of(validation, chosen, training=False, rank=rank, world=world)
     trainer = EpochTrainer(
         model,
-        arguments(folder, chosen, steps=chosen.epochs * -(-len(batches) // chosen.accumulation), world=world),
+        training_arguments(folder, chosen, steps=chosen.epochs * -(-len(batches) // chosen.accumulation), world=world),
         settings=chosen,
         train_dataset=batches,
-        eval_dataset=held_out,
+        eval_dataset=validation_batches,
         normalisation=normalisation,
         class_weights=class_weights(index) if chosen.balance == "loss" else None,
-        callbacks=[Reporter(folder, chosen.epochs * len(batches) * chosen.batch_size * world), *callbacks],
+        callbacks=[ProgressCallback(folder, chosen.epochs * len(batches) * chosen.batch_size * world), *callbacks],
     )
-    trainer.remove_callback(PrinterCallback)  # ours speaks instead
+    trainer.remove_callback(PrinterCallback)  # ProgressCallback prints instead
     return trainer
 
 
-def arguments(folder: Path, chosen: Settings, *, steps: int, world: int = 1) -> TrainingArguments:
-    """Say our settings in the Trainer's words."""
+def training_arguments(folder: Path, chosen: Settings, *, steps: int, world: int = 1) -> TrainingArguments:
+    """Convert our settings to the Trainer's arguments."""
     gpu = torch.cuda.is_available()
     bf16 = chosen.precision == "bf16" or (chosen.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
     if gpu:
-        torch.set_float32_matmul_precision("high")  # TF32 where the weights stay in fp32
+        torch.set_float32_matmul_precision("high")  # TF32 for matrix products in fp32
     args = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=chosen.batch_size,
@@ -248,8 +257,8 @@ def arguments(folder: Path, chosen: Settings, *, steps: int, world: int = 1) -> 
         ddp_backend="gloo" if world > 1 and not gpu else None,
         ddp_find_unused_parameters=False,
         logging_steps=10,
-        save_strategy="no",  # the callback of the trainer says when
-        save_total_limit=CHECKPOINTS,
+        save_strategy="no",  # a callback of EpochTrainer decides when
+        save_total_limit=CHECKPOINTS_KEPT,
         eval_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -259,29 +268,29 @@ def arguments(folder: Path, chosen: Settings, *, steps: int, world: int = 1) -> 
         dataloader_pin_memory=gpu,
     )
     if args.parallel_mode == transformers.training_args.ParallelMode.NOT_DISTRIBUTED:
-        args._n_gpu = min(args.n_gpu, 1)  # several GPUs take `torchrun`, not threads of one process
+        args._n_gpu = min(args.n_gpu, 1)  # several GPUs need `torchrun`: no DataParallel threads in one process
     return args
 
 
 def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: Index, validation: Index | None) -> Run:
-    """Evaluate class by class and write what a run leaves."""
-    # without validation images the table tells of the training images, in order and as they are
-    plain = trainer.eval_dataset
-    if plain is None:
-        place_in = {"rank": trainer.args.process_index, "world": trainer.args.world_size}
-        plain = batches_of(index, trainer.settings, training=False, **place_in)
-    counted = trainer.confusion(plain)
+    """Evaluate by class and write the files of a finished run."""
+    # without validation images the training images are evaluated, without augmentation
+    evaluated = trainer.eval_dataset
+    if evaluated is None:
+        process = {"rank": trainer.args.process_index, "world": trainer.args.world_size}
+        evaluated = batches_of(index, trainer.settings, training=False, **process)
+    confusion = trainer.confusion(evaluated)
     table = run.history(trainer.state.log_history)
     metrics = {str(name): float(value) for name, value in table.iloc[-1].dropna().items()}
     if trainer.args.process_index != 0:
         return Run(folder, metrics)
-    classes = per_class(index, counted, trained=index, held_out=validation)
+    classes = per_class(index, confusion, trained=index, validation=validation)
     summary = summarise(classes)
     run.write_table(folder / run.HISTORY, table)
-    draw_history(table, folder, len(index.class_names))
+    plot_history(table, folder, len(index.class_names))
     run.write_table(folder / "per_class.csv", classes)
-    draw_per_class(classes, folder / "per_class.png")
-    run.keep_model(
+    plot_per_class(classes, folder / "per_class.png")
+    run.save_model(
         folder,
         trainer.best_weights(),
         (trainer.mean.flatten().tolist(), trainer.std.flatten().tolist()),
@@ -295,5 +304,5 @@ def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: I
         "evaluated_on": "validation" if validation is not None else "train",
     }
     write_card(folder, trainer.settings, facts, table)
-    run.finish(folder, facts)
+    run.mark_finished(folder, facts)
     return Run(folder, metrics)

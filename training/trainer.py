@@ -1,8 +1,12 @@
-"""The loop: `transformers`' Trainer over batches that are already dealt to the processes.
+"""The training loop: `transformers`' Trainer over batches that are already divided among the processes.
 
-What is changed, and why: the training loader is not handed to accelerate, which would split it a second time; loss and
-augmentation happen on the device; evaluation counts every validation image once on any number of processes; a
-checkpoint also holds the averaged weights and the running counts of its epoch, and a mark that it is whole.
+Differences from the Trainer:
+
+- The training loader is not passed to accelerate, which would divide the batches a second time.
+- Augmentation and loss are computed on the device.
+- Evaluation counts every validation image once, with any number of processes.
+- A checkpoint also contains the averaged weights, the counts of its epoch so far, and a file that is written last and
+  marks it as complete.
 """
 
 from __future__ import annotations
@@ -26,17 +30,17 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..builder.storage import write_atomic
 from ..loaders.batches import Batches
-from ..loaders.transforms import augment, cut, mix, to_float, to_rgb
+from ..loaders.transforms import augment, cutmix, mixup, to_float, to_rgb
 from .recipes import Settings
 
-TOP = 7  # preprint, 3.2 reports the share of images whose label is among the first seven
-WHOLE = "whole.json"  # written last into a checkpoint
-EXTRA = "extra.safetensors"
-CHECKPOINTS = 2  # the newest may be cut off by a crash; the one before it is whole
+TOP_K = 7  # preprint, 3.2: an answer counts as top-7 if the label is one of the seven most probable classes
+COMPLETE = "whole.json"  # written last into a checkpoint: a checkpoint without it is incomplete
+EXTRA_STATE = "extra.safetensors"
+CHECKPOINTS_KEPT = 2  # a crash can leave the newest incomplete; the one before it is complete
 
 
 class EpochTrainer(Trainer):
-    """A Trainer that trains by our settings.
+    """A Trainer that follows our settings.
 
     Parameters
     ----------
@@ -46,8 +50,9 @@ class EpochTrainer(Trainer):
     settings : Settings
     train_dataset, eval_dataset : Batches
     normalisation : (mean, std)
+        Three values each, for pixels in [0, 1].
     class_weights : array, shape (classes,), optional
-        Of the loss.
+        Weights of the classes in the loss.
     """
 
     train_dataset: Batches
@@ -67,28 +72,30 @@ class EpochTrainer(Trainer):
     ) -> None:
         super().__init__(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, callbacks=[*callbacks])
         self.settings = settings
-        self.network = model  # without what accelerate wraps around it
+        self.network = model  # without the wrappers that accelerate adds
         self.classes = len(train_dataset.class_names)
-        # our loss is a plain mean; the Trainer must not take it for one that was already divided
+        # our loss is a mean over the batch: the Trainer itself must divide it by the number of accumulated batches
         self.model_accepts_loss_kwargs = False
         device = args.device
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in normalisation)
         self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
         self.average = _averaged(model, settings.average) if settings.average else None
-        self.counts = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right answers, images of this epoch
-        self.add_callback(_Flow(self))
+        self.counts = torch.zeros(
+            3, dtype=torch.float64, device=device
+        )  # summed loss, right answers and images of this epoch
+        self.add_callback(_EpochSchedule(self))
 
     def get_train_dataloader(self) -> DataLoader:
-        """Return the batches as they are: they were dealt to the processes already."""
+        """Return the batches unchanged: they are already divided among the processes."""
         return DataLoader(
             self.train_dataset,
             batch_size=None,
             pin_memory=self.args.device.type == "cuda",
-            generator=torch.Generator().manual_seed(0),  # or each pass would move torch's global generator
+            generator=torch.Generator().manual_seed(0),  # without it each pass would advance torch's global generator
         )
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Name what weight decay pulls at: matrices and kernels, no biases and no BatchNorm."""
+        """Return the names of the weights that decay: matrices and kernels, but no biases and no BatchNorm."""
         return [name for name, weight in model.named_parameters() if weight.ndim > 1]
 
     def _prepare_input(self, data: Any) -> Any:
@@ -97,7 +104,7 @@ class EpochTrainer(Trainer):
         return super()._prepare_input(data)
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Turn grey images in [0, 1] into what the network takes."""
+        """Convert grey images, shape (N, 1, H, W), float in [0, 1], to the input of the network, shape (N, 3, H, W)."""
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         return to_rgb(images, self.mean, self.std).contiguous(memory_format=layout)
 
@@ -108,7 +115,7 @@ class EpochTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        """Augment a batch, pass it through the network and compare with its labels."""
+        """Augment a batch and return the loss of the network on it."""
         chosen, labels = self.settings, inputs["labels"]
         images = augment(
             to_float(inputs["images"]),
@@ -117,7 +124,7 @@ class EpochTrainer(Trainer):
             zoom=chosen.zoom,
             contrast=chosen.contrast,
         )
-        images, target = self.blend(images, labels)
+        images, target = self.mix_batch(images, labels)
         outputs = model(pixel_values=self.inputs(images))
         logits = outputs.logits.float()
         loss = functional.cross_entropy(
@@ -130,37 +137,37 @@ class EpochTrainer(Trainer):
             )
         return (loss, outputs) if return_outputs else loss
 
-    def blend(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mix images and labels of a batch by mixup or CutMix, as the settings say; without both, leave them."""
-        mixup, cutmix = self.settings.mixup, self.settings.cutmix
-        if mixup and cutmix:  # never both at once
-            mixup, cutmix = (mixup, 0.0) if float(torch.rand(())) < 0.5 else (0.0, cutmix)
-        if mixup:
-            return mix(images, labels, self.classes, mixup)
-        if cutmix:
-            return cut(images, labels, self.classes, cutmix)
+    def mix_batch(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply mixup or CutMix to a batch, or neither, as the settings choose."""
+        mixup_alpha, cutmix_alpha = self.settings.mixup, self.settings.cutmix
+        if mixup_alpha and cutmix_alpha:  # one of them at random, never both
+            mixup_alpha, cutmix_alpha = (mixup_alpha, 0.0) if float(torch.rand(())) < 0.5 else (0.0, cutmix_alpha)
+        if mixup_alpha:
+            return mixup(images, labels, self.classes, mixup_alpha)
+        if cutmix_alpha:
+            return cutmix(images, labels, self.classes, cutmix_alpha)
         return images, labels
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
-        """Evaluate on the validation images, with the averaged weights where there are some."""
-        found = self.confusion(self.eval_dataset)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.metrics().items()}
+        """Evaluate on the validation images, with the averaged weights if there are any."""
+        confusion = self.confusion(self.eval_dataset)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in confusion.metrics().items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     @torch.no_grad()
     def confusion(self, batches: Batches) -> Confusion:
-        """Count, over all processes, what each class was taken for."""
+        """Count the answers of the network for each class, over all processes."""
         network = self.best_weights()
         device, k = self.args.device, self.classes
-        if torch.distributed.is_initialized():  # each process has BatchNorm statistics of its own; rank 0's are kept
+        if torch.distributed.is_initialized():  # BatchNorm statistics differ between processes; use those of rank 0
             for buffer in network.buffers():
                 torch.distributed.broadcast(buffer, 0)
         was_training = network.training
         network.eval()
         pairs = torch.zeros(k * k, dtype=torch.int64, device=device)
-        among = torch.zeros(k, dtype=torch.int64, device=device)
+        in_top_k = torch.zeros(k, dtype=torch.int64, device=device)
         loss = torch.zeros((), dtype=torch.float64, device=device)
         for batch in batches:
             images, labels = (self._prepare_input(batch[name]) for name in ("images", "labels"))
@@ -168,20 +175,20 @@ class EpochTrainer(Trainer):
                 logits = network(pixel_values=self.inputs(to_float(images))).logits.float()
             loss += functional.cross_entropy(logits, labels, reduction="sum").double()
             pairs += torch.bincount(labels * k + logits.argmax(1), minlength=k * k)
-            first = (logits.topk(min(TOP, k), dim=1).indices == labels[:, None]).any(1)
-            among += torch.bincount(labels[first], minlength=k)
+            top = (logits.topk(min(TOP_K, k), dim=1).indices == labels[:, None]).any(1)
+            in_top_k += torch.bincount(labels[top], minlength=k)
         network.train(was_training)
         if torch.distributed.is_initialized():
-            for total in (pairs, among, loss):
+            for total in (pairs, in_top_k, loss):
                 torch.distributed.all_reduce(total)
-        return Confusion(pairs.view(k, k).cpu().numpy(), among.cpu().numpy(), float(loss))
+        return Confusion(pairs.view(k, k).cpu().numpy(), in_top_k.cpu().numpy(), float(loss))
 
     def best_weights(self) -> nn.Module:
-        """Return the network that is evaluated and kept: the averaged one, or the one being trained."""
+        """Return the network that is evaluated and saved: the averaged one, or without averaging the trained one."""
         return self.network if self.average is None else self.average.module
 
     def epoch_metrics(self) -> dict[str, float]:
-        """Return loss and accuracy over the training images of this epoch, and start counting anew."""
+        """Return loss and accuracy over the training images of this epoch, and reset the counts."""
         counts = self.counts.clone()
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(counts)
@@ -192,65 +199,70 @@ class EpochTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
         folder = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         if self.args.should_save:
-            (folder / WHOLE).unlink(missing_ok=True)
+            (folder / COMPLETE).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
         counts = self.counts.clone()
         if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(counts)  # also: every process has written its part
+            torch.distributed.all_reduce(counts)  # this also waits until every process has written its part
         if self.args.should_save:
-            kept = {} if self.average is None else {f"average.{k}": v for k, v in self.average.state_dict().items()}
-            save_file({"counts": counts, **{k: v.contiguous() for k, v in kept.items()}}, folder / EXTRA)
-            write_atomic(folder / WHOLE, json.dumps({"step": self.state.global_step}).encode())
+            average = {} if self.average is None else {f"average.{k}": v for k, v in self.average.state_dict().items()}
+            save_file({"counts": counts, **{k: v.contiguous() for k, v in average.items()}}, folder / EXTRA_STATE)
+            write_atomic(folder / COMPLETE, json.dumps({"step": self.state.global_step}).encode())
 
     def restore(self, checkpoint: Path) -> None:
-        """Take up what our checkpoints hold beyond the Trainer's, and skip what its epoch has seen."""
-        held = load_file(checkpoint / EXTRA)
-        if self.args.process_index == 0:  # the counts of all processes went into the file
-            self.counts.copy_(held["counts"])
+        """Restore the part of a checkpoint that the Trainer does not, and skip the batches already trained on."""
+        state = load_file(checkpoint / EXTRA_STATE)
+        if self.args.process_index == 0:  # the file contains the sum over all processes
+            self.counts.copy_(state["counts"])
         if self.average is not None:
             self.average.load_state_dict(
-                {key.removeprefix("average."): value for key, value in held.items() if key != "counts"}
+                {key.removeprefix("average."): value for key, value in state.items() if key != "counts"}
             )
-        step = json.loads((checkpoint / WHOLE).read_text())["step"]
+        step = json.loads((checkpoint / COMPLETE).read_text())["step"]
         per_epoch = -(-len(self.train_dataset) // self.args.gradient_accumulation_steps)
         epoch, done = divmod(step, per_epoch)
         self.train_dataset.skip(epoch, done * self.args.gradient_accumulation_steps)
 
 
 class Confusion:
-    """How often each class was taken for each.
+    """Counts of the network's answers for each class.
 
     Parameters
     ----------
     pairs : array, shape (classes, classes), int64
-        Rows are the labels, columns the answers.
-    among : array, shape (classes,), int64
-        Images of each class whose label is among the first seven answers.
+        Number of images by label (row) and answer (column).
+    in_top_k : array, shape (classes,), int64
+        Number of images of each class whose label is one of the seven most probable classes.
     loss : float
-        Summed over the images.
+        Sum of the cross-entropy over the images.
+
+    Examples
+    --------
+    >>> Confusion(np.array([[3, 1], [2, 4]]), np.array([4, 6]), 5.0).metrics()
+    {'loss': 0.5, 'accuracy': 0.7, 'top7': 1.0}
     """
 
-    def __init__(self, pairs: NDArray[np.int64], among: NDArray[np.int64], loss: float) -> None:
-        self.pairs, self.among, self.loss = pairs, among, loss
+    def __init__(self, pairs: NDArray[np.int64], in_top_k: NDArray[np.int64], loss: float) -> None:
+        self.pairs, self.in_top_k, self.loss = pairs, in_top_k, loss
 
     def metrics(self) -> dict[str, float]:
-        """Return loss, accuracy and top-7 accuracy over the images."""
+        """Return the means over the images: loss, accuracy and top-7 accuracy in [0, 1]."""
         images = max(int(self.pairs.sum()), 1)
         return {
             "loss": self.loss / images,
             "accuracy": float(np.trace(self.pairs)) / images,
-            "top7": float(self.among.sum()) / images,
+            "top7": float(self.in_top_k.sum()) / images,
         }
 
 
-class _Flow(TrainerCallback):
-    """When to log, evaluate and save, and which order of images an epoch has."""
+class _EpochSchedule(TrainerCallback):
+    """Decides when to log, evaluate and save; sets the epoch of the batches."""
 
     def __init__(self, trainer: EpochTrainer) -> None:
         self.trainer = trainer
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # the epoch is a fraction of steps; a checkpoint lies on a step, and rounding must not fall short of it
+        # `state.epoch` is steps / steps per epoch; at an epoch boundary rounding must not give the epoch before
         self.trainer.train_dataset.set_epoch(int((state.epoch or 0) + 1e-6))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -259,7 +271,7 @@ class _Flow(TrainerCallback):
             trainer.average.update_parameters(trainer.network)
         per_epoch = -(-len(trainer.train_dataset) // args.gradient_accumulation_steps)
         every = trainer.settings.save_every
-        # the last step of an epoch is saved after its evaluation, or that would be lost to a resumed run
+        # the last step of an epoch is saved in on_epoch_end, after the evaluation: a resumed run needs its result
         control.should_save = bool(every) and state.global_step % every == 0 and state.global_step % per_epoch != 0
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -274,22 +286,24 @@ class _Flow(TrainerCallback):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint of a run, and remove those a crash cut off."""
-    found = {}
+    """Return the newest complete checkpoint of a run; remove incomplete ones, which a crash left."""
+    complete = {}
     for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        if (checkpoint / WHOLE).is_file():
-            found[json.loads((checkpoint / WHOLE).read_text())["step"]] = checkpoint
+        if (checkpoint / COMPLETE).is_file():
+            complete[json.loads((checkpoint / COMPLETE).read_text())["step"]] = checkpoint
         else:
             shutil.rmtree(checkpoint, ignore_errors=True)
-    return found[max(found)] if found else None
+    return complete[max(complete)] if complete else None
 
 
 def _averaged(model: nn.Module, decay: float) -> AveragedModel:
-    def blend(average: torch.Tensor, current: torch.Tensor, taken: torch.Tensor | int) -> torch.Tensor:
+    """Return a copy of the network with the exponential moving average of its weights and buffers."""
+
+    def update(average: torch.Tensor, current: torch.Tensor, updates: torch.Tensor | int) -> torch.Tensor:
         if not average.is_floating_point():
             return current
-        # a short run must forget its random start: the decay grows towards its value
-        weight = 1 - min(decay, (1 + int(taken)) / (10 + int(taken)))
+        # the decay grows towards its value with the number of updates, so that a short run forgets its random start
+        weight = 1 - min(decay, (1 + int(updates)) / (10 + int(updates)))
         return average + (current - average) * weight
 
-    return AveragedModel(model, avg_fn=blend, use_buffers=True)
+    return AveragedModel(model, avg_fn=update, use_buffers=True)

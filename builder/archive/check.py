@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .. import storage
+from .. import schema, storage
 from ..errors import UnreadableImageError
 from ..formats.grey_png import decode_png, is_grey_png
 from ..images.digest import pixel_digest
@@ -48,8 +48,8 @@ def _check_all(opened: Archive, matched: Matched, work: str, fingerprint: str, w
                 found = [one for some in pool.map(check_some, batched(entries, TOGETHER)) for one in some]
                 part = pa.table([pa.array(c, f.type) for c, f in zip(zip(*found, strict=True), _CHECK, strict=True)],
                                 schema=_CHECK)  # fmt: skip
-                with storage.atomic_writer(note) as file:
-                    pq.write_table(part, file, compression="zstd")
+                with storage.atomic_writer(note) as file, schema.writer(file, _CHECK) as writer:
+                    writer.write_table(part)
             parts.append(part)
             bar.advance(len(part), failed=pc.sum(pc.not_equal(part["reason"], "")).as_py() or 0)
     return pa.concat_tables(parts) if parts else _CHECK.empty_table()

@@ -13,10 +13,11 @@ from typing import TypeGuard
 
 import pyarrow as pa
 
-from .. import storage
-from ..errors import CytoImageNetError, SettingsChangedError, UsageError
+from .. import resume, storage
+from ..defaults import SHARD_SIZE_BYTES
+from ..errors import CytoImageNetError, UsageError
 from ..shards.format import FORMATS
-from ..shards.write import SHARD_SIZE, write_dataset
+from ..shards.write import write_dataset
 from .check import _check_all
 from .files import Archive, Listing, list_archive
 from .metadata import find_metadata, match, read_metadata
@@ -31,7 +32,7 @@ def import_archive(
     out: str | PathLike[str],
     *,
     seed: int = 0,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = SHARD_SIZE_BYTES,
     format: str = "webdataset",
     workers: int | None = None,
 ) -> Imported:
@@ -133,14 +134,15 @@ def _claim(work: str, listing: Listing, rows: int) -> str:
     for numbers in (listing.sizes, listing.starts, listing.checks):
         seen.update(numbers.tobytes())
     fingerprint = seen.hexdigest()
-    note = storage.join(work, "archive.txt")
-    if storage.exists(note) and storage.read_bytes(note).decode() != fingerprint:
-        raise SettingsChangedError(
-            "This folder holds the checks of another archive", where=work, next="Remove it, or name another --out"
-        )
-    if os.path.isdir(work):
-        storage.remove_temporaries(work)
-    storage.write_atomic(note, fingerprint.encode())
+    resume.claim(
+        work,
+        "archive.txt",
+        {"archive": fingerprint},
+        what="This folder contains the checks of another archive",
+        next="Remove it, or name another --out.",
+        encode=lambda settings: settings["archive"].encode(),
+        decode=lambda note: {"archive": note.decode()},
+    )
     return fingerprint
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import schema, storage
 from ..curate import split
 from ..curate.naming import slugs
-from ..images.digest import later_copies
+from ..images.digest import first_equal
+from ..seeded import sort_keys
 from .files import Listing
 from .metadata import Matched, as_text, categories_of
 from .published import Imported
@@ -38,7 +38,7 @@ def _write_tables(
     validation = _validation(table, kept, seed)
     pa.default_memory_pool().release_unused()
     with storage.atomic_writer(storage.join(work, "rows.parquet")) as file:
-        with pq.ParquetWriter(file, schema.CURATED, compression="zstd") as writer:
+        with schema.writer(file, schema.CURATED) as writer:
             for batch in _rows(listing, table, matched, checks, categories, kept, validation):
                 writer.write_table(batch)
     moved = np.flatnonzero(matched.moved & (reason == ""))
@@ -64,7 +64,7 @@ def _write_tables(
 def _copies(digests: pa.ChunkedArray, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield each of some rows that shows the same as an earlier one, and that one."""
     codes = np.asarray(digests.take(pa.array(rows)).combine_chunks().dictionary_encode().indices)
-    first = later_copies(codes, np.arange(len(rows)))
+    first = first_equal(codes, np.arange(len(rows)))
     for place in np.flatnonzero(first != np.arange(len(rows))):
         yield int(rows[place]), int(rows[first[place]])
 
@@ -77,9 +77,7 @@ def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[
     _, labels = _sorted_codes(as_text(table["label"].take(pa.array(kept))))
     sources, groups = _sorted_codes(names)
     del names
-    ranks = np.fromiter(
-        (split.rank(name.as_py(), seed, "validation") for name in sources), dtype=np.uint64, count=len(sources)
-    )
+    ranks = sort_keys((name.as_py() for name in sources), seed, "validation")
     del sources
     pa.default_memory_pool().release_unused()
     return split.validation_by_image(labels, groups, ranks)
@@ -159,4 +157,5 @@ def _write_rejected(
     }
     written = pa.table([pa.array(columns[f.name], f.type) for f in schema.REJECTED], schema=schema.REJECTED)
     with storage.atomic_writer(storage.join(work, "rejected.parquet")) as file:
-        pq.write_table(written, file, compression="zstd")
+        with schema.writer(file, schema.REJECTED) as writer:
+            writer.write_table(written)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Form, parse_size
+from .options import SHARD_SIZE, Form, ShardFormat, ShardSize, parse_size
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -31,8 +31,8 @@ def import_kaggle(
         Path | None, typer.Argument(help="The zip as downloaded, or the folder it was unpacked to.")
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch it through kagglehub first (56 GB).")] = False,
-    shard_size: Annotated[str, typer.Option(help="Wished size of a shard, such as 128MB.")] = "128MB",
-    form: Annotated[Form, typer.Option("--format", help="Tar shards, or the Parquet twin.")] = Form.webdataset,
+    shard_size: ShardSize = SHARD_SIZE,
+    form: ShardFormat = Form.webdataset,
     seed: Annotated[int, typer.Option(help="Of the split and the shuffle.")] = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that open images.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,

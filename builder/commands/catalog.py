@@ -6,45 +6,41 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import RawFolder, Sources, examples
+
 if TYPE_CHECKING:
     from ..sources.catalog import Catalog
 
-SOURCES_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet sources
-
-  cytoimagenet sources bbbc013 kag_hpa
-
-  cytoimagenet sources --json > sources.json
-"""
-CATALOG_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet catalog RAW --out catalog.parquet
-
-  cytoimagenet catalog RAW --out catalog.parquet --source bbbc013 --source kag_hpa
-
-  cytoimagenet catalog RAW --out catalog.parquet --explain
-
-  cytoimagenet catalog s3://lab/raw --out s3://lab/catalog.parquet
-"""
+SOURCES = examples(
+    "cytoimagenet sources",
+    "cytoimagenet sources bbbc013 kag_hpa",
+    "cytoimagenet sources --json > sources.json",
+)
+CATALOG = examples(
+    "cytoimagenet catalog RAW --out catalog.parquet",
+    "cytoimagenet catalog RAW --out catalog.parquet --source bbbc013 --source kag_hpa",
+    "cytoimagenet catalog RAW --out catalog.parquet --explain",
+    "cytoimagenet catalog s3://lab/raw --out s3://lab/catalog.parquet",
+)
+LONGEST_SPELLING = 40  # characters shown of a text by --explain
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    app.command("sources", epilog=SOURCES_EXAMPLES)(sources)
-    app.command("catalog", epilog=CATALOG_EXAMPLES)(catalog)
+    app.command("sources", epilog=SOURCES)(sources)
+    app.command("catalog", epilog=CATALOG)(catalog)
 
 
 def sources(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these; all without.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything, with download addresses, as JSON.")
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Only these sources, by folder name. Default: all.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all facts, with download addresses, as JSON.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the list as Markdown, as in docs/sources.md.")
     ] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/sources.md.")] = False,
 ) -> None:
-    """List the 40 sources: what they hold, under which licence, and what their reader was tried on."""
+    """List the 40 sources: images, stains, licence, link, and the data that each reader was tested with."""
     from ..console import emit, out
     from ..sources import overview, registry
 
@@ -70,47 +66,50 @@ def sources(
         out.print(f"  {source.dir_name:<15} {source.name}", markup=False)
         out.print(f"  {'':<15} {' · '.join(shown)}", markup=False, style="dim")
         out.print(
-            f"  {'':<15} licence: {source.licence_label}; reader tried on {source.tried}", markup=False, style="dim"
+            f"  {'':<15} licence: {source.licence_label}; reader tested with {source.tried}", markup=False, style="dim"
         )
         out.print(f"  {'':<15} {source.link}", markup=False, style="dim")
     out.print(f"\n{len(records)} sources", markup=False)
 
 
 def catalog(
-    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder or URL that holds one folder for each source.")],
+    raw: RawFolder,
     out: Annotated[str, typer.Option(help="Parquet file to write, local or a URL.")],
-    source: Annotated[list[str] | None, typer.Option(help="Read only this source; may be given several times.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show what each spelling rule changed.")] = False,
+    source: Sources = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what the rules for a common vocabulary changed.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all counts as JSON.")] = False,
 ) -> None:
-    """Read all sources below RAW into one table of standard rows, one row an image.
+    """Read the metadata of all sources in RAW into one table, the catalogue: one row per image.
 
-    A source's files are found by walking its folder, or read from its `files.txt` (one path a line) where there is one.
+    Names of organisms, cell types, compounds and so on are translated to a common vocabulary. The files of a source
+    are found by listing its folder, or read from its `files.txt` (one path per line) if there is one.
     """
     from ..console import emit, err
     from ..sources.catalog import write_catalog
     from ..storage import join
 
-    made = write_catalog(raw, out, source)
+    catalogue = write_catalog(raw, out, source)
     if as_json:
         emit(
             {
                 "out": out,
-                "rows": sum(count.rows for count in made.counts),
-                "sources": [count.to_dict() for count in made.counts],
-                "left_out": dict(made.unknown),
-                "rules": made.vocabulary.report(),
+                "rows": sum(count.rows for count in catalogue.counts),
+                "sources": [count.to_dict() for count in catalogue.counts],
+                "left_out": dict(catalogue.unknown),
+                "rules": catalogue.vocabulary.report(),
             }
         )
         return
-    for name, what in made.unknown.items():
+    for name, what in catalogue.unknown.items():
         err.print(f"Left out: {join(raw, name)} ({what})", markup=False)
-    _show(made, out)
+    _print_counts(catalogue, out)
     if explain:
-        _explain(made)
+        _print_changes(catalogue)
 
 
-def _show(made: Catalog, path: str) -> None:
+def _print_counts(catalogue: Catalog, path: str) -> None:
     from rich.table import Table
 
     from ..console import out
@@ -119,7 +118,7 @@ def _show(made: Catalog, path: str) -> None:
     for title in ("source", "files", "images", "rows", "rows unlabelled", "labels without image", "files skipped"):
         shown.add_column(title, justify="left" if title == "source" else "right")
     totals = [0] * 6
-    for count in made.counts:
+    for count in catalogue.counts:
         numbers = (
             *(count.listed, count.used, count.rows, count.unlabelled, count.labels_without_image),
             sum(count.skipped.values()),
@@ -128,7 +127,7 @@ def _show(made: Catalog, path: str) -> None:
         shown.add_row(count.source, *(f"{number:,}" for number in numbers))
     shown.add_row("all", *(f"{number:,}" for number in totals), style="bold")
     out.print(shown)
-    for count in made.counts:
+    for count in catalogue.counts:
         for reason, number in sorted(count.skipped.items()):
             out.print(f"{count.source}: {number:,} files skipped: {reason}", markup=False)
         for note, number in sorted(count.notes.items()):
@@ -136,12 +135,12 @@ def _show(made: Catalog, path: str) -> None:
     out.print(f"Wrote {totals[2]:,} rows to {path}", markup=False)
 
 
-def _explain(made: Catalog) -> None:
+def _print_changes(catalogue: Catalog) -> None:
     from ..console import out
 
-    out.print("\nWhat the spelling rules changed", style="bold")
+    out.print("\nWhat the rules for a common vocabulary changed", style="bold")
     rule = ""
-    for entry in made.vocabulary.report():
+    for entry in catalogue.vocabulary.report():
         if entry["rule"] != rule:
             rule = entry["rule"]
             out.print(f"{rule} [{entry['origin']}]", markup=False)
@@ -151,4 +150,4 @@ def _explain(made: Catalog) -> None:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return text if len(text) <= LONGEST_SPELLING else f"{text[: LONGEST_SPELLING - 3]}..."

@@ -1,4 +1,4 @@
-"""Commands that make images: curate, build, qc."""
+"""Commands that process images: curate, build, qc."""
 
 from __future__ import annotations
 
@@ -8,25 +8,37 @@ from typing import Annotated, Any
 import typer
 
 from ..console import emit, out
-from ..curate import plan as room_plan
-from ..curate import settings as room_settings
+from ..curate.settings import Settings
+from ..defaults import MAX_IMAGES, MIN_IMAGES
+from .options import (
+    SHARD_SIZE,
+    Allocation,
+    AllocationOption,
+    Form,
+    Json,
+    MaxImages,
+    MinImages,
+    RawFolder,
+    ShardFormat,
+    ShardSize,
+    Sources,
+    examples,
+    parse_size,
+    seed_of,
+)
 
-Workers = Annotated[
-    int | None, typer.Option(help="Processes; default one a core, 0 for none but this one. The bytes are the same.")
-]
-Dask = Annotated[str | None, typer.Option(help="A Dask scheduler's address, or `local`, instead of --workers.")]
-Evaldata = Annotated[
-    str | None, typer.Option(help="Folder of BBBC021, COOS-7, CYCLoPs images: none of them gets into the dataset.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-Rebuild = Annotated[bool, typer.Option(help="Replace what was made with other settings.")]
-Seed = Annotated[int, typer.Option(help="Of every random draw.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done and how large it will be; write nothing.")
-]
-MaxImages = Annotated[int, typer.Option(help="Most images of a class.")]
-ChunkRows = Annotated[int, typer.Option(help="Source images per chunk: what a killed worker loses at most.", min=1)]
-SHOWN = 30  # classes printed one by one; all are in curated.json
+CURATE = examples(
+    "cytoimagenet curate selection.parquet --raw RAW --out CURATED",
+    "cytoimagenet curate selection.parquet --raw s3://lab/raw --out s3://lab/curated --dask tcp://10.0.0.5:8786",
+    "cytoimagenet curate selection.parquet --raw RAW --out CURATED --evaldata evaldata --dry-run",
+)
+BUILD = examples(
+    "cytoimagenet build RAW --out cytoimagenet",
+    "cytoimagenet build RAW --dry-run",
+    "cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10",
+)
+QC = examples("cytoimagenet qc CURATED --raw RAW --out qc.png")
+CLASSES_SHOWN = 30  # with their counts, and as many files that could not be compared; curated.json contains all
 
 
 class SplitRule(StrEnum):
@@ -36,111 +48,132 @@ class SplitRule(StrEnum):
     published = "published"
 
 
-class Allocation(StrEnum):
-    """How samples are shared among strata."""
-
-    proportional = "proportional"
-    sqrt = "sqrt"
-
-
-class Form(StrEnum):
-    """The forms of a shard."""
-
-    webdataset = "webdataset"
-    parquet = "parquet"
-
-
-Split = Annotated[
-    SplitRule, typer.Option("--split", help="by-image: all crops of one source file on one side. published: by crop.")
+RawOption = Annotated[
+    str, typer.Option("--raw", help="Folder or URL that contains one folder per source, e.g. RAW/bbbc013.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of processes. Default: one per core. 0: work in this process. The result does not depend on it."
+    ),
+]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler, to use a cluster. `local`: a Dask cluster of --workers processes on this "
+        "machine."
+    ),
+]
+Evaldata = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of evaluation images (BBBC021, COOS-7, CYCLoPs). The same images in the sources are left out of "
+        "the dataset."
+    ),
+]
+MinClassSize = Annotated[int, typer.Option(help="Leave out classes with fewer images than this after quality control.")]
+Split = Annotated[
+    SplitRule,
+    typer.Option(
+        "--split",
+        help="How validation images are chosen. by-image: all crops of a source image are in the same split. "
+        "published: a tenth of the crops of each class, as in the paper.",
+    ),
+]
+ChunkRows = Annotated[
+    int, typer.Option(help="Source images per chunk: the work that is lost if a worker is killed.", min=1)
+]
+Rebuild = Annotated[bool, typer.Option(help="Replace existing results that were computed with other settings.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Estimate the number of images, the size and the time; write no files.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    app.command("curate", epilog=CURATE)(curate)
+    app.command("build", epilog=BUILD)(build)
+    app.command("qc", epilog=QC)(qc)
 
 
 def curate(
     selection: Annotated[str, typer.Argument(metavar="SELECTION", help="Table that `cytoimagenet label` wrote.")],
-    raw: Annotated[str, typer.Option(help="Folder or URL that holds the sources.")],
+    raw: RawOption,
     to: Annotated[str, typer.Option("--out", help="Folder or URL to write.")],
     workers: Workers = None,
     dask: Dask = None,
     evaldata: Evaldata = None,
-    seed: Seed = 0,
-    max_images: MaxImages = 1000,
-    min_class_size: Annotated[int, typer.Option(help="Fewest images of a class after quality control.")] = 287,
+    seed: Annotated[int, seed_of("crops, downsampling and split")] = 0,
+    max_images: MaxImages = MAX_IMAGES,
+    min_class_size: MinClassSize = MIN_IMAGES,
     split: Split = SplitRule.by_image,
-    chunk_rows: ChunkRows = 256,
+    chunk_rows: ChunkRows = Settings.chunk_rows,
     rebuild: Rebuild = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make the images: read, merge, crop, check, split. Run again to go on where it stopped.
+    """Write the images of the dataset: read, merge channels, crop, control the quality, split.
 
-    [bold]Examples[/bold]
-
-      cytoimagenet curate selection.parquet --raw RAW --out CURATED
-
-      cytoimagenet curate selection.parquet --raw s3://lab/raw --out s3://lab/curated --dask tcp://10.0.0.5:8786
-
-      cytoimagenet curate selection.parquet --raw RAW --out CURATED --evaldata evaldata --dry-run
+    Each source image becomes one to four 8-bit grey images. Every image that is left out is listed with the reason in
+    CURATED/rejected.parquet. Run the same command again to continue after an interruption.
     """
+    from ..curate.plan import make_plan
     from ..curate.run import curate as run
 
-    settings = room_settings.Settings(seed, max_images, min_class_size, split.value, chunk_rows)
+    settings = Settings(seed, max_images, min_class_size, split.value, chunk_rows)
     if dry_run:
-        from ..dry_run import expect
+        from ..dry_run import estimate
 
-        _show_plan(expect(room_plan.make_plan(selection), raw, settings), to, as_json)
+        _print_estimate(estimate(make_plan(selection), raw, settings), to, as_json)
         return
-    told = run(selection, raw, to, settings=settings, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild)
+    report = run(selection, raw, to, settings=settings, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild)
     if as_json:
-        emit(told)
+        emit(report)
         return
-    show_counts(told)
+    _print_counts(report)
     out.print(f"\nNext: cytoimagenet shard {to} --out cytoimagenet", markup=False)
 
 
 def build(
-    raw: Annotated[str, typer.Argument(metavar="RAW", help="Folder or URL that holds one folder for each source.")],
-    to: Annotated[str, typer.Option("--out", help="The dataset folder to write, local or a URL.")] = "cytoimagenet",
+    raw: RawFolder,
+    to: Annotated[str, typer.Option("--out", help="Dataset folder to write, local or a URL.")] = "cytoimagenet",
     work: Annotated[
         str | None,
         typer.Option(
-            help="Where catalogue, classes and images are kept, so that a rerun goes on; default <out>.build."
+            help="Folder for intermediate results (catalogue, classes, images), from which an interrupted build "
+            "continues. Default: <out>.build"
         ),
     ] = None,
-    source: Annotated[list[str] | None, typer.Option(help="Use only this source; may be given several times.")] = None,
-    min_images: Annotated[int, typer.Option(help="Fewest source images of a class.")] = 287,
-    max_images: MaxImages = 1000,
+    source: Sources = None,
+    min_images: MinImages = MIN_IMAGES,
+    max_images: MaxImages = MAX_IMAGES,
     min_class_size: Annotated[
-        int | None, typer.Option(help="Fewest images of a class after quality control; default --min-images.")
+        int | None,
+        typer.Option(
+            help="Leave out classes with fewer images than this after quality control. Default: --min-images."
+        ),
     ] = None,
-    seed: Seed = 0,
-    allocation: Annotated[Allocation, typer.Option(help="sqrt favours small strata.")] = Allocation.proportional,
+    seed: Annotated[int, seed_of("all stages: downsampling, crops, split and shuffle")] = 0,
+    allocation: AllocationOption = Allocation.proportional,
     split: Split = SplitRule.by_image,
-    shard_size: Annotated[str, typer.Option(help="Wished size of a shard: 128MB, 64MiB, ...")] = "128MB",
-    form: Annotated[Form, typer.Option("--format", help="Tar shards, or the Parquet twin.")] = Form.webdataset,
+    shard_size: ShardSize = SHARD_SIZE,
+    form: ShardFormat = Form.webdataset,
     evaldata: Evaldata = None,
-    chunk_rows: ChunkRows = 256,
+    chunk_rows: ChunkRows = Settings.chunk_rows,
     workers: Workers = None,
     dask: Dask = None,
     rebuild: Rebuild = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Make the dataset folder from raw sources: catalog, label, curate and shard in one. Run again to go on.
+    """Build the dataset folder from raw sources: catalog, label, curate and shard in one command.
 
-    What it makes on the way (catalogue, classes, images) is kept in `<out>.build`; remove it when you are done.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet build RAW --out cytoimagenet
-
-      cytoimagenet build RAW --dry-run
-
-      cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10
+    Run the same command again to continue after an interruption. Intermediate results are kept in <out>.build; remove
+    that folder after the build.
     """
     from ..build import Recipe, work_folder
     from ..build import build as run
     from ..dataset.find import remember
-    from .options import parse_size
 
     recipe = Recipe(
         min_images=min_images,
@@ -155,16 +188,16 @@ def build(
         sources=tuple(source or ()),
     )
     if dry_run:
-        from ..dry_run import foresee
+        from ..dry_run import estimate_build
 
-        _show_plan(foresee(raw, recipe), to, as_json)
+        _print_estimate(estimate_build(raw, recipe), to, as_json)
         return
-    manifest, told = run(raw, to, recipe, work=work, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild)
+    manifest, report = run(raw, to, recipe, work=work, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild)
     remember(to)
     if as_json:
-        emit({"out": to, "digest": manifest.digest, "splits": manifest.splits, **told})
+        emit({"out": to, "digest": manifest.digest, "splits": manifest.splits, **report})
         return
-    show_counts(told)
+    _print_counts(report)
     out.print()
     out.print(repr(manifest), markup=False)
     out.print(
@@ -175,56 +208,60 @@ def build(
 
 
 def qc(
-    curated: Annotated[str, typer.Argument(metavar="CURATED", help="What `curate` wrote, or <out>.build/curated.")],
-    raw: Annotated[str, typer.Option(help="Folder or URL that holds the sources.")],
+    curated: Annotated[
+        str, typer.Argument(metavar="CURATED", help="Folder that `curate` wrote; after `build`: <out>.build/curated.")
+    ],
+    raw: RawOption,
     to: Annotated[str, typer.Option("--out", help="PNG file to write.")],
-    images: Annotated[int, typer.Option(help="Images in each row.", min=1, max=50)] = 10,
-    seed: Seed = 0,
+    images: Annotated[int, typer.Option(help="Number of images per row.", min=1, max=50)] = 10,
+    seed: Annotated[int, seed_of("the samples")] = 0,
 ) -> None:
-    """Draw the worst images kept and a sample of each reason to leave one out, to look at.
+    """Show kept and rejected images on one contact sheet, for quality control by eye.
 
-    [bold]Examples[/bold]
-
-      cytoimagenet qc CURATED --raw RAW --out qc.png
+    The rows are the kept images with the least detail (lowest entropy), a sample of all kept images, and a sample of
+    the rejected images for each reason.
     """
     from ..curate.qc import qc_montage
     from ..storage import atomic_writer
 
-    drawn = qc_montage(curated, raw, images=images, seed=seed)
+    sheet = qc_montage(curated, raw, images=images, seed=seed)
     with atomic_writer(to) as file:
-        drawn.save(file, "PNG")
+        sheet.save(file, "PNG")
     out.print(f"Wrote {to}", markup=False)
 
 
-def show_counts(told: dict[str, Any]) -> None:
-    """Print both identities, for every source and class."""
-    from ..curate import accounting as bookkeeping
+def _print_counts(report: dict[str, Any]) -> None:
+    """Print what was compared with evaluation images, and both sums of every source and class."""
+    from ..curate.accounting import describe
 
-    compared = told["evaluation"]
+    compared = report["evaluation"]
     if compared["channels"]:
         out.print(f"Compared with {compared['channels']:,} channels of evaluation images", markup=False)
-    for file, reason in list(compared["skipped"].items())[:SHOWN]:
+    for file, reason in list(compared["skipped"].items())[:CLASSES_SHOWN]:
         out.print(f"Not compared: {file}: {reason}", markup=False)
-    for line in bookkeeping.lines(told, SHOWN):
+    for line in describe(report, CLASSES_SHOWN):
         out.print(line, markup=False)
 
 
-def _show_plan(plan: dict[str, Any], to: str, as_json: bool) -> None:
+def _print_estimate(estimate: dict[str, Any], to: str, as_json: bool) -> None:
     from ..dataset.describe import size
 
     if as_json:
-        emit({"out": to, "dry_run": True, **plan})
+        emit({"out": to, "dry_run": True, **estimate})
         return
-    if "rows" in plan:
-        out.print(f"{plan['rows']:,} rows in the catalogue, {plan['not_selected']:,} of them in no class", markup=False)
-    sample = plan["sample"]
+    if "rows" in estimate:
+        out.print(
+            f"{estimate['rows']:,} rows in the catalogue, {estimate['not_selected']:,} of them in no class",
+            markup=False,
+        )
+    sample = estimate["sample"]
     out.print(
-        f"{plan['classes']:,} classes, {plan['source_images']:,} source images, {plan['images_wanted']:,} images "
-        "wanted\n"
-        f"Of a sample of {sample['source_images']:,} source images {sample['images_kept']:,} of "
-        f"{sample['images_tried']:,} images tried are kept\n"
-        f"Expected: {plan['images_expected']:,} images, {size(plan['bytes_expected'])} in {to}, and as much again "
-        f"beside it until you remove that; {_duration(plan['core_seconds_expected'])} of one core\n"
+        f"{estimate['classes']:,} classes, {estimate['source_images']:,} source images, "
+        f"{estimate['images_wanted']:,} images to cut\n"
+        f"Of a sample of {sample['source_images']:,} source images, {sample['images_kept']:,} of "
+        f"{sample['images_tried']:,} images pass quality control\n"
+        f"Expected: {estimate['images_expected']:,} images, {size(estimate['bytes_expected'])} in {to} and as much in "
+        f"the folder of intermediate results, {_duration(estimate['core_seconds_expected'])} on one core\n"
         "Nothing was written.",
         markup=False,
     )
@@ -234,10 +271,3 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:,.0f} seconds"
     return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.0f} hours"
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to the application."""
-    app.command("curate")(curate)
-    app.command("build")(build)
-    app.command("qc")(qc)

@@ -9,7 +9,7 @@ import typer
 
 from ..console import emit, out
 from ..errors import CheckFailedError
-from .options import Form, Json, parse_size
+from .options import SHARD_SIZE, Form, Json, ShardFormat, ShardSize, parse_size
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, local or a URL.")]
 
@@ -17,8 +17,8 @@ Folder = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, lo
 def shard(
     curated: Annotated[str, typer.Argument(metavar="CURATED", help="What `cytoimagenet curate` wrote.")],
     to: Annotated[str, typer.Option("--out", help="The dataset folder to write, local or a URL.")],
-    shard_size: Annotated[str, typer.Option(help="Wished size of a shard: 128MB, 64MiB, ...")] = "128MB",
-    form: Annotated[Form, typer.Option("--format", help="Tar shards, or the Parquet twin.")] = Form.webdataset,
+    shard_size: ShardSize = SHARD_SIZE,
+    form: ShardFormat = Form.webdataset,
     seed: Annotated[int, typer.Option(help="Of the global shuffle.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Threads; the result does not depend on it.")] = None,
     as_json: Json = False,

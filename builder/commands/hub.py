@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Json
+
 PUSH = """
 [bold]Examples[/bold]
 
@@ -24,7 +26,6 @@ PULL = """
   cytoimagenet pull me/cytoimagenet --split validation --split sample
 """
 Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A dataset repository on the Hub.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..console import emit, err, out
+from .options import Json, Threads
 
 Images = Annotated[
     str,
@@ -34,8 +35,8 @@ def images(
     ] = None,
     pattern: Pattern = None,
     strict: Strict = False,
-    workers: Annotated[int | None, typer.Option(help="Number of threads. The result does not depend on it.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    workers: Threads = None,
+    as_json: Json = False,
 ) -> None:
     """Show what a table, folder or zip of your own images contains, and draw some of them.
 
@@ -62,7 +63,7 @@ def images(
     file = io.BytesIO()
     montage(table).save(file, "PNG")
     write_atomic(path, file.getvalue())
-    rejected = write_rejected(table.rejected, path)
+    rejected = table.write_rejected(path)
     sizes, types = (measured[name].value_counts().to_dict() for name in ("size", "type"))
     if as_json:
         emit({**table.summary(), "sizes": sizes, "types": types, "montage": str(path), "rejected_csv": rejected})
@@ -75,21 +76,6 @@ def images(
     out.print(f"Wrote {path}", markup=False)
     if rejected:
         err.print(f"{len(table.rejected):,} samples can't be used: {rejected}", markup=False)
-
-
-def write_rejected(rejected: object, beside_what: Path) -> str | None:
-    """Write the rejected samples into `<out>.rejected.csv`; remove an older one if there are none."""
-    import pandas as pd
-
-    from ..storage import beside, write_atomic
-
-    assert isinstance(rejected, pd.DataFrame)
-    path = Path(beside(beside_what, "rejected.csv"))
-    if not len(rejected):
-        path.unlink(missing_ok=True)
-        return None
-    write_atomic(path, rejected.to_csv(index=False).encode())
-    return str(path)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,21 +1,20 @@
-"""The command that gives classes: label."""
+"""The command that assigns classes: label."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-EXAMPLES = """
-[bold]Examples[/bold]
+from ..defaults import MAX_IMAGES, MIN_IMAGES
+from .options import Allocation, AllocationOption, Json, MaxImages, MinImages, examples, seed_of
 
-  cytoimagenet label catalog.parquet --out selection.parquet
-
-  cytoimagenet label catalog.parquet --out selection.parquet --plot thresholds.png
-
-  cytoimagenet label catalog.parquet --out small.parquet --min-images 4 --max-images 50 --allocation sqrt
-"""
-SHOWN = 12  # lines of each table; all are in the report
+EXAMPLES = examples(
+    "cytoimagenet label catalog.parquet --out selection.parquet",
+    "cytoimagenet label catalog.parquet --out selection.parquet --plot thresholds.png",
+    "cytoimagenet label catalog.parquet --out small.parquet --min-images 4 --max-images 50 --allocation sqrt",
+)
+LABELS_SHOWN = 12  # of those that rarer labels left too few rows; the report contains all
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,40 +26,48 @@ def label(
     catalog: Annotated[str, typer.Argument(metavar="CATALOG", help="Table that `cytoimagenet catalog` wrote.")],
     to: Annotated[
         str,
-        typer.Option("--out", help="Table to write; `.rejected.parquet` and `.report.json` are written beside it."),
+        typer.Option(
+            "--out",
+            help="Parquet file to write, e.g. selection.parquet. `selection.rejected.parquet` and "
+            "`selection.report.json` are written to the same folder.",
+        ),
     ],
-    min_images: Annotated[int, typer.Option(help="Fewest rows of a class.")] = 287,
-    max_images: Annotated[int, typer.Option(help="Most rows of a class.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    allocation: Annotated[
-        Literal["proportional", "sqrt"], typer.Option(help="How samples are shared; sqrt favours rare conditions.")
-    ] = "proportional",
-    plot: Annotated[str | None, typer.Option(help="PNG to draw: labels kept at every threshold.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, for machines.")] = False,
+    min_images: MinImages = MIN_IMAGES,
+    max_images: MaxImages = MAX_IMAGES,
+    seed: Annotated[int, seed_of("the samples of large classes")] = 0,
+    allocation: AllocationOption = Allocation.proportional,
+    plot: Annotated[
+        str | None, typer.Option(help="PNG file to write: the number of labels that each --min-images would keep.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Give every image at most one class: rare labels choose first, classes are balanced, the rest is written down."""
-    from ..console import emit, out
-    from ..labels import report as label_report
-    from ..labels.select import select
-    from ..storage import beside
+    """Give each image at most one class, from its metadata.
 
-    report = select(catalog, to, min_images=min_images, max_images=max_images, seed=seed, allocation=allocation)
+    Rare labels are assigned first: an image of a frequent cell type and a rare compound gets the compound as its class.
+    Large classes are downsampled. Images without a class are listed with the reason.
+    """
+    from ..console import emit, out
+    from ..labels.report import plot as plot_thresholds
+    from ..labels.select import select
+    from ..storage import sibling
+
+    report = select(catalog, to, min_images=min_images, max_images=max_images, seed=seed, allocation=allocation.value)
     if plot:
         sizes = [line["rows"] for line in (*report["classes"], *report["skipped"])]
-        label_report.plot(sizes, min_images, plot)
+        plot_thresholds(sizes, min_images, plot)
     if as_json:
         emit(report)
         return
-    _tables(report)
+    _print_tables(report)
     out.print(
         f"{report['rows']:,} rows = {report['selected']:,} in {len(report['classes']):,} classes"
         f" + {report['not_selected']:,} not selected",
         markup=False,
     )
-    out.print(f"Written: {to}, {beside(to, 'rejected.parquet')}, {beside(to, 'report.json')}", markup=False)
+    out.print(f"Wrote {to}, {sibling(to, 'rejected.parquet')}, {sibling(to, 'report.json')}", markup=False)
 
 
-def _tables(report: dict[str, Any]) -> None:
+def _print_tables(report: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -73,20 +80,19 @@ def _tables(report: dict[str, Any]) -> None:
         for name, count in report[key].items():
             table.add_row(escape(name) or "(none)", f"{count['classes']:,}", f"{count['images']:,}")
         out.print(table)
-    table = Table(title="Labels with at least so many rows", title_justify="left")
+    table = Table(title="Labels with at least this many rows", title_justify="left")
     table.add_column("rows", justify="right")
     table.add_column("labels", justify="right")
-    mine = report["settings"]["min_images"]
+    min_images = report["settings"]["min_images"]
     for line in report["thresholds"]:
-        table.add_row(
-            f"{line['min_images']:,}", f"{line['labels']:,}", style="bold" if line["min_images"] == mine else ""
-        )
+        style = "bold" if line["min_images"] == min_images else ""
+        table.add_row(f"{line['min_images']:,}", f"{line['labels']:,}", style=style)
     out.print(table)
-    missed = [line for line in report["skipped"] if line["rows"] >= mine]
+    missed = [line for line in report["skipped"] if line["rows"] >= min_images]
     if missed:
         out.print(f"{len(missed):,} labels have enough rows, but rarer labels left them too few:")
-        for line in missed[:SHOWN]:
-            said = f"  {line['label']} ({line['category']}): {line['rows']:,} rows, {line['left']:,} left"
-            out.print(said, markup=False)
+        for line in missed[:LABELS_SHOWN]:
+            numbers = f"{line['rows']:,} rows, {line['left']:,} left"
+            out.print(f"  {line['label']} ({line['category']}): {numbers}", markup=False)
     rest = len(report["skipped"]) - len(missed)
-    out.print(f"{rest:,} labels have fewer than {mine:,} rows; all are in the report")
+    out.print(f"{rest:,} labels have fewer than {min_images:,} rows; the report lists all")

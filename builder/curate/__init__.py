@@ -1,4 +1,4 @@
-"""From a selection to a curated folder: resumable, and every image accounted for.
+"""From a selection to a curated folder: resumable, and every image either kept or rejected with a reason.
 
 Imports the ground, `images` and `formats`.
 """

@@ -1,129 +1,126 @@
-"""Nothing lost: what went in is what was kept plus what was left out, per source and per class."""
+"""Check that every image in is either kept or rejected with a reason, per source and per class."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .. import schema, storage
+from .. import schema
 from ..errors import CheckFailedError
-from . import accounting as bookkeeping
-from .decide import CODE, GLOBAL, KEPT, Decision
-from .tried import BATCH, Classes, Lines
-
-PHASE = np.array([1 + GLOBAL.index(reason) if reason in GLOBAL else 0 for reason in schema.REASONS] + [0])
-"""When a reason is given: by a worker (0), or later. The last one given to a row's images is the row's own."""
+from . import naming
+from .decide import CODE, KEPT, STAGE, Decided
+from .earlier import count_rejected
 
 
-def row_reasons(rows: NDArray[np.int64], number: NDArray[np.integer], reason: NDArray[np.int8], count: int) -> NDArray:
-    """Give every source image one outcome.
+def account(decided: Decided, earlier: str | None = None) -> dict[str, Any]:
+    """Count rows and images by source and by class.
 
     Parameters
     ----------
-    rows, number, reason : arrays, shape (lines,)
-        Source image, place within it, and outcome of every image tried.
-    count : int
-        Source images.
+    decided : Decided
+    earlier : str, optional
+        Table of rows that `label` left out. They count as rejected rows of their source.
 
     Returns
     -------
-    int8 array, shape (count,)
-        `KEPT` if at least one of its images is, else the reason given last.
+    dict
+        `counts` (of all), `by_source` and `by_class`, each as `_tally` describes; `classes`, those that have images:
+        label, category, slug, and numbers of all, train and validation images.
 
     Raises
     ------
     CheckFailedError
         If no image of a source image was tried: it was lost.
     """
-    seen = np.bincount(rows, minlength=count) if len(rows) else np.zeros(count, int)
-    if (seen == 0).any():
-        raise CheckFailedError(
-            f"{int((seen == 0).sum())} source images were lost", next="This is a defect of the program: report it."
-        )
-    order = np.lexsort((number, PHASE[reason], reason == KEPT, rows))
-    last = np.append(rows[order][1:] != rows[order][:-1], True)
-    return reason[order[last]]
+    tried = decided.tried
+    outcome = row_reasons(tried.row, tried.number, decided.reason, len(tried.selection))
+    sources = tried.selection["dir_name"].combine_chunks().dictionary_encode()
+    sources = sources.combine_chunks() if isinstance(sources, pa.ChunkedArray) else sources
+    source_of_row = sources.indices.to_numpy().astype(np.int64)
+    by_source = _tally(
+        sources.dictionary.to_pylist(),
+        source_of_row,
+        outcome,
+        source_of_row[tried.row],
+        decided.reason,
+        count_rejected(earlier),
+    )
+    by_class = _tally(tried.classes, tried.class_of_row, outcome, tried.class_of_image, decided.reason)
+    return {
+        "counts": _total(by_source),
+        "by_source": by_source,
+        "by_class": by_class,
+        "classes": [entry for entry in count_classes(decided) if entry["images"]],
+    }
 
 
-def tally(
-    groups: Sequence[str],
-    row_group: NDArray[np.int64],
-    row_reason: NDArray[np.int8],
-    line_group: NDArray[np.int64],
-    line_reason: NDArray[np.int8],
-    earlier: Mapping[str, Mapping[str, int]] | None = None,
-) -> dict[str, Any]:
-    """Count rows and images of each group (a source or a class) by outcome.
+def count_classes(decided: Decided) -> list[dict[str, Any]]:
+    """Return label, category, slug and numbers of images of every class of the selection, in the order of labels."""
+    tried = decided.tried
+    label = tried.class_of_image[decided.kept]
+    first = np.searchsorted(tried.class_of_row, np.arange(len(tried.classes)))  # the selection is sorted by label
+    category = tried.selection["category"].take(pa.array(first)).to_pylist()
+    images = np.bincount(label, minlength=len(first))
+    validation = np.bincount(label, weights=decided.validation, minlength=len(first)).astype(int)
+    slugs = naming.slugs((category[c], tried.classes[c]) for c in np.flatnonzero(images))
+    return [
+        {"label": name, "category": kind, "slug": slugs.get(name, ""), "images": int(n), "train": int(n - v),
+         "validation": int(v)}
+        for name, kind, n, v in zip(tried.classes, category, images, validation, strict=True)
+    ]  # fmt: skip
+
+
+def row_reasons(
+    row: NDArray[np.int64], number: NDArray[np.integer], reason: NDArray[np.int8], rows: int
+) -> NDArray[np.int8]:
+    """Give every source image one outcome.
 
     Parameters
     ----------
-    groups : sequence of str
-        Names.
-    row_group, row_reason : arrays, shape (rows,)
-    line_group, line_reason : arrays, shape (images tried,)
-    earlier : mapping, optional
-        Per group, rows left out before curation by reason.
+    row, number, reason : arrays, shape (images,)
+        Source image, index within it, and outcome of every image that was tried.
+    rows : int
+        Number of source images.
 
     Returns
     -------
-    dict
-        Per group `{"rows": {"in", "kept", "rejected": {...}}, "images": {"tried", "kept", "rejected": {...}}}`.
+    int8 array, shape (rows,)
+        `KEPT` if at least one image of the row is kept, else the reason of the latest stage.
+
+    Raises
+    ------
+    CheckFailedError
+        If no image of a source image was tried: it was lost.
     """
-    rows = _count(len(groups), row_group, row_reason)
-    lines = _count(len(groups), line_group, line_reason)
-    told = {}
-    for group, row, line in zip(groups, rows, lines, strict=True):
-        left_out = {**_named(row), **(earlier or {}).get(group, {})}
-        told[group] = {
-            "rows": {"in": int(row.sum()) + sum((earlier or {}).get(group, {}).values()), "kept": int(row[KEPT]),
-                     "rejected": left_out},
-            "images": {"tried": int(line.sum()), "kept": int(line[KEPT]), "rejected": _named(line)},
-        }  # fmt: skip
-    for group, counts in (earlier or {}).items():
-        if group not in told:
-            told[group] = {
-                "rows": {"in": sum(counts.values()), "kept": 0, "rejected": dict(counts)},
-                "images": {"tried": 0, "kept": 0, "rejected": {}},
-            }
-    return dict(sorted(told.items()))
-
-
-def total(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """Add up the counts of all groups."""
-    sums: dict[str, Any] = {"rows": {"in": 0, "kept": 0}, "images": {"tried": 0, "kept": 0}}
-    for kind, first in (("rows", "in"), ("images", "tried")):
-        rejected: dict[str, int] = {}
-        for counts in groups.values():
-            sums[kind][first] += counts[kind][first]
-            sums[kind]["kept"] += counts[kind]["kept"]
-            for reason, n in counts[kind]["rejected"].items():
-                rejected[reason] = rejected.get(reason, 0) + n
-        sums[kind]["rejected"] = dict(sorted(rejected.items()))
-    return sums
+    lost = int((np.bincount(row, minlength=rows) == 0).sum())
+    if lost:
+        raise CheckFailedError(f"{lost} source images were lost", next="This is a defect of the program: report it.")
+    order = np.lexsort((number, STAGE[reason], reason == KEPT, row))
+    last = np.append(row[order][1:] != row[order][:-1], True)
+    return reason[order[last]]
 
 
 def check(
     groups: Mapping[str, Any], kept_rows: Mapping[str, int], kept: Mapping[str, int], rejected: Mapping[str, int]
 ) -> None:
-    """Hold the counts against the tables that were written.
+    """Compare counts with the tables that were written.
 
     Parameters
     ----------
     groups : mapping
-        From `tally`.
+        `by_source` or `by_class` of `account`.
     kept_rows, kept, rejected : mapping of str to int
-        Per group, counted in the written tables: source images with a kept image, kept images, images left out.
+        Per group, counted in the written tables: source images with a kept image, kept images, rejected images.
 
     Raises
     ------
     CheckFailedError
-        If rows in are not rows kept + left out, or images tried not images kept + left out, in any group.
+        If, in a group, rows in are not rows kept + rejected, or images tried not images kept + rejected.
     """
     for group, counts in groups.items():
         rows, images = counts["rows"], counts["images"]
@@ -145,33 +142,22 @@ def counted(column: pa.ChunkedArray | pa.Array) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
 
 
-def _count(groups: int, group: NDArray[np.int64], reason: NDArray[np.int8]) -> NDArray[np.int64]:
-    """Return a table of groups by reasons; `KEPT`, being -1, is its last column."""
-    kinds = len(CODE) + 1
-    flat = np.bincount(group * kinds + reason % kinds, minlength=groups * kinds)
-    return flat.reshape(groups, kinds)
-
-
-def _named(counts: NDArray[np.int64]) -> dict[str, int]:
-    return {reason: int(n) for reason, n in zip(schema.REASONS, counts, strict=False) if n}
-
-
-def lines(told: Mapping[str, Any], most: int) -> list[str]:
-    """Write the two sums out, of every source and of up to `most` classes.
+def describe(report: Mapping[str, Any], max_classes: int) -> list[str]:
+    """Write both sums as lines of text: of every source, of every class, and of all.
 
     Parameters
     ----------
-    told : mapping
-        What `curated.json` holds.
-    most : int
-        If there are more classes, they are only summed up.
+    report : mapping
+        The content of `curated.json`.
+    max_classes : int
+        If there are more classes, only their number is given.
     """
-    sums = [_sum(f"source {name}", group) for name, group in told["by_source"].items()]
-    if len(told["by_class"]) > most:
-        sums.append(f"{len(told['by_class']):,} classes, the two sums of each in curated.json")
+    sums = [_sum(f"source {name}", group) for name, group in report["by_source"].items()]
+    if len(report["by_class"]) > max_classes:
+        sums.append(f"{len(report['by_class']):,} classes; curated.json contains both sums of each")
     else:
-        sums += [_sum(f"class {name}", group) for name, group in told["by_class"].items()]
-    return [*sums, _sum("all", told["counts"])]
+        sums += [_sum(f"class {name}", group) for name, group in report["by_class"].items()]
+    return [*sums, _sum("all", report["counts"])]
 
 
 def _sum(name: str, group: Mapping[str, Any]) -> str:
@@ -184,47 +170,70 @@ def _sum(name: str, group: Mapping[str, Any]) -> str:
     )
 
 
-def account(
-    selection: pa.Table, classes: Classes, lines: Lines, decision: Decision, earlier: str | None = None
+def _tally(
+    groups: Sequence[str],
+    row_group: NDArray[np.int64],
+    row_reason: NDArray[np.int8],
+    image_group: NDArray[np.int64],
+    image_reason: NDArray[np.int8],
+    earlier: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
-    """Count rows and images by source and by class; every source image has one outcome."""
-    number = lines.said["number"].to_numpy()
-    outcome = bookkeeping.row_reasons(lines.rows, number, decision.reason, len(selection))
-    sources = selection["dir_name"].combine_chunks().dictionary_encode()
-    source = _codes(sources)
-    by_source = bookkeeping.tally(
-        _words(sources), source, outcome, source[lines.rows], decision.reason, _earlier(earlier)
-    )
-    by_class = bookkeeping.tally(classes.names, classes.of, outcome, classes.of[lines.rows], decision.reason)
-    return {"counts": bookkeeping.total(by_source), "by_source": by_source, "by_class": by_class}
+    """Count rows and images of each group (a source or a class) by outcome.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Names.
+    row_group, row_reason : arrays, shape (rows,)
+    image_group, image_reason : arrays, shape (images,)
+    earlier : mapping, optional
+        Per group, rows left out before curation by reason.
+
+    Returns
+    -------
+    dict
+        Per group `{"rows": {"in", "kept", "rejected": {...}}, "images": {"tried", "kept", "rejected": {...}}}`.
+    """
+    earlier = earlier or {}
+    rows = _by_reason(len(groups), row_group, row_reason)
+    images = _by_reason(len(groups), image_group, image_reason)
+    counts = {}
+    for group, row, image in zip(groups, rows, images, strict=True):
+        before = earlier.get(group, {})
+        counts[group] = {
+            "rows": {"in": int(row.sum()) + sum(before.values()), "kept": int(row[KEPT]),
+                     "rejected": {**_named(row), **before}},
+            "images": {"tried": int(image.sum()), "kept": int(image[KEPT]), "rejected": _named(image)},
+        }  # fmt: skip
+    for group, before in earlier.items():
+        if group not in counts:
+            counts[group] = {
+                "rows": {"in": sum(before.values()), "kept": 0, "rejected": dict(before)},
+                "images": {"tried": 0, "kept": 0, "rejected": {}},
+            }
+    return dict(sorted(counts.items()))
 
 
-def _batches(path: str | None) -> Iterator[pa.Table]:
-    """Yield the lines of what an earlier stage left out, without holding them all."""
-    if path is None:
-        return
-    fs, inner = storage.filesystem(path)
-    with fs.open(inner, "rb") as file:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH, columns=schema.REJECTED.names):
-            yield pa.table(batch).cast(schema.REJECTED)
+def _total(groups: Mapping[str, Any]) -> dict[str, Any]:
+    """Add up the counts of all groups."""
+    sums: dict[str, Any] = {"rows": {"in": 0, "kept": 0}, "images": {"tried": 0, "kept": 0}}
+    for kind, first in (("rows", "in"), ("images", "tried")):
+        rejected: dict[str, int] = {}
+        for counts in groups.values():
+            sums[kind][first] += counts[kind][first]
+            sums[kind]["kept"] += counts[kind]["kept"]
+            for reason, n in counts[kind]["rejected"].items():
+                rejected[reason] = rejected.get(reason, 0) + n
+        sums[kind]["rejected"] = dict(sorted(rejected.items()))
+    return sums
 
 
-def _earlier(path: str | None) -> dict[str, dict[str, int]]:
-    """Count, per source, the rows an earlier stage left out."""
-    counts: dict[str, dict[str, int]] = {}
-    for table in _batches(path):
-        grouped = table.group_by(["dir_name", "reason"]).aggregate([([], "count_all")])
-        for line in grouped.to_pylist():
-            reasons = counts.setdefault(line["dir_name"], {})
-            reasons[line["reason"]] = reasons.get(line["reason"], 0) + line["count_all"]
-    return counts
+def _by_reason(groups: int, group: NDArray[np.int64], reason: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Return a table of groups by reasons; `KEPT`, being -1, is its last column."""
+    outcomes = len(CODE) + 1
+    flat = np.bincount(group * outcomes + reason % outcomes, minlength=groups * outcomes)
+    return flat.reshape(groups, outcomes)
 
 
-def _codes(column: pa.DictionaryArray | pa.ChunkedArray) -> NDArray[np.int64]:
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return column.indices.to_numpy().astype(np.int64)
-
-
-def _words(column: pa.DictionaryArray | pa.ChunkedArray) -> list[str]:
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return column.dictionary.to_pylist()
+def _named(counts: NDArray[np.int64]) -> dict[str, int]:
+    return {reason: int(n) for reason, n in zip(schema.REASONS, counts, strict=False) if n}

@@ -1,8 +1,8 @@
-"""The images of the evaluation sets, so that none of them gets into the dataset.
+"""Digests of the images of the evaluation sets, so that none of them gets into the dataset.
 
-An evaluation image is known by the pixels of its channels after the very procedure that curation applies: stretched and
-brought to 8 bits. So it is found whatever file format, bit depth or brightness it was kept in, and whether it would
-have been merged with other channels or cropped.
+An evaluation image is recognised by the pixels of its channels, normalised and converted to 8 bits as in the curation.
+So it is found whatever its file format, bit depth or brightness, and also if it would have been merged with other
+channels or cropped.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from ..storage import exists, filesystem, join
 IMAGES = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg", ".dib", ".flex", ".dv")
 TABLES = (".hdf5", ".h5")
 ZIPS = (".zip",)
-CELL = (64, 64)  # of COOS-7 and of the DeepLoc files, which hold two channels of each cell
+CELL_SHAPE = (64, 64)  # pixels, in COOS-7 and in the DeepLoc files, which contain two channels of each cell
+CELLS_AT_ONCE = 256
 
 
 class EvaluationImages(NamedTuple):
-    """What the evaluation sets look like.
+    """The channels of all evaluation images.
 
     Parameters
     ----------
     files : dict
-        Digest of a channel to a file that holds it.
+        Digest of each channel to a file that contains it.
     shapes : tuple of (height, width)
-        That these channels have.
+        The shapes of these channels in pixels.
     skipped : dict
         File to the reason why it could not be compared.
     """
@@ -48,7 +49,7 @@ class EvaluationImages(NamedTuple):
     skipped: dict[str, str]
 
 
-NONE = EvaluationImages({}, (), {})
+NO_EVALUATION_IMAGES = EvaluationImages({}, (), {})
 
 
 def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
@@ -57,8 +58,8 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
     Parameters
     ----------
     folder : str or path
-        Local or URL. Image files of every format that is read, each one channel; zips of them, as BBBC021 is published,
-        which are read and not unpacked; COOS-7's and DeepLoc's HDF5 files.
+        Local or a URL. It may contain image files of every supported format, each one channel; zips of them, as
+        BBBC021 is published, which are read in place; and the HDF5 files of COOS-7 and DeepLoc.
 
     Raises
     ------
@@ -89,15 +90,15 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
             bar.advance(failed=len(skipped) > before)
     if not files:
         raise UsageError(
-            "No image of an evaluation set lies here",
+            "This folder contains no image of an evaluation set",
             where=str(folder),
-            next="Give the folder that holds BBBC021, COOS-7 or CYCLoPs images, or leave --evaldata out.",
+            next="Name the folder of the BBBC021, COOS-7 or CYCLoPs images, or leave out --evaldata.",
         )
     return EvaluationImages(files, tuple(sorted(shapes)), skipped)
 
 
 def _images(path: str, name: str) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
-    """Yield every image of a file, by the name it is told under, with its channels."""
+    """Yield every image of a file: the name to report it by, and its channels."""
     if path.lower().endswith(ZIPS):
         yield from _zipped(path, name)
     elif path.lower().endswith(TABLES):
@@ -132,11 +133,11 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Ite
 
 def _refused(path: str, reason: str) -> Iterator[NDArray[Any]]:
     raise UnreadableImageError(path, reason)
-    yield  # as the others, it fails once it is asked for its first channel
+    yield  # makes this a generator: like the others, it fails when its first channel is requested
 
 
 def _cells(path: str) -> Iterator[NDArray[Any]]:
-    """Yield every channel of every cell of an HDF5 file: `(n, 2, 64, 64)`, or `(n, 8192)` as DeepLoc keeps them."""
+    """Yield every channel of every cell of an HDF5 file: shape (n, 2, 64, 64), or (n, 8192) in DeepLoc's."""
     try:
         import h5py
     except ImportError as error:
@@ -147,11 +148,11 @@ def _cells(path: str) -> Iterator[NDArray[Any]]:
         with fs.open(inner, "rb") as file, h5py.File(file, "r") as table:
             for data in table.values():
                 size = int(np.prod(getattr(data, "shape", ())[1:]))
-                if getattr(data, "ndim", 0) not in (2, 3, 4) or size == 0 or size % (CELL[0] * CELL[1]):
+                if getattr(data, "ndim", 0) not in (2, 3, 4) or size == 0 or size % (CELL_SHAPE[0] * CELL_SHAPE[1]):
                     continue
                 found = True
-                for start in range(0, len(data), 256):
-                    yield from data[start : start + 256].reshape(-1, *CELL)
+                for start in range(0, len(data), CELLS_AT_ONCE):
+                    yield from data[start : start + CELLS_AT_ONCE].reshape(-1, *CELL_SHAPE)
     except OSError as error:
         raise UnreadableImageError(path, f"not a readable HDF5 file: {error}") from error
     if not found:

@@ -1,4 +1,4 @@
-"""What classes and images are called on disk."""
+"""Names of classes and images on disk."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-OTHER = re.compile(r"[^0-9a-z_-]+")
+NOT_ALLOWED = re.compile(r"[^0-9a-z_-]+")
 
 
 def slug(label: str) -> str:
-    """Spell a label with `[0-9a-z_-]` alone, so that it can name files, folders and WebDataset keys.
+    """Spell a label with `[0-9a-z_-]` only, so that it can name files, folders and WebDataset keys.
 
     Examples
     --------
     >>> slug("Crème (10 µM)")
     'creme_10_m_'
     """
-    apart = unicodedata.normalize("NFKD", label.lower())
-    return OTHER.sub("_", "".join(c for c in apart if not unicodedata.combining(c))) or "_"
+    decomposed = unicodedata.normalize("NFKD", label.lower())
+    return NOT_ALLOWED.sub("_", "".join(c for c in decomposed if not unicodedata.combining(c))) or "_"
 
 
 def slugs(classes: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Give every class a slug of its own.
+    """Give every class a different slug.
 
     Parameters
     ----------
@@ -31,8 +31,13 @@ def slugs(classes: Iterable[tuple[str, str]]) -> dict[str, str]:
     Returns
     -------
     dict
-        Label to slug. Where two labels are spelt alike the later one, by category and then by label, gets `-2`, the
+        Label to slug. If two labels give the same slug, the later one, by category and then by label, gets `-2`, the
         next `-3`.
+
+    Examples
+    --------
+    >>> slugs([("gene", "TP53"), ("gene", "tp53")])
+    {'TP53': 'tp53', 'tp53': 'tp53-2'}
     """
     given: dict[str, str] = {}
     taken: set[str] = set()
@@ -48,6 +53,14 @@ def slugs(classes: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def file_name(slug: str, number: int, images: int) -> str:
-    """Name image `number` (from 0) of a class of `images` images: `human-0101.png`, as wide as the class needs."""
+    """Return the file name of image `number` (from 0) of a class of `images` images.
+
+    The number is binary, as in the published dataset, and zero-padded to the number of digits of the class size.
+
+    Examples
+    --------
+    >>> file_name("human", 5, images=12)
+    'human-0101.png'
+    """
     width = max(1, (images - 1).bit_length())
     return f"{slug}-{number:0{width}b}.png"

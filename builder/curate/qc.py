@@ -1,4 +1,4 @@
-"""Quality control, seen by eye: the worst of what was kept, a sample of it, a sample of each reason to leave out."""
+"""A contact sheet for quality control: the worst kept images, a sample of all, and a sample of each reason."""
 
 from __future__ import annotations
 
@@ -17,56 +17,62 @@ from ..formats.grey_png import decode_png
 from ..images.channel_reader import Reader, Refused
 from ..images.contact_sheet import sheet
 from ..images.normalise import normalise, to_grey8
+from ..seeded import sort_key
 from ..storage import exists, join, read_bytes
-from . import chunk, split
+from . import chunk
 
 
 def qc_montage(
     curated: str | PathLike[str], raw: str | PathLike[str], *, images: int = 10, seed: int = 0
 ) -> Image.Image:
-    """Draw kept images of the lowest entropy, kept images at random, and images left out, a row for each reason.
+    """Show kept images of the lowest entropy, a sample of kept images, and samples of rejected images by reason.
 
     Parameters
     ----------
     curated : str or path
-        What `curate` wrote.
+        A finished curated folder.
     raw : str or path
-        The sources: what was left out is drawn from them, the first channel of each, as bright as it was judged.
+        The sources. Rejected images are read from them: the first channel of each, normalised.
     images : int
-        In each row.
+        Number of images per row.
     seed : int
-        Of the samples.
+        Random seed of the samples.
 
     Returns
     -------
     PIL.Image.Image
         RGB. A black tile with a cross is an image that can't be read.
+
+    Raises
+    ------
+    UsageError
+        If `curated` is not a finished curated folder.
     """
     curated = os.fspath(curated)
     if not exists(join(curated, "curated.json")):
         raise UsageError(
-            "This is no finished curated folder", where=curated, next="Run `cytoimagenet curate` to its end."
+            "This is not a finished curated folder", where=curated, next="Run `cytoimagenet curate` to its end."
         )
     rows = schema.read(
         join(curated, "rows.parquet"), schema.CURATED, ["filename", "store", "store_offset", "store_size"]
     )
     rejected = schema.read(join(curated, "rejected.parquet"), schema.REJECTED)
-    lines = []
+    strips = []
     if len(rows):
         worst, bits = _least_entropy(curated, rows, images)
-        lines.append(("kept: the worst", f"entropy {min(bits):.2f} to {max(bits):.2f} bits", _kept(curated, worst)))
+        strips.append(("kept: the worst", f"entropy {min(bits):.2f} to {max(bits):.2f} bits", _kept(curated, worst)))
         some = rows.sample(min(images, len(rows)), random_state=seed)
-        lines.append(("kept: a sample", f"of {len(rows):,}", _kept(curated, some)))
+        strips.append(("kept: a sample", f"of {len(rows):,}", _kept(curated, some)))
     reader = Reader(raw)
     for reason, own in rejected[rejected["stage"] == "curate"].groupby("reason", sort=True):
-        order = sorted(own["file"].unique(), key=lambda file: split.rank(file, seed, "qc"))[:images]
-        tiles = [_source(reader, file) for file in order]
-        lines.append((str(reason), f"{len(own):,} left out", tiles))
-    return sheet(lines, images)
+        order = sorted(own["file"].unique(), key=lambda file: sort_key(file, seed, "qc"))[:images]
+        tiles = [_rejected(reader, file) for file in order]
+        strips.append((str(reason), f"{len(own):,} left out", tiles))
+    return sheet(strips, images)
 
 
 def _least_entropy(curated: str, rows: pd.DataFrame, images: int) -> tuple[pd.DataFrame, list[float]]:
-    """Find the kept images with the least to see; chunks are read one at a time."""
+    """Return the kept images of the lowest entropy, and their entropies in bits; chunks are read one at a time."""
     worst: list[tuple[float, int]] = []
     for store, own in rows.groupby("store"):
         entropy = chunk.read_table(join(curated, str(store))).select(["offset", "size", "entropy"]).to_pandas()
@@ -76,28 +82,29 @@ def _least_entropy(curated: str, rows: pd.DataFrame, images: int) -> tuple[pd.Da
 
 
 def _kept(curated: str, rows: pd.DataFrame) -> list[Image.Image]:
-    places = zip(rows["store"], rows["store_offset"], rows["store_size"], strict=True)
+    png_bytes = zip(rows["store"], rows["store_offset"], rows["store_size"], strict=True)
     return [
         Image.fromarray(decode_png(read_bytes(join(curated, store), int(offset), int(size)), store))
-        for store, offset, size in places
+        for store, offset, size in png_bytes
     ]
 
 
-def _source(reader: Reader, file: str) -> Image.Image:
-    """Draw what a line of the rejected table speaks of."""
-    whole, _, box = file.rpartition("xywh=")
+def _rejected(reader: Reader, file: str) -> Image.Image:
+    """Return the image of a line of the rejected table, given its `file`; a cross if it can't be read."""
+    uncropped, _, box = file.rpartition("xywh=")
     try:
-        plane = reader.channel(whole[:-1] if box and whole else file)
+        plane = reader.channel(uncropped[:-1] if box and uncropped else file)
     except Refused:
         return Image.fromarray(np.maximum(np.eye(96, dtype=np.uint8), np.eye(96, dtype=np.uint8)[::-1]) * 90)
     grey = _grey(plane)
-    if whole:
+    if uncropped:
         x, y, width, height = map(int, box.split(","))
         grey = grey[y : y + height, x : x + width]
     return Image.fromarray(np.ascontiguousarray(grey))
 
 
 def _grey(plane: NDArray) -> NDArray[np.uint8]:
+    """Return a channel as 8-bit grey, normalised as for the dataset if that is possible."""
     try:
         return to_grey8(normalise(plane))
     except (ConstantImageError, NotFiniteImageError):

@@ -1,13 +1,13 @@
-"""Selected source images in, the dataset's images out, with every row accounted for.
+"""Curation: selected source images in, the dataset's images out, with every row accounted for.
 
-Workers make chunks of images (`chunk`), then the whole is decided over their numbers alone (`decide`) and written as
-`rows.parquet` and `rejected.parquet`. `curated.json` comes last and says that the folder is finished.
+Workers write chunks of images (`chunk`). Then the rules that need all images are applied to numbers alone (`decide`),
+counted (`accounting`) and written as `rows.parquet` and `rejected.parquet` (`tables`). `curated.json` is written last
+and marks the folder as finished.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,17 +16,20 @@ from typing import Any
 
 import pandas as pd
 
-from .. import schema, storage
-from ..errors import SettingsChangedError, UsageError
-from ..images.make import Pixels
+from .. import resume, schema, storage
+from ..errors import UsageError
+from ..images.make import PixelSettings
 from ..progress import progress
-from ..storage import beside
 from . import chunk, split, tables
-from . import evaluation_images as evaluation
-from . import workers as engine
-from .chunk import Done
+from .accounting import account
+from .chunk import ChunkResult
+from .decide import decide
+from .earlier import rejected_before
+from .evaluation_images import NO_EVALUATION_IMAGES, EvaluationImages, read_evaluation
 from .plan import Plan, make_plan
 from .settings import Settings
+from .tried import gather
+from .workers import Workers, make_chunks, workers_of
 
 STARTED = "settings.json"
 FINISHED = "curated.json"
@@ -42,39 +45,39 @@ def curate(
     workers: int | None = None,
     dask: str | None = None,
     rebuild: bool = False,
-    made_with: Mapping[str, Any] | None = None,
+    earlier_settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Make the images of a selection; go on where a killed run stopped.
+    """Write the images of a selection; continue where an interrupted run stopped.
 
     Parameters
     ----------
     selection : path or DataFrame of schema.SELECTION
-        Source images and their classes. `<stem>.rejected.parquet` beside a file is carried over.
+        Source images and their classes. The rows of `<stem>.rejected.parquet`, in the same folder, are carried over.
     raw : str or path
         Folder or URL that `channels` are relative to.
     out : str or path
         Folder or URL to write: `rows.parquet`, `rejected.parquet`, `curated.json`, `chunks/`.
     settings : Settings, optional
     evaldata : str or path, optional
-        Evaluation sets, whose images are left out.
+        Evaluation sets. Their images are left out of the dataset.
     workers : int, optional
-        Processes; default one for each core, 0 for none but this one.
+        Number of processes; by default one per core. 0 works in this process.
     dask : str, optional
         Address of a Dask scheduler, or `local`.
     rebuild : bool
         Replace work done with other settings.
-    made_with : mapping, optional
-        Settings of earlier stages, to be recorded beside these.
+    earlier_settings : mapping, optional
+        Settings of earlier stages, recorded together with these.
 
     Returns
     -------
     dict
-        What `curated.json` holds: settings, seed, counts, classes, digests.
+        The content of `curated.json`: settings, seed, counts, classes, digests.
 
     Raises
     ------
     SettingsChangedError
-        If `out` holds work done with other settings.
+        If `out` contains work done with other settings.
     CheckFailedError
         If a row or an image is not accounted for.
     """
@@ -82,73 +85,62 @@ def curate(
     if settings.split not in split.RULES:
         raise UsageError(f"No split rule {settings.split!r}; there are {', '.join(split.RULES)}")
     raw, out = os.fspath(raw), os.fspath(out)
-    pool = engine.workers_of(workers, dask)
-    known = evaluation.read_evaluation(evaldata) if evaldata is not None else evaluation.NONE
-    recorded = record(settings, known, made_with)
+    pool = workers_of(workers, dask)
+    evaluation = read_evaluation(evaldata) if evaldata is not None else NO_EVALUATION_IMAGES
+    recorded = _recorded(settings, evaluation, earlier_settings)
     plan = make_plan(selection)
     _claim(out, recorded, rebuild)
-    pixels = Pixels(settings.seed, known.shapes)
-    done = _make(plan, raw, out, pixels, settings, pool)
-    told = tables.write_tables(plan.selection, plan.order, done, out, settings, known.files, earlier_of(selection))
-    told = {"format": "cytoimagenet-curated", "schema_version": schema.VERSION, "settings": recorded,
-            "seed": settings.seed, "evaluation": {"channels": len(known.files), "skipped": known.skipped},
-            **told}  # fmt: skip
-    storage.write_atomic(storage.join(out, FINISHED), _json(told))
-    _remove_stale(out, {one.name for one in done})
-    return told
+    chunks = _make_images(plan, raw, out, PixelSettings(settings.seed, evaluation.shapes), settings, pool)
+    decided = decide(gather(plan, chunks, out), evaluation.files, settings)
+    earlier = rejected_before(selection)
+    report = account(decided, earlier)
+    tables.write_rows(decided, chunks, out)
+    tables.write_rejected(decided, out, earlier)
+    tables.check_written(report, out)
+    curated = {"format": "cytoimagenet-curated", "schema_version": schema.VERSION, "settings": recorded,
+               "seed": settings.seed, "evaluation": {"channels": len(evaluation.files), "skipped": evaluation.skipped},
+               **report, "digests": tables.digests(out)}  # fmt: skip
+    storage.write_atomic(storage.join(out, FINISHED), resume.to_json(curated))
+    _remove_stale_chunks(out, {result.name for result in chunks})
+    return curated
 
 
-def record(settings: Settings, known: evaluation.EvaluationImages, made_with: Mapping[str, Any] | None) -> dict:
-    """Return everything a curated folder was made with, as it is written into it."""
-    compared = hashlib.sha256("\n".join(sorted(known.files)).encode()).hexdigest() if known.files else ""
-    return {**(made_with or {}), **asdict(settings), "evaldata": compared, "procedure": Pixels.procedure}
-
-
-def earlier_of(selection: str | PathLike[str] | pd.DataFrame) -> str | None:
-    """Return the table of what the labeller left out, if it lies beside the selection."""
-    if isinstance(selection, pd.DataFrame):
-        return None
-    left_out = beside(selection, "rejected.parquet")
-    return left_out if storage.exists(left_out) else None
+def _recorded(settings: Settings, evaluation: EvaluationImages, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return everything the folder depends on, as it is written into it."""
+    digest = hashlib.sha256("\n".join(sorted(evaluation.files)).encode()).hexdigest() if evaluation.files else ""
+    return {**(earlier or {}), **asdict(settings), "evaldata": digest, "procedure": PixelSettings.procedure}
 
 
 def _claim(out: str, recorded: Mapping[str, Any], rebuild: bool) -> None:
-    """Take a folder for these settings, and mark it unfinished."""
-    note = storage.join(out, STARTED)
-    if storage.exists(note):
-        present = json.loads(storage.read_bytes(note))
-        changed = [name for name in {**present, **recorded} if present.get(name) != recorded.get(name)]
-        if changed and not rebuild:
-            said = ", ".join(f"{name} {present.get(name)!r}, now {recorded.get(name)!r}" for name in sorted(changed))
-            raise SettingsChangedError(
-                f"This folder was made with other settings: {said}",
-                where=out,
-                next="Use the same settings, another folder, or --rebuild to replace what is there.",
-            )
-    if storage.is_local(out):
-        storage.remove_temporaries(out)
+    """Take the folder for these settings, and mark it as unfinished."""
+    resume.claim(
+        out,
+        STARTED,
+        recorded,
+        what="This folder contains curated images made with other settings",
+        next="Use the same settings, another folder, or --rebuild to replace the images in this one.",
+        replace=rebuild,
+    )
     fs, finished = storage.filesystem(storage.join(out, FINISHED))
     if fs.exists(finished):
         fs.rm_file(finished)
-    storage.write_atomic(note, _json(recorded))
 
 
-def _make(plan: Plan, raw: str, out: str, pixels: Pixels, settings: Settings, pool: engine.Workers) -> list[Done]:
-    made: dict[int, Done] = {}
+def _make_images(
+    plan: Plan, raw: str, out: str, pixels: PixelSettings, settings: Settings, pool: Workers
+) -> list[ChunkResult]:
+    """Write all chunks; return their results in the order of the plan."""
+    results: dict[int, ChunkResult] = {}
     with progress("Making images", len(plan.order)) as bar:
-        for job, done in engine.run(plan.jobs(settings.chunk_rows), raw, out, pixels, pool):
-            made[job.number] = done
-            bar.advance(done.rows, failed=done.rejected)
-    return [made[number] for number in range(len(made))]
+        for job, result in make_chunks(plan.jobs(settings.chunk_rows), raw, out, pixels, pool):
+            results[job.number] = result
+            bar.advance(result.rows, failed=result.rejected)
+    return [results[number] for number in range(len(results))]
 
 
-def _remove_stale(out: str, names: set[str]) -> None:
-    """Remove chunks of earlier settings or rows: what is finished no longer points at them."""
+def _remove_stale_chunks(out: str, names: set[str]) -> None:
+    """Remove chunks of earlier settings or rows, which the finished tables no longer refer to."""
     fs, folder = storage.filesystem(storage.join(out, chunk.FOLDER))
     for path in fs.ls(folder, detail=False):
         if str(path).rsplit("/", 1)[-1] not in names:
             fs.rm_file(path)
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()

@@ -1,13 +1,11 @@
-"""Train and validation: no source image on both sides.
+"""The train and validation splits: no source image is in both.
 
-Published: 10 % of the images of each class, drawn without regard to their source. Crops of one image then lie on both
-sides and the validation accuracy is too high. Here a group goes to one side whole: all images made from the same files,
-across classes.
+The paper took 10 % of the images of each class, whatever source image they came from. Crops of one image are then in
+both splits, and the validation accuracy is too high. Here all images of the same source files form a group, across
+classes, and each group goes into one split.
 """
 
 from __future__ import annotations
-
-import hashlib
 
 import numpy as np
 import pandas as pd
@@ -15,20 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..images import channels as locator
+from ..images.channels import FRAGMENT
 
 VALIDATION = 0.1  # preprint, 2.4
-SLICE = 2**16  # rows whose file names are in memory at a time
+ROWS_AT_ONCE = 2**16  # whose file names are in memory
 RULES = ("by-image", "published")
 
 
-def rank(name: str, seed: int, purpose: str) -> int:
-    """Return a number that orders things at random, yet the same in every run: 64 bits of a hash."""
-    return int.from_bytes(hashlib.sha256(f"{purpose}\0{seed}\0{name}".encode()).digest()[:8], "big")
-
-
-def aim(images: int, fraction: float = VALIDATION) -> int:
-    """Return how many of a class's images should be validation images, rounded half up."""
+def validation_target(images: int, fraction: float = VALIDATION) -> int:
+    """Return how many of the images of a class should be validation images, rounded half up."""
     return int(images * fraction + 0.5)
 
 
@@ -38,7 +31,7 @@ def source_groups(channels: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
     Parameters
     ----------
     channels : Arrow array of str
-        The `channels` of each row: places joined by `|`; pages and boxes do not count.
+        The `channels` of each row, joined by `|`. Pages and boxes are ignored.
 
     Returns
     -------
@@ -46,18 +39,18 @@ def source_groups(channels: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         The first row of each row's group.
     """
     rows, hashes = [], []
-    for start in range(0, max(1, len(channels)), SLICE):
-        places = pc.split_pattern(channels.slice(start, SLICE), "|")
-        names = pc.replace_substring_regex(pc.list_flatten(places), locator.FRAGMENT.pattern, "")
+    for start in range(0, max(1, len(channels)), ROWS_AT_ONCE):
+        places = pc.split_pattern(channels.slice(start, ROWS_AT_ONCE), "|")
+        names = pc.replace_substring_regex(pc.list_flatten(places), FRAGMENT.pattern, "")
         rows.append(np.repeat(np.arange(start, start + len(places)), pc.list_value_length(places).to_numpy()))
-        # 64 bits in place of each name: of a hundred million files two are taken for one with odds of 1 to 4,000
+        # 64 bits instead of each name: two of a hundred million files are confused with a probability of 1 in 4,000
         hashes.append(pd.util.hash_array(names.to_numpy(zero_copy_only=False), categorize=False))
     row, file = np.concatenate(rows), np.unique(np.concatenate(hashes), return_inverse=True)[1]
     del rows, hashes
     group = np.arange(len(channels))
     lowest = np.full(int(file.max(initial=-1)) + 1, len(channels), dtype=np.int64)
     while True:
-        # hand the lowest row number from rows to their files and back, until nothing changes
+        # pass the lowest row number from rows to their files and back, until nothing changes
         np.minimum.at(lowest, file, group[row])
         after = group.copy()
         np.minimum.at(after, row, lowest[file])
@@ -69,67 +62,74 @@ def source_groups(channels: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
 def validation_by_image(
     labels: NDArray[np.int64], groups: NDArray[np.int64], ranks: NDArray[np.uint64], fraction: float = VALIDATION
 ) -> NDArray[np.bool_]:
-    """Choose validation images so that no group is on both sides.
+    """Choose validation images so that no group is in both splits.
 
     Parameters
     ----------
     labels, groups : int array, shape (images,)
         Class and group of each image, each numbered from 0 without gaps.
     ranks : array, shape (groups,)
-        Order in which groups are tried.
+        Groups of low rank are tried first.
     fraction : float
         Share of validation images.
 
     Returns
     -------
     bool array, shape (images,)
-        Per class as near to `aim` as whole groups allow, and at least one group on each side where the class has two
-        groups that other classes leave free.
+        True for validation. Per class the number is as close to `validation_target` as complete groups allow. Each
+        split has at least one group of every class that has two groups which other classes leave free.
+
+    Examples
+    --------
+    >>> labels = np.repeat([0, 1], 20)  # two classes of 20 images: 10 groups of 2 images each
+    >>> chosen = validation_by_image(labels, np.arange(40) // 2, ranks=np.arange(20))
+    >>> np.flatnonzero(chosen).tolist()
+    [0, 1, 20, 21]
     """
-    sides = _Sides(labels, groups, fraction)
-    for label in sides.rarest_first():
-        own = sorted(sides.groups_of[label], key=lambda g: (ranks[g], g))
+    state = _Split(labels, groups, fraction)
+    for label in state.rarest_first():
+        own = sorted(state.groups_of[label], key=lambda g: (ranks[g], g))
         for group in own:
-            if sides.missing(label) <= 0:
+            if state.missing(label) <= 0:
                 break
-            if sides.cost(group, over=np.inf) < 0:
-                sides.move(group)
-        while sides.missing(label) > 0:
-            best = min((g for g in own if sides.free(g)), key=sides.cost, default=None)
-            if best is None or sides.cost(best) >= 0:
+            if state.cost(group, over=np.inf) < 0:
+                state.move(group)
+        while state.missing(label) > 0:
+            best = min((g for g in own if state.free(g)), key=state.cost, default=None)
+            if best is None or state.cost(best) >= 0:
                 break
-            sides.move(best)
-        if sides.have[label] == 0:
-            best = min((g for g in own if sides.free(g)), key=sides.cost, default=None)
+            state.move(best)
+        if state.chosen[label] == 0:
+            best = min((g for g in own if state.free(g)), key=state.cost, default=None)
             if best is not None:
-                sides.move(best)
-    return sides.validation[groups]
+                state.move(best)
+    return state.validation[groups]
 
 
 def validation_published(labels: NDArray[np.int64], ranks: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Choose validation images as published: a tenth of each class, whatever source image they come from.
+    """Choose validation images as the paper did: a tenth of each class, whatever source image they come from.
 
     Parameters
     ----------
     labels : int array, shape (images,)
         Class of each image.
     ranks : array, shape (images,)
-        The lowest of each class are taken.
+        The images of the lowest ranks in each class are taken.
     """
     order = np.lexsort((ranks, labels))
     sizes = np.bincount(labels)
     place = np.empty(len(labels), dtype=np.int64)
     place[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return place < np.array([aim(size) for size in sizes], dtype=np.int64)[labels]
+    return place < np.array([validation_target(size) for size in sizes], dtype=np.int64)[labels]
 
 
-class _Sides:
-    """Which groups are on the validation side, and what that means for every class."""
+class _Split:
+    """The groups in the validation split so far, and what that means for every class."""
 
     def __init__(self, labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float) -> None:
         images = np.bincount(labels)
-        self.aims = [aim(int(n), fraction) for n in images]
-        self.have = [0] * len(images)
+        self.targets = [validation_target(int(n), fraction) for n in images]
+        self.chosen = [0] * len(images)
         self.images = images.tolist()
         self.groups_of: list[list[int]] = [[] for _ in images]
         self.classes_of: list[list[tuple[int, int]]] = [[] for _ in range(int(groups.max(initial=-1)) + 1)]
@@ -137,23 +137,25 @@ class _Sides:
         for label, group, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
             self.groups_of[label].append(group)
             self.classes_of[group].append((label, count))
-        self.training = [len(own) for own in self.groups_of]
+        self.train_groups = [len(own) for own in self.groups_of]
         self.validation = np.zeros(len(self.classes_of), dtype=bool)
 
     def rarest_first(self) -> list[int]:
+        """Return the classes, those of the fewest groups first."""
         return sorted(
             range(len(self.images)), key=lambda label: (len(self.groups_of[label]), self.images[label], label)
         )
 
     def missing(self, label: int) -> int:
-        return self.aims[label] - self.have[label]
+        """Return the number of validation images that a class still needs."""
+        return self.targets[label] - self.chosen[label]
 
     def free(self, group: int) -> bool:
-        """Say whether every class of the group keeps another one to train on."""
-        return not self.validation[group] and all(self.training[label] > 1 for label, _ in self.classes_of[group])
+        """Return whether the group can move: every class of it keeps another group to train on."""
+        return not self.validation[group] and all(self.train_groups[label] > 1 for label, _ in self.classes_of[group])
 
     def cost(self, group: int, over: float = 1) -> float:
-        """Return by how much moving the group takes all its classes away from their aims; `over` weighs excess."""
+        """Return by how many images a move takes its classes away from their targets; `over` weighs excess."""
         if not self.free(group):
             return np.inf
         total = 0.0
@@ -164,7 +166,8 @@ class _Sides:
         return total
 
     def move(self, group: int) -> None:
+        """Put a group into the validation split."""
         self.validation[group] = True
         for label, count in self.classes_of[group]:
-            self.have[label] += count
-            self.training[label] -= 1
+            self.chosen[label] += count
+            self.train_groups[label] -= 1

@@ -1,222 +1,152 @@
-"""The two tables of a curated folder: every image kept, every image left out, and the sums that tie them together."""
+"""The two tables of a curated folder: every image kept and every image rejected; and a check of what was written."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from .. import schema, storage
-from . import accounting as bookkeeping
-from . import chunk, naming, split
-from .accounting import _batches, account
-from .chunk import Done
-from .decide import CODE, KEPT, Decision, decide, sides
-from .tried import BATCH, Classes, Lines, as_table, gather, places
-
-if TYPE_CHECKING:
-    from .settings import Settings
+from . import accounting, chunk, naming
+from .chunk import ChunkResult
+from .decide import CODE, KEPT, STAGE, Decided
+from .earlier import read_rejected
 
 ROWS, REJECTED = "rows.parquet", "rejected.parquet"
+IMAGES_AT_ONCE = 50_000
 
 
-def write_tables(
-    selection: pa.Table,
-    order: NDArray[np.int64],
-    done: Sequence[Done],
-    out: str,
-    settings: Settings,
-    evaluation: Mapping[str, str],
-    earlier: str | None,
-) -> dict[str, Any]:
-    """Decide over all chunks and write both tables.
+def write_rows(decided: Decided, chunks: Sequence[ChunkResult], out: str) -> None:
+    """Write `rows.parquet`: one row per image of the dataset, by label, idx and crop, and where its PNG bytes are."""
+    _write(storage.join(out, ROWS), schema.CURATED, _kept(decided, chunks))
 
-    Parameters
-    ----------
-    selection : pyarrow.Table of schema.SELECTION
-        Sorted by label and idx.
-    order : int array
-        Rows of the selection in the order of the chunks.
-    done : sequence of Done
-        The chunks, in order.
-    out : str
-        The curated folder.
-    settings : Settings
-    evaluation : mapping
-        Digests of evaluation images' channels to a file.
-    earlier : str, optional
-        Table of rows the labeller left out, to be carried over.
 
-    Returns
-    -------
-    dict
-        `counts`, in all, `by_source` and `by_class`; `classes`; `digests` of the two tables.
+def write_rejected(decided: Decided, out: str, earlier: str | None) -> None:
+    """Write `rejected.parquet`: first the rows that an earlier stage left out, then one line per rejected image."""
+
+    def tables() -> Iterator[pa.Table]:
+        yield from read_rejected(earlier)
+        yield from _rejected(decided)
+
+    _write(storage.join(out, REJECTED), schema.REJECTED, tables())
+
+
+def check_written(report: Mapping[str, Any], out: str) -> None:
+    """Compare the counts of `accounting.account` with both tables, read back from the folder.
+
+    Raises
+    ------
+    CheckFailedError
+        If a row or an image is not accounted for.
     """
-    lines = gather(order, done, out)
-    names, of = np.unique(selection["label"].to_numpy(zero_copy_only=False), return_inverse=True)
-    classes = Classes(names.tolist(), of)
-    keys = [split.rank(idx, settings.seed, "class_full") for idx in selection["idx"].to_pylist()]
-    decision = decide(
-        lines.said,
-        lines.rows,
-        classes.of,
-        np.array(keys, dtype=np.uint64),
-        evaluation,
-        max_images=settings.max_images,
-        min_class_size=settings.min_class_size,
-    )
-    number = lines.said["number"].to_numpy()
-    kept = np.flatnonzero(decision.reason == KEPT)
-    kept = kept[np.lexsort((number[kept], lines.rows[kept]))]
-    validation = sides(
-        lines.rows[kept], classes.of[lines.rows[kept]], selection, seed=settings.seed, rule=settings.split
-    )
-    listed = _class_list(selection, classes, lines.rows[kept], validation)
-    left = np.flatnonzero(decision.reason != KEPT)
-    left = left[np.lexsort((number[left], bookkeeping.PHASE[decision.reason[left]], lines.rows[left]))]
-
-    rows_file, rejected_file = storage.join(out, ROWS), storage.join(out, REJECTED)
-    _write(rows_file, schema.CURATED, _kept(selection, classes, lines, done, kept, validation, listed))
-    rejected = left_out(selection, classes, lines, left, decision, evaluation, settings)
-    _write(rejected_file, schema.REJECTED, rejected, earlier)
-    counts = account(selection, classes, lines, decision, earlier)
-    _check(counts, rows_file, rejected_file)
-    return {
-        **counts,
-        "classes": [entry for entry in listed if entry["images"]],
-        "digests": {ROWS: _digest(rows_file), REJECTED: _digest(rejected_file)},
-    }
-
-
-def _check(counts: Mapping[str, Any], rows_file: str, rejected_file: str) -> None:
-    """Hold the counts against the written files."""
-    rows = _read(rows_file, ["idx", "dir_name", "label"])
-    rejected = _read(rejected_file, ["stage", "dir_name", "label"])
+    rows = _read(storage.join(out, ROWS), ["idx", "dir_name", "label"])
+    rejected = _read(storage.join(out, REJECTED), ["stage", "dir_name", "label"])
     rejected = rejected.filter(pc.equal(rejected["stage"], "curate"))
-    once = rows.group_by(["idx", "dir_name", "label"]).aggregate([])
+    source_images = rows.group_by(["idx", "dir_name", "label"]).aggregate([])
     for groups, column in (("by_source", "dir_name"), ("by_class", "label")):
-        bookkeeping.check(
-            counts[groups],
-            bookkeeping.counted(once[column]),
-            bookkeeping.counted(rows[column]),
-            bookkeeping.counted(rejected[column]),
+        accounting.check(
+            report[groups],
+            accounting.counted(source_images[column]),
+            accounting.counted(rows[column]),
+            accounting.counted(rejected[column]),
         )
 
 
-def _class_list(
-    selection: pa.Table, classes: Classes, rows: NDArray[np.int64], validation: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
-    """Return what is known of every class, in the order of labels."""
-    first = np.searchsorted(classes.of, np.arange(len(classes.names)))  # the selection is sorted by label
-    category = selection["category"].take(pa.array(first)).to_pylist()
-    images = np.bincount(classes.of[rows], minlength=len(first))
-    held = np.bincount(classes.of[rows], weights=validation, minlength=len(first)).astype(int)
-    slugs = naming.slugs((category[c], classes.names[c]) for c in np.flatnonzero(images))
-    return [
-        {"label": name, "category": kind, "slug": slugs.get(name, ""), "images": int(n), "train": int(n - v),
-         "validation": int(v)}
-        for name, kind, n, v in zip(classes.names, category, images, held, strict=True)
-    ]  # fmt: skip
+def digests(out: str) -> dict[str, str]:
+    """Return the SHA-256 of both tables."""
+    return {name: storage.sha256_of(storage.join(out, name)) for name in (ROWS, REJECTED)}
 
 
-def _kept(
-    selection: pa.Table,
-    classes: Classes,
-    lines: Lines,
-    done: Sequence[Done],
-    kept: NDArray[np.int64],
-    validation: NDArray[np.bool_],
-    listed: Sequence[Mapping[str, Any]],
-) -> Iterator[pa.Table]:
-    """Yield the rows of the dataset, by label, then idx, then crop."""
-    label = classes.of[lines.rows[kept]]
-    starts = np.searchsorted(label, np.arange(len(classes.names)))
-    for start in range(0, len(kept), BATCH):
-        part = slice(start, start + BATCH)
-        at = pa.array(kept[part])
-        source, said = selection.take(pa.array(lines.rows[kept[part]])), lines.said.take(at)
-        kinds = [listed[c] for c in label[part]]
-        places = (np.arange(start, start + len(at)) - starts[label[part]]).tolist()
+def _kept(decided: Decided, chunks: Sequence[ChunkResult]) -> Iterator[pa.Table]:
+    """Yield the images of the dataset in parts, in the columns of schema.CURATED."""
+    tried, kept = decided.tried, decided.kept
+    classes = accounting.count_classes(decided)
+    label = tried.class_of_image[kept]
+    starts = np.searchsorted(label, np.arange(len(classes)))
+    for start in range(0, len(kept), IMAGES_AT_ONCE):
+        part = slice(start, start + IMAGES_AT_ONCE)
+        images = pa.array(kept[part])
+        source, image = tried.selection.take(pa.array(tried.row[kept[part]])), tried.table.take(images)
+        own = [classes[c] for c in label[part]]
+        number_in_class = (np.arange(start, start + len(images)) - starts[label[part]]).tolist()
         columns = {name: source[name] for name in schema.SELECTION.names}
-        columns |= {name: said[name] for name in said.column_names}
+        columns |= {name: image[name] for name in image.column_names}
         columns |= {
-            "path": [f"/cytoimagenet/{kind['slug']}" for kind in kinds],
+            "path": [f"/cytoimagenet/{entry['slug']}" for entry in own],
             "filename": [
-                naming.file_name(kind["slug"], place, kind["images"]) for kind, place in zip(kinds, places, strict=True)
+                naming.file_name(entry["slug"], number, entry["images"])
+                for entry, number in zip(own, number_in_class, strict=True)
             ],
-            "split": [schema.SPLITS[int(side)] for side in validation[part]],
-            "sha256": [digest.hex() for digest in said["sha256"].to_pylist()],
-            "store": [f"{chunk.FOLDER}/{done[c].name}" for c in lines.chunks[kept[part]]],
-            "store_offset": said["offset"],
-            "store_size": said["size"],
+            "split": [schema.SPLITS[int(validation)] for validation in decided.validation[part]],
+            "sha256": [digest.hex() for digest in image["sha256"].to_pylist()],
+            "store": [f"{chunk.FOLDER}/{chunks[c].name}" for c in tried.chunk[kept[part]]],
+            "store_offset": image["offset"],
+            "store_size": image["size"],
         }
-        yield as_table(columns, schema.CURATED)
+        yield _as_table(columns, schema.CURATED)
 
 
-def _write(path: str, wanted: pa.Schema, tables: Iterator[pa.Table], earlier: str | None = None) -> None:
-    """Write tables as they come, those of an earlier stage first."""
-    with storage.atomic_writer(path) as file:
-        with pq.ParquetWriter(file, wanted, compression="zstd", write_page_checksum=True) as writer:
-            for table in _batches(earlier):
-                writer.write_table(table)
-            for table in tables:
-                writer.write_table(table)
+def _rejected(decided: Decided) -> Iterator[pa.Table]:
+    """Yield the rejected images in parts: those of one source image together, the latest reason last."""
+    tried = decided.tried
+    images = np.flatnonzero(decided.reason != KEPT)
+    images = images[np.lexsort((tried.number[images], STAGE[decided.reason[images]], tried.row[images]))]
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        part = images[start : start + IMAGES_AT_ONCE]
+        source = tried.selection.take(pa.array(tried.row[part]))
+        columns = {
+            "idx": source["idx"],
+            "file": tried.files(part),
+            "dir_name": source["dir_name"],
+            "label": source["label"],
+            "stage": ["curate"] * len(part),
+            "reason": [schema.REASONS[code] for code in decided.reason[part]],
+            "detail": _details(decided, part),
+        }
+        yield _as_table(columns, schema.REJECTED)
+
+
+def _details(decided: Decided, images: np.ndarray) -> list[str]:
+    """Return what each rejected image's reason is based on."""
+    tried, settings = decided.tried, decided.settings
+    details = tried.table["detail"].take(pa.array(images)).to_pylist()
+    copies = np.flatnonzero(decided.copy_of[images] >= 0)
+    originals = decided.copy_of[images[copies]]
+    for at, label, file in zip(copies, tried.class_of_image[originals], tried.files(originals), strict=True):
+        details[at] = f"same pixels as {file} of {tried.classes[label]!r}"
+    code = decided.reason[images]
+    for at in np.flatnonzero(np.isin(code, [CODE["class_full"], CODE["class_too_small"], CODE["in_evaluation_set"]])):
+        row = int(tried.row[images[at]])
+        size = decided.class_size[tried.class_of_row[row]]
+        details[at] = {
+            "class_full": f"{size} images, at most {settings.max_images}",
+            "class_too_small": f"{size} images, at least {settings.min_class_size}",
+            "in_evaluation_set": f"same pixels as {decided.evaluation_file.get(row)}",
+        }[schema.REASONS[code[at]]]
+    return details
+
+
+def _as_table(columns: Mapping[str, Any], wanted: pa.Schema) -> pa.Table:
+    """Return a table of exactly this schema; there may be further columns."""
+    arrays = []
+    for entry in wanted:
+        column = columns[entry.name]
+        column = column if isinstance(column, pa.ChunkedArray | pa.Array) else pa.array(column, entry.type)
+        arrays.append(column.cast(entry.type))
+    return pa.table(arrays, schema=wanted)
+
+
+def _write(path: str, columns: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    with storage.atomic_writer(path) as file, schema.writer(file, columns) as writer:
+        for table in tables:
+            writer.write_table(table)
 
 
 def _read(path: str, columns: list[str]) -> pa.Table:
     fs, inner = storage.filesystem(path)
     with fs.open(inner, "rb") as file:
         return pq.read_table(file, columns=columns)
-
-
-def _digest(path: str) -> str:
-    fs, inner = storage.filesystem(path)
-    with fs.open(inner, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def left_out(
-    selection: pa.Table,
-    classes: Classes,
-    lines: Lines,
-    left: NDArray[np.int64],
-    decision: Decision,
-    evaluation: Mapping[str, str],
-    settings: Settings,
-) -> Iterator[pa.Table]:
-    """Yield a line for every image that is not kept, those of one source image together, the last reason last."""
-    for start in range(0, len(left), BATCH):
-        part = left[start : start + BATCH]
-        rows, code, twin = lines.rows[part], decision.reason[part], decision.twin[part]
-        source = selection.take(pa.array(rows))
-        detail = lines.said["detail"].take(pa.array(part)).to_pylist()
-        copies = np.flatnonzero(twin >= 0)
-        for at, of, file in zip(
-            copies, classes.of[lines.rows[twin[copies]]], places(selection, lines, twin[copies]), strict=True
-        ):
-            detail[at] = f"same pixels as {file} of {classes.names[of]!r}"
-        for at in np.flatnonzero(
-            np.isin(code, [CODE["class_full"], CODE["class_too_small"], CODE["in_evaluation_set"]])
-        ):
-            row, images = int(rows[at]), decision.left[classes.of[rows[at]]]
-            detail[at] = {
-                "class_full": f"{images} images, at most {settings.max_images}",
-                "class_too_small": f"{images} images, at least {settings.min_class_size}",
-                "in_evaluation_set": f"same pixels as {decision.known.get(row)}",
-            }[schema.REASONS[code[at]]]
-        columns = {
-            "idx": source["idx"],
-            "file": places(selection, lines, part),
-            "dir_name": source["dir_name"],
-            "label": source["label"],
-            "stage": ["curate"] * len(part),
-            "reason": [schema.REASONS[c] for c in code],
-            "detail": detail,
-        }
-        yield as_table(columns, schema.REJECTED)

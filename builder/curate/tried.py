@@ -1,66 +1,94 @@
-"""Every image that was tried, as its chunk tells of it, brought together with the selection."""
+"""All images that were tried: the tables of all chunks, joined with the selection."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from .. import storage
-from ..images import channels as locator
+from ..images import channels
 from ..images.crops import Box
 from . import chunk
-from .chunk import Done
-
-BATCH = 50_000  # lines turned into text at a time
-
-
-class Lines(NamedTuple):
-    """Every image tried: what its chunk says, its row of the selection, and the place of its chunk in the plan."""
-
-    said: pa.Table
-    rows: NDArray[np.int64]
-    chunks: NDArray[np.int64]
+from .chunk import ChunkResult
+from .plan import Plan
 
 
-class Classes(NamedTuple):
-    """The classes of a selection, in the order of their labels; `of` is each row's."""
+@dataclass(frozen=True)
+class TriedImages:
+    """All images that were tried, kept or not.
 
-    names: list[str]
-    of: NDArray[np.int64]
+    Parameters
+    ----------
+    selection : pyarrow.Table of schema.SELECTION, (rows,)
+        The source images, sorted by label, then idx.
+    classes : list of str
+        Labels, sorted.
+    class_of_row : int array, shape (rows,)
+        Index of the class of each source image.
+    table : pyarrow.Table of chunk.TRIED, (images,)
+        About 100 bytes of facts per image, no pixels.
+    row : int array, shape (images,)
+        The source image, as a row of the selection, of each image.
+    chunk : int array, shape (images,)
+        Index of the chunk that each image is in.
+    """
+
+    selection: pa.Table
+    classes: list[str]
+    class_of_row: NDArray[np.int64]
+    table: pa.Table
+    row: NDArray[np.int64]
+    chunk: NDArray[np.int64]
+
+    @property
+    def number(self) -> NDArray[np.int8]:
+        """Index of each image within its row (0, 1, ...)."""
+        return self.table["number"].to_numpy()
+
+    @property
+    def class_of_image(self) -> NDArray[np.int64]:
+        """Index of the class of each image."""
+        return self.class_of_row[self.row]
+
+    def files(self, images: NDArray[np.int64]) -> list[str]:
+        """Return, of some images, the source file (or the file at fault), with the box of a crop."""
+        all_channels = self.selection["channels"].take(pa.array(self.row[images])).to_pylist()
+        files = []
+        for row_channels, image in zip(all_channels, self.table.take(pa.array(images)).to_pylist(), strict=True):
+            first = row_channels.split("|")[0]
+            box = Box(image["x_min"], image["x_max"], image["y_min"], image["y_max"], image["scaling"])
+            files.append(channels.with_box(first, box.xywh) if image["crop"] else image["file"] or first)
+        return files
 
 
-def gather(order: NDArray[np.int64], done: Sequence[Done], out: str) -> Lines:
-    """Read what all chunks say."""
-    tables, rows, chunks, start = [], [], [], 0
-    for number, one in enumerate(done):
-        table = chunk.read_table(storage.join(out, chunk.FOLDER, one.name))
+def gather(plan: Plan, chunks: Sequence[ChunkResult], out: str) -> TriedImages:
+    """Read the tables of all chunks.
+
+    Parameters
+    ----------
+    plan : Plan
+    chunks : sequence of ChunkResult
+        In the order of the plan.
+    out : str
+        The curated folder.
+    """
+    tables, rows, numbers, start = [], [], [], 0
+    for number, result in enumerate(chunks):
+        table = chunk.read_table(storage.join(out, chunk.FOLDER, result.name))
         tables.append(table)
-        rows.append(order[start + table["row"].to_numpy()])
-        chunks.append(np.full(len(table), number))
-        start += one.rows
-    return Lines(pa.concat_tables(tables).combine_chunks(), np.concatenate(rows), np.concatenate(chunks))
-
-
-def places(selection: pa.Table, lines: Lines, at: NDArray[np.int64]) -> list[str]:
-    """Name images by their source file, or the file at fault, and their box if they are crops."""
-    channels = selection["channels"].take(pa.array(lines.rows[at])).to_pylist()
-    places = []
-    for files, said in zip(channels, lines.said.take(pa.array(at)).to_pylist(), strict=True):
-        first = files.split("|")[0]
-        box = Box(said["x_min"], said["x_max"], said["y_min"], said["y_max"], said["scaling"])
-        places.append(locator.with_box(first, box.xywh) if said["crop"] else said["file"] or first)
-    return places
-
-
-def as_table(columns: Mapping[str, Any], wanted: pa.Schema) -> pa.Table:
-    """Make a table of `wanted` from columns, of which there may be more."""
-    arrays = []
-    for entry in wanted:
-        column = columns[entry.name]
-        column = column if isinstance(column, pa.ChunkedArray | pa.Array) else pa.array(column, entry.type)
-        arrays.append(column.cast(entry.type))
-    return pa.table(arrays, schema=wanted)
+        rows.append(plan.order[start + table["row"].to_numpy()])
+        numbers.append(np.full(len(table), number))
+        start += result.rows
+    classes, class_of_row = np.unique(plan.selection["label"].to_numpy(zero_copy_only=False), return_inverse=True)
+    return TriedImages(
+        plan.selection,
+        classes.tolist(),
+        class_of_row,
+        pa.concat_tables(tables).combine_chunks(),
+        np.concatenate(rows),
+        np.concatenate(numbers),
+    )

@@ -1,14 +1,15 @@
-"""Many chunks over many workers: `concurrent.futures.Executor`, whether its workers are processes here or Dask's.
+"""Run many chunks on many workers, through `concurrent.futures.Executor`: local processes or those of Dask.
 
-Chunks are handed out a few at a time, so that memory does not grow with their number. When a worker dies, the chunks it
-may have held are run again one by one; a chunk that ends its worker again is searched for the source image that does
-it, and that image alone is left out.
+Chunks are submitted a few at a time, so that memory does not grow with their number. When a worker dies, the chunks it
+may have been working on are run again, one by one. If a chunk kills its worker again, each of its source images is
+tried in a throw-away process, and only those that crash it are rejected.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
@@ -17,24 +18,24 @@ from multiprocessing import connection
 from typing import Any, NamedTuple
 
 from ..errors import CytoImageNetError, UsageError
-from ..images.make import Pixels, Wanted
-from . import chunk
-from .chunk import Done
+from ..images.channel_reader import Reader
+from ..images.make import PixelSettings, SourceImage, images_of
+from .chunk import ChunkResult, make_chunk
 from .plan import Job
 
-AHEAD = 2  # chunks handed out per worker: one in work, one waiting
-LIVES = 2  # times that a lone image may end its worker before it is left out
+CHUNKS_AHEAD_PER_WORKER = 2  # one being processed, one waiting
+MAX_RESTARTS = 2  # processes that a single source image may crash before it is rejected
 
 
 class Workers(NamedTuple):
-    """Where chunks are made.
+    """Where chunks are processed.
 
     Parameters
     ----------
     open : callable
-        Gives a new executor, as a context.
+        Returns a new executor, as a context manager.
     size : int
-        Workers in it.
+        Number of workers in it.
     lost : tuple of exception types
         What a future raises when its worker died.
     """
@@ -45,12 +46,12 @@ class Workers(NamedTuple):
 
 
 def workers_of(workers: int | None = None, dask: str | None = None) -> Workers:
-    """Choose where chunks are made.
+    """Choose where chunks are processed.
 
     Parameters
     ----------
     workers : int, optional
-        Processes on this machine; default one for each core. 0: this very process, for profiling.
+        Number of processes on this machine; by default one per core. 0: this process itself, for profiling.
     dask : str, optional
         Address of a Dask scheduler, or `local` for a cluster of `workers` processes on this machine.
     """
@@ -60,25 +61,25 @@ def workers_of(workers: int | None = None, dask: str | None = None) -> Workers:
         return _dask(dask, workers)
     count = _cores() if workers is None else workers
     if count == 0:
-        return Workers(lambda: nullcontext(_Here()), 1)
+        return Workers(lambda: nullcontext(_ThisProcess()), 1)
     return Workers(lambda: _processes(count), count)
 
 
-def run(
+def make_chunks(
     jobs: Iterable[Job],
     raw: str,
     out: str,
-    pixels: Pixels,
+    pixels: PixelSettings,
     workers: Workers,
-) -> Iterator[tuple[Job, Done]]:
-    """Make chunks; yield each as it is done, in no order.
+) -> Iterator[tuple[Job, ChunkResult]]:
+    """Write chunks; yield each as it is done, in no particular order.
 
     Parameters
     ----------
     jobs : iterable of Job
-        Taken only as workers come free.
+        Consumed only as workers become free.
     raw, out, pixels
-        As `chunk.run`.
+        As `chunk.make_chunk`.
     workers : Workers
         From `workers_of`.
     """
@@ -86,25 +87,28 @@ def run(
     while True:
         suspects: list[Job] = []
         with workers.open() as executor:
-            yield from _until_a_loss(executor, pending, (raw, out, pixels), workers, suspects)
+            yield from _until_a_worker_dies(executor, pending, (raw, out, pixels), workers, suspects)
         if not suspects:
             return
         suspects.sort()
-        again = _in_turn([(chunk.run, (job.rows, raw, out, pixels)) for job in suspects], workers)
-        for job, done in zip(suspects, again, strict=True):
-            yield job, done if done is not None else _without_the_deadly(job, raw, out, pixels, workers)
+        results = _one_by_one([(make_chunk, (job.rows, raw, out, pixels)) for job in suspects], workers)
+        for job, result in zip(suspects, results, strict=True):
+            if result is None:
+                result = _without_crashing_images(job, raw, out, pixels, workers)
+            yield job, result
 
 
-def _until_a_loss(
-    executor: Executor, jobs: Iterator[Job], task: tuple[str, str, Pixels], workers: Workers, suspects: list[Job]
-) -> Iterator[tuple[Job, Done]]:
-    running: dict[Future[Done], Job] = {}
-    room = AHEAD * workers.size
+def _until_a_worker_dies(
+    executor: Executor, jobs: Iterator[Job], task: tuple[str, str, PixelSettings], workers: Workers, suspects: list[Job]
+) -> Iterator[tuple[Job, ChunkResult]]:
+    """Yield results; once a worker has died, add its possible chunks to `suspects` and submit no more."""
+    running: dict[Future[ChunkResult], Job] = {}
+    capacity = CHUNKS_AHEAD_PER_WORKER * workers.size
     try:
         while True:
-            while len(running) < room and not suspects and (job := next(jobs, None)) is not None:
+            while len(running) < capacity and not suspects and (job := next(jobs, None)) is not None:
                 try:
-                    running[executor.submit(chunk.run, job.rows, *task)] = job
+                    running[executor.submit(make_chunk, job.rows, *task)] = job
                 except workers.lost:
                     suspects.append(job)
             if not running:
@@ -112,18 +116,18 @@ def _until_a_loss(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
                 try:
-                    done = future.result()
+                    result = future.result()
                 except workers.lost:
                     suspects.append(job)
                     continue
-                yield job, done
+                yield job, result
     finally:
         for future in running:
             future.cancel()
 
 
-def _in_turn(tasks: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]], workers: Workers) -> Iterator[Any]:
-    """Run tasks one at a time, so that a death has one cause; yield what each returns, None if its worker died."""
+def _one_by_one(tasks: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]], workers: Workers) -> Iterator[Any]:
+    """Run tasks one at a time, so that it is known which one kills a worker; yield each result, None for those."""
     waiting = iter(tasks)
     while True:
         with workers.open() as executor:
@@ -138,34 +142,32 @@ def _in_turn(tasks: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]], worker
                 return
 
 
-def _without_the_deadly(job: Job, raw: str, out: str, pixels: Pixels, workers: Workers) -> Done:
-    """Find the source images of a chunk that end the process that reads them, and make it without them."""
-    guilty = job.rows
-    for _ in range(LIVES):
-        tasted = _in_turn([(_taste, (row, raw, pixels)) for row in guilty], workers)
-        guilty = [row for row, lived in zip(guilty, tasted, strict=True) if not lived]
-    condemned = frozenset(row.idx for row in guilty)
-    done = next(_in_turn([(chunk.run, (job.rows, raw, out, pixels, condemned))], workers))
-    if done is None:
+def _without_crashing_images(job: Job, raw: str, out: str, pixels: PixelSettings, workers: Workers) -> ChunkResult:
+    """Find the source images of a chunk that crash the process that reads them, and write the chunk without them."""
+    suspects = job.rows
+    for _ in range(MAX_RESTARTS):
+        survived = _one_by_one([(_survives, (row, raw, pixels)) for row in suspects], workers)
+        suspects = [row for row, alive in zip(suspects, survived, strict=True) if not alive]
+    crashing = frozenset(row.idx for row in suspects)
+    result = next(_one_by_one([(make_chunk, (job.rows, raw, out, pixels, crashing))], workers))
+    if result is None:
         raise CytoImageNetError(
-            f"Workers keep dying on chunk {job.number}, though none of its images alone ends one",
+            f"Workers keep dying on chunk {job.number}, but none of its images alone crashes one",
             where=f"{job.rows[0].idx} to {job.rows[-1].idx}",
-            next="Look at the machine's memory (`dmesg` names processes ended for want of it); use fewer --workers.",
+            next="Check the memory of the machine (`dmesg` names processes that were ended to free some); use fewer "
+            "--workers.",
         )
-    return done
+    return result
 
 
-def _taste(row: Wanted, raw: str, pixels: Pixels) -> bool:
-    """Make a source image's images and forget them; returning is the proof."""
-    from ..images.channel_reader import Reader
-    from ..images.make import images_of
-
+def _survives(row: SourceImage, raw: str, pixels: PixelSettings) -> bool:
+    """Process one source image, in a throw-away process; return only if decoding did not crash it."""
     for _ in images_of(row, Reader(raw), pixels):
         pass
     return True
 
 
-class _Here(Executor):
+class _ThisProcess(Executor):
     """Runs tasks where they are submitted."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -179,19 +181,17 @@ class _Here(Executor):
 
 @contextmanager
 def _processes(count: int) -> Iterator[Executor]:
-    # spawned, not forked: a progress bar's thread may hold a lock at the moment of a fork
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _settle)
+    # spawned, not forked: the thread of a progress bar may own a lock at the moment of a fork
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _prepare_worker)
     try:
         yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle() -> None:
-    """Make a new process a worker: it ends with its parent."""
-    import signal
-
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # Ctrl-C: at once and in silence; the parent speaks
+def _prepare_worker() -> None:
+    """End this process on Ctrl-C, without a message (the parent prints one), and when its parent ends."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     parent = multiprocessing.parent_process()
     if parent is not None:
 

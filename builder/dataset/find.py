@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .. import schema
 from ..console import err
 from ..errors import UsageError
-from ..storage import exists, is_local, join, write_atomic
+from ..storage import cache_folder, exists, is_local, join, write_atomic
 from .manifest import NAME as MANIFEST
 from .manifest import Manifest
 
@@ -77,12 +77,6 @@ def remember(folder: str | PathLike[str], revision: str | None = None) -> None:
     except OSError as error:
         err.print(f"Could not note where the dataset lies in {_places()}: {error.strerror}", markup=False)
         err.print(f"To load it from elsewhere, set ${HOME}={places[LATEST]}", markup=False)
-
-
-def cache_folder() -> Path:
-    """Return the folder under which `pull` keeps what it fetched, and where the places are noted."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / FOLDER
 
 
 def cache_key(manifest: Manifest) -> str:

@@ -8,7 +8,6 @@ are checked against the manifest, which is put in its place last.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import storage
-from ..dataset.find import cache_folder, remember
+from ..dataset.find import remember
 from ..dataset.manifest import NAME as MANIFEST
 from ..dataset.manifest import Manifest
 from ..errors import CheckFailedError, UsageError
@@ -143,7 +142,9 @@ def pull(
     except Exception as error:
         raise _said(error, repository, wanted) from error
     manifest = Manifest.load(Path(source).parent)
-    folder = Path(out) if out is not None else cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
+    folder = (
+        Path(out) if out is not None else storage.cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
+    )
     names = _chosen(manifest, splits, include)
     if (folder / MANIFEST).exists() and Manifest.load(folder).digest != manifest.digest:
         raise UsageError("This folder holds another dataset", where=folder, next="Name another --out, or remove it")
@@ -202,8 +203,7 @@ def _check(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
     told = {**manifest.files, **manifest.pages}
 
     def is_wrong(name: str) -> bool:
-        with open(folder / name, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() != told[name]["sha256"]
+        return storage.sha256_of(folder / name) != told[name]["sha256"]
 
     wrong = []
     with progress("verify", len(names), "files") as bar, ThreadPoolExecutor(4) as pool:

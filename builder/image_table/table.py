@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import MetadataError, UsageError
+from ..storage import exists, filesystem, sibling, write_atomic
 from . import row_checks, table_file
 from .listing import by_folders, by_pattern
 from .reader import PlaneReader
@@ -112,6 +113,28 @@ class ImageTable:
         table = replace(self, rows=rows, rejected=rejected)
         _refuse_if(table, strict)
         return table
+
+    def write_rejected(self, out: str | os.PathLike[str]) -> str | None:
+        """Write the rejected samples as `<out>.rejected.csv`; remove that file if there are none.
+
+        Parameters
+        ----------
+        out : str or path
+            The output that they are missing in, local or a URL.
+
+        Returns
+        -------
+        str or None
+            The path of the file, if one was written.
+        """
+        path = sibling(out, "rejected.csv")
+        if len(self.rejected):
+            write_atomic(path, self.rejected.to_csv(index=False).encode())
+            return path
+        if exists(path):
+            fs, inner = filesystem(path)
+            fs.rm_file(inner)
+        return None
 
     def summary(self) -> dict[str, Any]:
         """Return what the table contains, ready for JSON."""

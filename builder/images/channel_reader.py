@@ -1,4 +1,4 @@
-"""Reads the channels of one source image, with a reason when one cannot be read."""
+"""Reads the channels of source images, and gives a reason when one can't be read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from ..errors import MissingImageError, TooLargeError, UnreadableImageError
 from ..formats.read import read_channel
 from ..storage import filesystem, is_local, join
-from . import channels as locator
+from . import channels
 from .quality import Verdict
 
 
 class Refused(Exception):
-    """A whole source image is left out."""
+    """A source image is rejected, for a reason of `schema.REASONS`."""
 
     def __init__(self, reason: str, detail: str, file: str = "") -> None:
         self.verdict, self.file = Verdict(reason, detail), file
@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 class Reader:
-    """Reads channels below RAW and remembers the last plane: the boxes of one smear lie in one file.
+    """Reads channels below RAW. It keeps the last plane: a file of many boxes, such as a blood smear, is read once.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Reader:
         self._last: tuple[tuple[str, int | None], NDArray] | None = None
 
     def channel(self, channel: str) -> NDArray:
-        """Read one channel at native depth; raise `Refused` if that can't be."""
-        place = locator.parse(channel)
+        """Read one channel in its own integer or float type; raise `Refused` if that is impossible."""
+        place = channels.parse(channel)
         try:
             plane = self._plane(place)
         except MissingImageError as error:
@@ -58,7 +58,7 @@ class Reader:
             raise Refused("unreadable", f"box outside the {plane.shape[1]}x{plane.shape[0]} image", channel)
         return plane[y : y + height, x : x + width]
 
-    def _plane(self, place: locator.Place) -> NDArray:
+    def _plane(self, place: channels.Place) -> NDArray:
         key = (place.file, place.page)
         if self._last is not None and self._last[0] == key:
             return self._last[1]
@@ -77,7 +77,7 @@ class Reader:
         if self._local:
             yield path
             return
-        # a store that does not answer must end the run, not leave out the image: only its files' content may do that
+        # an object store that does not answer ends the run: an image may be rejected only for what its file contains
         fs, inner = filesystem(path)
         with tempfile.TemporaryDirectory(prefix="cytoimagenet-fetch-") as folder:
             fetched = os.path.join(folder, "image")

@@ -1,6 +1,6 @@
-"""Where an image lies: a file below RAW, and perhaps a page or a box of it.
+"""The notation of a channel: a file below RAW, and optionally a page or a box of it.
 
-`channels` of a row holds such places, joined by `|`: `bbbc041/malaria/images/a.png#xywh=10,20,64,64`,
+The column `channels` of a row contains these, joined by `|`: `bbbc041/malaria/images/a.png#xywh=10,20,64,64`,
 `cil_kinome/53464.tif#page=1`.
 """
 
@@ -20,9 +20,9 @@ class Place(NamedTuple):
     file : str
         Path relative to RAW.
     page : int, optional
-        Page of a stack, from 0.
+        Index of the page of a stack, from 0.
     box : (x, y, width, height), optional
-        Part of the plane, in pixels.
+        Region of the plane, in pixels.
     """
 
     file: str
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 
 def parse(channel: str) -> Place:
-    """Take a place apart. A `#` that starts no page or box is part of the file's name.
+    """Parse a channel. A `#` that starts no page or box is part of the file's name.
 
     Examples
     --------
@@ -41,20 +41,26 @@ def parse(channel: str) -> Place:
     found = FRAGMENT.search(channel)
     if found is None:
         return Place(channel)
-    said = dict(part.split("=", 1) for part in found[1].split("&"))
-    box = said.get("xywh")
+    given = dict(part.split("=", 1) for part in found[1].split("&"))
+    box = given.get("xywh")
     x, y, width, height = map(int, box.split(",")) if box else (0, 0, 0, 0)
-    page = said.get("page")
+    page = given.get("page")
     return Place(channel[: found.start()], None if page is None else int(page), (x, y, width, height) if box else None)
 
 
 def with_box(channel: str, box: tuple[int, int, int, int]) -> str:
-    """Write a box behind a place.
+    """Return a channel with a box added.
 
     Parameters
     ----------
     channel : str
-        A file, perhaps with a page.
+        A file, optionally with a page.
     box : (x, y, width, height)
+        In pixels.
+
+    Examples
+    --------
+    >>> with_box("a.tif#page=2", (1, 2, 30, 40))
+    'a.tif#page=2&xywh=1,2,30,40'
     """
     return f"{channel}{'#' if FRAGMENT.search(channel) is None else '&'}xywh={','.join(map(str, box))}"

@@ -1,4 +1,4 @@
-"""Equal images, told by their pixels."""
+"""Digests of pixels, to find equal images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 def pixel_digest(image: NDArray) -> str:
     """Return the SHA-256 of an image's shape and pixels, in hexadecimal; the `sha256` of a row.
 
-    Two images have the same digest when they show the same, whatever the files they come from.
+    Two images have the same digest if their shapes and pixels are equal, whatever files they come from.
 
     Examples
     --------
@@ -19,29 +19,34 @@ def pixel_digest(image: NDArray) -> str:
     >>> pixel_digest(flat) == pixel_digest(flat.reshape(4, 4))
     False
     """
-    seen = hashlib.sha256(np.array(image.shape, "<i8").tobytes())
-    seen.update(np.ascontiguousarray(image).data)
-    return seen.hexdigest()
+    digest = hashlib.sha256(np.array(image.shape, "<i8").tobytes())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
-def later_copies(digests: NDArray, order: NDArray) -> NDArray[np.int64]:
-    """Find for every image the equal image that comes first.
+def first_equal(digests: NDArray, rank: NDArray) -> NDArray[np.int64]:
+    """Find, for every image, the equal image of the lowest rank.
 
     Parameters
     ----------
     digests : array, shape (images,)
         Digests of the images, of any sortable type.
-    order : int array, shape (images,)
-        Rank of each image; of equal images the one of the lowest rank is kept.
+    rank : int array, shape (images,)
+        Of equal images the one of the lowest rank is found.
 
     Returns
     -------
     int array, shape (images,)
-        Position of the first equal image; an image that is kept has its own.
+        Position of the first equal image; that image itself has its own position.
+
+    Examples
+    --------
+    >>> first_equal(np.array(["a", "b", "a"]), np.array([2, 1, 0]))
+    array([2, 1, 2])
     """
     _, group = np.unique(digests, return_inverse=True)
-    by_rank = np.argsort(order, kind="stable")
+    by_rank = np.argsort(rank, kind="stable")
     first = np.full(group.max(initial=-1) + 1, -1, dtype=np.int64)
-    # written from the last to the first: the lowest rank stays
+    # assigned from the highest rank to the lowest, so that the lowest remains
     first[group[by_rank[::-1]]] = by_rank[::-1]
     return first[group]

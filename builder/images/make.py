@@ -1,6 +1,7 @@
-"""One source image in, its images out: read, merge, crop, judge, encode.
+"""One source image in, its images out: read, merge, crop, check the quality, encode.
 
-Everything here is a function of one row, its files and `Pixels`: it runs the same in any process on any machine.
+Everything here is a function of one row, its files and `PixelSettings`: the result is the same in any process on any
+machine.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConstantImageError, NotFiniteImageError
 from ..formats.grey_png import encode_png
-from . import channels as locator
-from . import crops, quality
+from . import channels, crops, quality
 from .channel_reader import Reader, Refused
 from .digest import pixel_digest
 from .normalise import add_normalised, normalise, to_grey8
@@ -24,17 +24,17 @@ from .quality import Levels, Verdict
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelSettings:
     """The settings that pixels depend on.
 
     Parameters
     ----------
     seed : int
-        Of the crops.
+        Random seed of the crops.
     match_shapes : tuple of (height, width)
-        Channels of these shapes are also digested one by one, to be compared with evaluation images.
+        Shapes of evaluation images in pixels. Channels of these shapes are also digested one by one, to be compared.
     procedure : int
-        Version of what this module does to pixels; raised with every change that shows in them.
+        Version of what this module does to pixels; raised with every change that alters them.
     """
 
     seed: int = 0
@@ -42,17 +42,17 @@ class Pixels:
     procedure: int = 1
 
 
-class Wanted(NamedTuple):
-    """A source image to make images of.
+class SourceImage(NamedTuple):
+    """A source image, and the number of crops to cut from it.
 
     Parameters
     ----------
     idx : str
-        Of its row.
+        Identifier of its row.
     channels : str
-        Its files, as in the row.
+        Its files, as in the row: relative to RAW and joined by `|`.
     crops : int
-        How many crops are wanted, 1 to 4.
+        1 to 4.
     """
 
     idx: str
@@ -61,9 +61,9 @@ class Wanted(NamedTuple):
 
 
 class Tried(NamedTuple):
-    """An image that was tried: kept where `png` holds bytes, else left out for `verdict`.
+    """An image that was tried: kept if `png` contains bytes, else rejected for the reason in `verdict`.
 
-    `file` is the file at fault where there is one, `channel_digests` the digests asked for by `match_shapes`.
+    `file` is the file at fault where there is one, `channel_digests` the digests requested by `match_shapes`.
     """
 
     box: crops.Box | None = None
@@ -76,21 +76,28 @@ class Tried(NamedTuple):
     channel_digests: tuple[str, ...] = ()
 
 
-def images_of(wanted: Wanted, reader: Reader, pixels: Pixels) -> Iterator[Tried]:
-    """Make the images of one source image, in the order they are tried.
+def images_of(source: SourceImage, reader: Reader, pixels: PixelSettings) -> Iterator[Tried]:
+    """Compute the images of one source image.
+
+    Parameters
+    ----------
+    source : SourceImage
+    reader : Reader
+        Reads channels below RAW.
+    pixels : PixelSettings
 
     Yields
     ------
     Tried
-        One for every crop; if no crop is kept, one more for the whole image. At least one.
+        One for every crop; if no crop is kept, one more for the uncropped image. At least one.
     """
     try:
-        merged, digests = _merged(wanted, reader, pixels)
+        merged, digests = _merged(source, reader, pixels)
     except Refused as refused:
         yield Tried(verdict=refused.verdict, file=refused.file)
         return
-    is_box = locator.parse(wanted.channels.split("|")[0]).box is not None
-    boxes = [] if is_box else crops.draw(wanted.idx, pixels.seed, *merged.shape)[: wanted.crops]
+    is_box = channels.parse(source.channels.split("|")[0]).box is not None
+    boxes = [] if is_box else crops.crop_boxes(source.idx, pixels.seed, *merged.shape)[: source.crops]
     kept = False
     for box in boxes:
         tried = _crop(merged, box)._replace(channel_digests=digests)
@@ -100,17 +107,17 @@ def images_of(wanted: Wanted, reader: Reader, pixels: Pixels) -> Iterator[Tried]
         yield _finished(to_grey8(merged))._replace(channel_digests=digests)
 
 
-def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return the mean of the stretched channels, and their digests where they are asked for.
+def _merged(source: SourceImage, reader: Reader, pixels: PixelSettings) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Return the mean of the normalised channels, and the digests of channels of a requested shape.
 
-    The same as `pixels.merge_float`, with one channel in memory at a time and the file at fault known by name.
+    The same as `normalise.merge_float`, but with one channel in memory at a time, and an error names the file.
     """
-    files = wanted.channels.split("|")
+    files = source.channels.split("|")
     total: NDArray[np.float32] | None = None
     digests: list[str] = []
     for file in files:
         channel = reader.channel(file)
-        with _judged(channel, file):
+        with _normalisable(channel, file):
             if channel.shape in pixels.match_shapes:
                 digests.append(pixel_digest(to_grey8(normalise(channel))))
             if total is None:
@@ -118,7 +125,7 @@ def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.
             elif total.shape == channel.shape:
                 add_normalised(channel, total)
             else:
-                normalise(channel)  # a channel that is broken in itself is refused for that
+                normalise(channel)  # a channel that can't be normalised is rejected for that reason instead
                 shapes = " and ".join(f"{width}x{height}" for height, width in (total.shape, channel.shape))
                 raise Refused("unreadable", f"the channels of one field differ in size: {shapes}", file)
     assert total is not None
@@ -126,8 +133,8 @@ def _merged(wanted: Wanted, reader: Reader, pixels: Pixels) -> tuple[NDArray[np.
 
 
 @contextmanager
-def _judged(channel: NDArray, file: str) -> Iterator[None]:
-    """Refuse the source image of a channel that can't be stretched."""
+def _normalisable(channel: NDArray, file: str) -> Iterator[None]:
+    """Reject the source image of a channel that can't be normalised."""
     if channel.size == 0:
         raise Refused("empty", "no pixel", file)
     try:

@@ -1,4 +1,4 @@
-"""Pixels: stretch a channel to [0, 1], merge channels, bring them to 8 bits once."""
+"""Normalise channels to [0, 1] by their percentiles, merge them, and round the result to 8 bits once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .percentiles import tail_percentiles
 
 LOW, HIGH = 0.1, 99.9  # percentiles; preprint, 2.2: the procedure of DeepLoc (Kraus et al. 2017)
 WHITE = 255
-_LEVELS = 2**16  # the widest range of integers that is counted instead of sorted
-_WIDEST = float(np.finfo(np.float32).max)
-_ROWS = 32  # of a channel at a time; of 1,080 pixels as float32 they take 138 kB
-_EXACT = 2**24  # OpenCV counts in float32, which is exact up to here
+_MAX_LEVELS = 2**16  # widest range of integers that is counted in a histogram instead of sorted
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
+_ROWS_AT_ONCE = 32  # of a channel; 138 kB as float32 at 1,080 pixels per row, which stays in the cache
+_MAX_COUNT_OPENCV = 2**24  # pixels; OpenCV counts in float32, which is exact up to here
 
 
 def normalise(channel: NDArray[Any], low: float = LOW, high: float = HIGH) -> NDArray[np.float32]:
-    """Stretch one channel so that its `low` and `high` percentiles become 0 and 1.
+    """Scale one channel so that its `low` and `high` percentiles become 0 and 1; clip what is beyond.
 
     Parameters
     ----------
@@ -37,15 +37,15 @@ def normalise(channel: NDArray[Any], low: float = LOW, high: float = HIGH) -> ND
     Raises
     ------
     ConstantImageError
-        If both percentiles are equal, or there is no pixel: there is nothing to stretch.
+        If both percentiles are equal, or there is no pixel.
     NotFiniteImageError
         If a pixel is not a number or infinite.
 
     Notes
     -----
     The procedure of DeepLoc (Kraus et al. 2017), which brightens dim fields. Integers that span up to 16 bits take
-    one histogram and one look-up table instead of a sort; the result equals clipping, subtracting and dividing by
-    `numpy.percentile` in double precision exactly. Floats are stretched in single precision.
+    one histogram and one look-up table instead of a sort; the result is exactly that of `numpy.percentile`, clipping,
+    subtracting and dividing in double precision. Floats are computed in single precision.
 
     Examples
     --------
@@ -56,11 +56,11 @@ def normalise(channel: NDArray[Any], low: float = LOW, high: float = HIGH) -> ND
     coded = _coded(channel, low, high)
     if coded is not None:
         return _look_up(*coded)
-    return _stretch(channel, *tail_percentiles(channel, low, high))
+    return _scaled(channel, *tail_percentiles(channel, low, high))
 
 
 def add_normalised(channel: NDArray[Any], total: NDArray[np.float32]) -> None:
-    """Add `normalise(channel)` to `total`, in place and a few rows at a time, so that they stay in the cache.
+    """Add `normalise(channel)` to `total`, in place, a few rows at a time so that they stay in the processor's cache.
 
     Parameters
     ----------
@@ -70,16 +70,16 @@ def add_normalised(channel: NDArray[Any], total: NDArray[np.float32]) -> None:
     Raises
     ------
     ConstantImageError, NotFiniteImageError
-        As `normalise`; `total` is left as it was.
+        As `normalise`; `total` is then unchanged.
     """
     coded = _coded(channel, LOW, HIGH)
     if coded is None:
         np.add(total, normalise(channel), out=total)
         return
     codes, table = coded
-    for row in range(0, len(codes), _ROWS):
-        part = total[row : row + _ROWS]
-        np.add(part, _look_up(codes[row : row + _ROWS], table), out=part)
+    for row in range(0, len(codes), _ROWS_AT_ONCE):
+        part = total[row : row + _ROWS_AT_ONCE]
+        np.add(part, _look_up(codes[row : row + _ROWS_AT_ONCE], table), out=part)
 
 
 def merge_float(channels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
@@ -97,15 +97,15 @@ def merge_float(channels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     Raises
     ------
     ConstantImageError, NotFiniteImageError
-        If a channel can't be normalised; its position is in the message. A field with a dead stain is left out
+        If a channel can't be normalised; its position is in the message. A field with a failed stain is rejected
         rather than merged without it.
     CytoImageNetError
         If there is no channel, or the channels' shapes differ.
     """
     shapes = {channel.shape for channel in channels}
     if len(shapes) != 1:
-        said = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes)) or "none"
-        raise CytoImageNetError(f"The channels of one field must have one shape, not {said}")
+        found = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes)) or "none"
+        raise CytoImageNetError(f"The channels of one field must have one shape, not {found}")
     total: NDArray[np.float32] | None = None
     for position, channel in enumerate(channels, 1):
         try:
@@ -120,7 +120,7 @@ def merge_float(channels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def to_grey8(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Bring an image in [0, 1] to 8 bits, rounded to nearest: the one rounding of the whole chain.
+    """Convert an image in [0, 1] to 8 bits, rounded to nearest: the only rounding of the procedure.
 
     Parameters
     ----------
@@ -129,6 +129,12 @@ def to_grey8(image: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     Returns
     -------
     array, shape (height, width), uint8
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> to_grey8(np.array([[0, 0.5, 1]]))
+    array([[  0, 128, 255]], dtype=uint8)
     """
     if image.dtype == np.float32 and image.size:
         return np.asarray(cv2.convertScaleAbs(image, alpha=WHITE), np.uint8)  # the line below in one pass
@@ -151,15 +157,23 @@ def merge_channels(channels: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
     ------
     ConstantImageError, NotFiniteImageError, CytoImageNetError
         As `merge_float`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dna, actin = np.array([[0, 10], [20, 30]]), np.array([[0, 900], [0, 900]])
+    >>> merge_channels([dna, actin])
+    array([[  0, 170],
+           [ 85, 255]], dtype=uint8)
     """
     return to_grey8(merge_float(channels))
 
 
-def _stretch(values: NDArray[Any], bottom: float, top: float) -> NDArray[np.float32]:
+def _scaled(values: NDArray[Any], bottom: float, top: float) -> NDArray[np.float32]:
     """Clip to [bottom, top], subtract, divide: floats in single precision, all others in double, rounded once."""
     if not top > bottom:
         raise ConstantImageError("The 0.1th and 99.9th percentile are equal: nothing to stretch")
-    narrow = values.dtype in (np.float16, np.float32) and top - bottom < _WIDEST
+    narrow = values.dtype in (np.float16, np.float32) and top - bottom < _MAX_FLOAT32
     kind = np.float32 if narrow else np.float64
     work = np.clip(values, kind(bottom), kind(top), dtype=kind)
     work -= kind(bottom)
@@ -168,7 +182,7 @@ def _stretch(values: NDArray[Any], bottom: float, top: float) -> NDArray[np.floa
 
 
 def _coded(channel: NDArray[Any], low: float, high: float) -> tuple[NDArray[Any], NDArray[np.float32]] | None:
-    """Return (codes, the stretched value of every code); None for a sound channel whose values are not counted."""
+    """Return (codes, the normalised value of every code); None for a valid channel whose values are not counted."""
     if channel.size == 0:
         raise ConstantImageError("An image without a pixel")
     if channel.dtype.kind not in "bui":
@@ -180,30 +194,33 @@ def _coded(channel: NDArray[Any], low: float, high: float) -> tuple[NDArray[Any]
         return None
     codes, start, counts = counted
     bottom, top = _percentile_of_counts(counts, start, low), _percentile_of_counts(counts, start, high)
-    return codes, _stretch(np.arange(start, start + len(counts), dtype=np.float64), bottom, top)
+    return codes, _scaled(np.arange(start, start + len(counts), dtype=np.float64), bottom, top)
 
 
 def _counted(channel: NDArray[Any]) -> tuple[NDArray[Any], int, NDArray[np.int64]] | None:
-    """Return (codes as uint8 or uint16, the value code 0 stands for, pixels per code); None if too wide to count."""
+    """Return (codes as uint8 or uint16, the value of code 0, pixels per code); None if the range is too wide."""
     start = 0
     if channel.dtype == np.bool_:
         channel = channel.view(np.uint8)
     elif channel.dtype not in (np.uint8, np.uint16):
         start = int(channel.min())
-        if int(channel.max()) - start >= _LEVELS:
+        if int(channel.max()) - start >= _MAX_LEVELS:
             return None
         # the difference fits 16 bits, so subtracting modulo 2**16 is exact for every integer type
-        channel = channel.astype(np.uint16) - np.uint16(start % _LEVELS)
+        channel = channel.astype(np.uint16) - np.uint16(start % _MAX_LEVELS)
     codes = np.ascontiguousarray(channel, dtype=channel.dtype.newbyteorder("="))
-    levels = 256 if codes.dtype == np.uint8 else _LEVELS
-    if codes.size > _EXACT:
+    levels = 256 if codes.dtype == np.uint8 else _MAX_LEVELS
+    if codes.size > _MAX_COUNT_OPENCV:
         return codes, start, np.bincount(codes.ravel(), minlength=levels)
     counts = cv2.calcHist([codes], [0], None, [levels], [0, levels])
     return codes, start, counts.ravel().astype(np.int64)
 
 
 def _percentile_of_counts(counts: NDArray[np.int64], start: int, percent: float) -> float:
-    """Return a percentile from pixels per value, by the very steps of `numpy.percentile` (method "linear")."""
+    """Return a percentile from pixels per value, with every rounding of `numpy.percentile` (method "linear").
+
+    For integers, whose values can be counted; `percentiles.tail_percentiles` does the same for floats, by sorting.
+    """
     below = np.cumsum(counts)
     position = percent / 100 * (int(below[-1]) - 1)
     rank = int(np.floor(position))

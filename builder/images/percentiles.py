@@ -1,6 +1,7 @@
-"""Two percentiles of a float image, exactly `numpy.percentile`'s and five times as fast.
+"""Two percentiles of a float image: those of `numpy.percentile`, five times as fast.
 
-What is wanted lies in the two tails. A sample of the pixels tells roughly where these begin; then only they are sorted.
+Both percentiles are in the tails of the values. A sample of the pixels shows roughly where the tails begin; then only
+the tails are sorted.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE = 4096
-FEWEST = 8 * SAMPLE  # pixels; below, the sample costs more than it saves
+SAMPLE = 4096  # pixels
+MIN_PIXELS_TO_SAMPLE = 8 * SAMPLE  # in smaller images the sample costs more than it saves
 
 
 def tail_percentiles(values: NDArray[np.floating[Any]], low: float, high: float) -> tuple[float, float]:
-    """Return `numpy.percentile(values, (low, high))`, linearly interpolated, bit for bit.
+    """Return `numpy.percentile(values, (low, high))`, linearly interpolated, bit-identical.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ def tail_percentiles(values: NDArray[np.floating[Any]], low: float, high: float)
         Percentiles in [0, 100], low <= high.
     """
     flat = values.ravel()
-    if flat.size >= FEWEST:
+    if flat.size >= MIN_PIXELS_TO_SAMPLE:
         sample = np.sort(flat[:: flat.size // SAMPLE])
         start = _interpolated(flat, sample, low / 100, below=True)
         end = _interpolated(flat, sample, high / 100, below=False)
@@ -36,7 +37,7 @@ def tail_percentiles(values: NDArray[np.floating[Any]], low: float, high: float)
 
 
 def _interpolated(flat: NDArray[Any], sample: NDArray[Any], share: float, *, below: bool) -> float | None:
-    """Return a percentile from the values of one tail; None if the sample put the tail's end wrongly."""
+    """Return a percentile from the values of one tail; None if the sample gave a tail that is too short."""
     position = share * (flat.size - 1)
     rank = int(np.floor(position))
     after = min(rank + 1, flat.size - 1)
@@ -51,6 +52,6 @@ def _interpolated(flat: NDArray[Any], sample: NDArray[Any], share: float, *, bel
         return None
     tail.partition((rank - before, after - before))
     left, right = tail[rank - before], tail[after - before]
-    # numpy's own steps: the difference in the values' precision, all else in double
+    # as numpy computes it: the difference in the precision of the values, all else in double precision
     step, part = np.float64(right - left), position - rank
     return float(right - step * (1 - part)) if part >= 0.5 else float(left + step * part)

@@ -1,6 +1,6 @@
-"""Keep an image, or leave it out with one of the reasons of `schema.REASONS`.
+"""Quality filters: keep an image, or reject it with one of the reasons of `schema.REASONS`.
 
-Every figure is read off the histogram of the 8-bit image, in one pass over its pixels.
+Every number comes from the histogram of the 8-bit image, which takes one pass over its pixels.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from numpy.typing import NDArray
 
 from .normalise import HIGH, LOW
 
-BLANK_MEAN = 1  # grey levels of 0 to 255, all three published with the crops
-SATURATED_MEAN = 254
-DIM_PERCENTILE = 75
-EXACT = 2**24  # OpenCV counts in single precision, exact up to here
+# the published thresholds for crops, used for all images; grey levels are 0 to 255
+BLANK_MEAN = 1  # grey level
+SATURATED_MEAN = 254  # grey level
+DIM_PERCENTILE = 75  # that is 0 in a dim image
+MAX_COUNT_OPENCV = 2**24  # pixels; OpenCV counts in float32, which is exact up to here
 
 
 class Verdict(NamedTuple):
-    """Why an image is left out."""
+    """Why an image is rejected."""
 
     reason: str
     detail: str = ""
 
 
 class Levels:
-    """How often each of the 256 grey levels occurs, and what follows from it.
+    """The histogram of an 8-bit image, and what follows from it.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class Levels:
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         self.pixels = int(image.size)
-        if 0 < self.pixels < EXACT:
+        if 0 < self.pixels < MAX_COUNT_OPENCV:
             counts = cv2.calcHist([np.ascontiguousarray(image)], [0], None, [256], [0, 256])
             self.counts = counts.ravel().astype(np.int64)
         else:
@@ -55,12 +56,17 @@ class Levels:
 
     @property
     def entropy(self) -> float:
-        """Shannon entropy of the grey levels in bits, 0 to 8: low where there is little to see."""
+        """Shannon entropy of the grey levels in bits, 0 to 8: low for an image that shows little."""
         share = self.counts[self.counts > 0] / self.pixels
         return float(-(share * np.log2(share)).sum())
 
     def percentile(self, q: float) -> float:
-        """Return the percentile with linear interpolation, as `numpy.percentile` does."""
+        """Return a percentile in grey levels, linearly interpolated.
+
+        Not `normalise._percentile_of_counts`, which repeats every rounding of `numpy.percentile`: it multiplies by
+        q / 100, where this method multiplies by q and then divides, which is exact for q = 99.9 and 1,001 pixels.
+        Verdicts compare percentiles for equality, so merging the two could change which images a dataset contains.
+        """
         place = (self.pixels - 1) * q / 100
         below = int(place)
         low, high = np.searchsorted(self._ends, [below + 1, min(below + 2, self.pixels)])
@@ -68,7 +74,13 @@ class Levels:
 
 
 def judge(levels: Levels) -> Verdict | None:
-    """Say why a finished 8-bit image is left out; None if it is kept."""
+    """Return why a finished 8-bit image is rejected; None if it is kept.
+
+    Examples
+    --------
+    >>> judge(Levels(np.zeros((70, 70), np.uint8)))
+    Verdict(reason='empty', detail='every pixel is 0')
+    """
     if levels.pixels == 0:
         return Verdict("empty", "no pixel")
     if levels.counts[0] == levels.pixels:
@@ -86,12 +98,14 @@ def judge(levels: Levels) -> Verdict | None:
 
 
 def judge_crop(levels: Levels) -> Verdict | None:
-    """Say why a crop is left out before it is stretched: stretching would make noise of a blank one look like cells.
+    """Return why a crop is rejected before it is normalised; None if it is kept.
+
+    Normalising a blank crop would make its noise look like cells.
 
     Parameters
     ----------
     levels : Levels
-        Of the crop, at the brightness it has in its source image.
+        Histogram of the crop, at the brightness that it has in its source image.
     """
     if levels.mean <= BLANK_MEAN:
         if levels.counts[0] == levels.pixels:

@@ -1,4 +1,4 @@
-"""From the catalogue to a weakly labelled selection: assign one class to each row, and downsample large classes.
+"""From the catalogue to a weakly labelled selection: give each row at most one class, and downsample large classes.
 
 Imports the ground only.
 """

@@ -1,17 +1,18 @@
-"""Weak labels: every image gets at most one class, the rarest labels choose first (preprint, 2.1).
+"""Weak labels: every image gets at most one class, and the rarest labels are assigned first (preprint, 2.1).
 
-A row holds a label when it is one of the `|`-separated values of a column, compared as a whole. Labels are visited from
-the rarest to the most frequent; each takes of its rows those no rarer label has taken, up to `max_images` of them by a
-stratified sample. The columns become integer codes once, so that a label costs time in proportion to its own rows.
+A row has a label if the label is one of the `|`-separated values of a column. Labels are visited from the rarest to the
+most frequent. Each takes those of its rows that no rarer label has taken; of more than `max_images`, a stratified
+sample. The columns are encoded as integers once, so that the time a label takes depends on its own rows only.
 
-Decisions, where a rule has to say more than "rarest first":
+Rules for what "rarest first" leaves open:
 
-* Ties in the count are broken by the label's text, then by the column's place in `schema.LABEL_COLUMNS`.
+* Labels with equal counts are ordered by text, then by the position of their column in `schema.LABEL_COLUMNS`.
 * A label that two columns give to the same rows is one label, of the first of these columns.
 * A text that two columns give to different rows is two classes: the column with more rows (then the first) keeps the
-  text, the other is called `text (column)`.
-* All randomness comes from ordering the rows by a hash of (seed, idx): neither the order they come in, nor chunks,
-  nor types can change a draw.
+  text, the other class is called `text (column)`.
+* Samples are random in two steps. All rows are ordered by a hash of (seed, idx). The rows of a label with more than
+  `max_images` are then permuted by numpy's generator, seeded with the index of the label. So a sample depends on the
+  catalogue, the settings and the seed, not on the order, the chunks or the types in which rows arrive.
 """
 
 from __future__ import annotations
@@ -26,22 +27,35 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..defaults import MAX_IMAGES, MIN_IMAGES
 from ..errors import SchemaError, UsageError
 from ..schema import LABEL_COLUMNS, SELECTION
-from . import stratified as strata
 from .encode import Column, encode, row_order, to_arrow
+from .stratified import Allocation, sample
 
-MIN_IMAGES = 287  # preprint, 2.1: the least rows of a potential label
-MAX_IMAGES = 1000  # preprint, 2.1: the most rows of a class
-PRESAMPLE = 10_000  # preprint, 2.1: above this, a first sample over coarse strata
-COARSE = ("name", "organism", "cell_type")
-FINE = ("organism", "cell_type", "cell_visible", "sirna", "compound", "phenotype")
+PRESAMPLE = 10_000  # rows; labels with more are first sampled over coarse strata (preprint, 2.1)
+COARSE_STRATA = ("name", "organism", "cell_type")
+FINE_STRATA = ("organism", "cell_type", "cell_visible", "sirna", "compound", "phenotype")
 ALLOCATIONS = ("proportional", "sqrt")
-NEEDED = ("idx", "name", *LABEL_COLUMNS)
+REQUIRED_COLUMNS = ("idx", "name", *LABEL_COLUMNS)
 
 
 class Label(NamedTuple):
-    """A label some rows hold, and what became of it: `left` rows when its turn came, `images` taken."""
+    """A label and what became of it.
+
+    Parameters
+    ----------
+    name : str
+        Of the class: the text, or `text (column)`.
+    text, column : str
+        The label as the catalogue has it, and where.
+    rows : int
+        Rows that have the label.
+    left : int
+        Of these, rows that no rarer label has taken.
+    images : int
+        Of these, rows that it takes: 0 if it is not a class.
+    """
 
     name: str
     text: str
@@ -51,7 +65,7 @@ class Label(NamedTuple):
     images: int = 0
 
     def outcome(self, min_images: int) -> str:
-        """Say in words why it is a class or none."""
+        """Return in words why it is a class or not."""
         if self.images:
             return "class"
         if self.rows < min_images:
@@ -61,10 +75,20 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which row got which label: `chosen[i]` is a position in `labels`, or -1. `held[i]`: it holds a potential one."""
+    """The label of each row.
+
+    Parameters
+    ----------
+    chosen : int32 array, shape (rows,)
+        Index of the row's label in `labels`, or -1.
+    has_label : bool array, shape (rows,)
+        Whether the row has at least one label of `min_images` rows or more.
+    labels : list of Label
+        Those of fewer than `min_images` rows, then the others in the order in which they were visited.
+    """
 
     chosen: NDArray[np.int32]
-    held: NDArray[np.bool_]
+    has_label: NDArray[np.bool_]
     labels: list[Label]
 
 
@@ -74,33 +98,35 @@ def assign_labels(
     min_images: int = MIN_IMAGES,
     max_images: int = MAX_IMAGES,
     seed: int = 0,
-    allocation: strata.Allocation = "proportional",
+    allocation: Allocation = "proportional",
 ) -> pd.DataFrame:
-    """Give classes to the rows of a catalogue, the rarest label first.
+    """Assign classes to the rows of a catalogue, the rarest label first.
 
     Parameters
     ----------
     catalog : DataFrame
-        Rows of `schema.CATALOG`; at least `idx`, `name` and the label columns. Any text type; missing is unknown.
+        Rows of `schema.CATALOG`; at least `idx`, `name` and the label columns. Any text type; missing values are
+        unknown.
     min_images : int
-        Fewer rows than this are no class.
+        Labels of fewer rows do not become a class.
     max_images : int
-        A class has at most this many rows.
+        Larger classes are downsampled to this many rows.
     seed : int
-        Another seed draws other rows where a label has more than `max_images`.
+        Random seed of the samples of labels with more than `max_images` rows.
     allocation : "proportional" or "sqrt"
-        How samples are shared among strata; "sqrt" favours small ones.
+        How a sample is shared among its strata: in proportion to their sizes, or to the square roots of their sizes,
+        which favours small strata.
 
     Returns
     -------
     DataFrame
-        The selected rows alone, with `label` and `category` in front, sorted by label and idx. It is a pure function
-        of the catalogue (as a set of rows), the settings and the seed.
+        The selected rows only, with the columns `label` and `category` first, sorted by label and idx. The result
+        depends on the catalogue (as a set of rows), the settings and the seed.
 
     Raises
     ------
     SchemaError
-        If a column that is needed is absent or holds no text.
+        If a required column is absent or does not contain text.
     MetadataError
         If two rows have the same idx.
     UsageError
@@ -109,17 +135,17 @@ def assign_labels(
     Examples
     --------
     >>> import pandas as pd
-    >>> empty = dict.fromkeys(NEEDED, "")
+    >>> empty = dict.fromkeys(REQUIRED_COLUMNS, "")
     >>> seen = {"idx": list("abcd"), "organism": "human", "cell_visible": ["nucleus", "nucleus|actin", "actin", ""]}
     >>> classes = assign_labels(pd.DataFrame(empty | seen), min_images=2)
     >>> classes[["label", "idx"]].values.tolist()
     [['actin', 'b'], ['actin', 'c'], ['human', 'a'], ['human', 'd']]
     """
     check_settings(min_images, max_images, allocation)
-    absent = [name for name in NEEDED if name not in catalog.columns]
+    absent = [name for name in REQUIRED_COLUMNS if name not in catalog.columns]
     if absent:
         raise SchemaError(f"Columns absent: {', '.join(absent)}", where="catalogue")
-    columns = {name: encode(to_arrow(catalog[name])) for name in NEEDED[1:]}
+    columns = {name: encode(to_arrow(catalog[name])) for name in REQUIRED_COLUMNS[1:]}
     order = row_order([to_arrow(catalog["idx"])], seed)
     result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
     picked = np.flatnonzero(result.chosen >= 0)
@@ -132,11 +158,13 @@ def assign_labels(
 
 
 def check_settings(min_images: int, max_images: int, allocation: str) -> None:
-    """Refuse settings that contradict each other."""
+    """Raise `UsageError` if settings contradict each other."""
     if min_images < 1 or max_images < min_images:
-        raise UsageError(f"min_images {min_images} and max_images {max_images}: 1 <= min <= max is needed")
+        raise UsageError(
+            f"min_images {min_images} and max_images {max_images}: 1 <= min_images <= max_images is required"
+        )
     if allocation not in ALLOCATIONS:
-        raise UsageError(f"allocation {allocation!r} is none of {', '.join(ALLOCATIONS)}")
+        raise UsageError(f"allocation {allocation!r} is not one of {', '.join(ALLOCATIONS)}")
 
 
 def assign(
@@ -145,43 +173,43 @@ def assign(
     *,
     min_images: int,
     max_images: int,
-    allocation: strata.Allocation = "proportional",
+    allocation: Allocation = "proportional",
 ) -> Assignment:
-    """Visit the labels, rarest first, and give each its rows.
+    """Visit the labels, rarest first, and assign rows to each.
 
     Parameters
     ----------
     columns : mapping of name to Column
         `name` and the label columns, rows in any order.
     order : array, shape (rows,)
-        The rows in random order, see `row_order`.
+        The rows in random order, from `row_order`.
     min_images, max_images, allocation
         As `assign_labels`.
 
     Returns
     -------
     Assignment
-        In the order of the columns' rows; `labels` are those below `min_images`, then the others as they were visited.
+        With the rows in the order of the columns.
     """
     columns = {name: Column(column.codes[order], column.values) for name, column in columns.items()}
-    postings = {name: _Postings(columns[name]) for name in LABEL_COLUMNS}
-    labels, potential = _counted(postings, min_images)
-    free, held = np.ones(len(order), np.bool_), np.zeros(len(order), np.bool_)
+    rows_of = {name: _RowsOfLabels(columns[name]) for name in LABEL_COLUMNS}
+    labels, potential = _counted(rows_of, min_images)
+    free, has_label = np.ones(len(order), np.bool_), np.zeros(len(order), np.bool_)
     chosen = np.full(len(order), -1, np.int32)
-    draw = _Draw(columns, max_images, allocation)
+    sampler = _Sampler(columns, max_images, allocation)
     for label in potential:
-        rows = postings[label.column].rows(label.text)
-        held[rows] = True
+        rows = rows_of[label.column].rows(label.text)
+        has_label[rows] = True
         left = rows[free[rows]]
-        taken = draw(left, label.column, len(labels)) if len(left) >= min_images else left[:0]
+        taken = sampler(left, label.column, len(labels)) if len(left) >= min_images else left[:0]
         free[taken] = False
         chosen[taken] = len(labels)
         labels.append(label._replace(left=len(left), images=len(taken)))
-    return Assignment(_back(chosen, order), _back(held, order), labels)
+    return Assignment(_unshuffled(chosen, order), _unshuffled(has_label, order), labels)
 
 
-class _Postings:
-    """The rows of each label of one column, found without looking at the other rows."""
+class _RowsOfLabels:
+    """The rows of each label of one column, found without a search through the other rows."""
 
     def __init__(self, column: Column) -> None:
         filled = np.flatnonzero(column.codes)
@@ -196,54 +224,55 @@ class _Postings:
                 self._codes[label].append(code)
 
     def counts(self) -> dict[str, int]:
-        """Rows of every label."""
-        sizes = np.diff(self._ends, prepend=0).tolist()  # there are as many labels as texts: no array for each
+        """Return the number of rows of every label."""
+        # a list: there may be a million labels, too many for an array each
+        sizes = np.diff(self._ends, prepend=0).tolist()
         return {label: sum(sizes[code] for code in codes) for label, codes in self._codes.items()}
 
     def rows(self, label: str) -> NDArray[np.uint32]:
-        """Rows that hold `label`, ascending."""
+        """Return the rows that have the label, ascending."""
         parts = [self._rows[self._ends[code - 1] : self._ends[code]] for code in self._codes[label]]
         return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
 
 
-class _Draw:
-    """The two samples a label with too many rows takes; coarse strata of all rows are worked out once."""
+class _Sampler:
+    """The two samples of a label with too many rows. The coarse strata of all rows are computed once."""
 
-    def __init__(self, columns: Mapping[str, Column], max_images: int, allocation: strata.Allocation) -> None:
+    def __init__(self, columns: Mapping[str, Column], max_images: int, allocation: Allocation) -> None:
         self._columns, self._max, self._allocation = columns, max_images, allocation
         self._coarse: dict[tuple[str, ...], NDArray[np.intp]] = {}
 
     def __call__(self, rows: NDArray[np.uint32], own: str, number: int) -> NDArray[np.uint32]:
         used = {own}
         if len(rows) > max(PRESAMPLE, self._max):
-            over = tuple(name for name in COARSE if name != own)
+            over = tuple(name for name in COARSE_STRATA if name != own)
             if over not in self._coarse:
                 self._coarse[over] = self._combined(over, slice(None))
-            rows = rows[strata.sample(self._coarse[over][rows], PRESAMPLE, self._allocation)]
+            rows = rows[sample(self._coarse[over][rows], PRESAMPLE, self._allocation)]
             used.update(over)
         if len(rows) > self._max:
-            # in a fresh order: in the first one, the rows of strata that were taken whole would come last
+            # permuted: the first sample leaves the rows of small strata, of which it took all, at the end
             rows = np.random.default_rng(number).permutation(rows)
-            over = tuple(name for name in FINE if name not in used)
-            rows = rows[strata.sample(self._combined(over, rows), self._max, self._allocation)]
+            over = tuple(name for name in FINE_STRATA if name not in used)
+            rows = rows[sample(self._combined(over, rows), self._max, self._allocation)]
         return rows
 
     def _combined(self, names: tuple[str, ...], rows: Any) -> NDArray[np.intp]:
-        """Number the combinations of several columns' values."""
-        strata_of: NDArray[Any] = self._columns[names[0]].codes[rows]
+        """Number the combinations of the values of several columns."""
+        strata: NDArray[Any] = self._columns[names[0]].codes[rows]
         for name in names[1:]:
             column = self._columns[name]
-            wide = strata_of.astype(np.int64) * len(column.values) + column.codes[rows]
-            strata_of = pd.factorize(wide)[0]
-        return strata_of
+            wide = strata.astype(np.int64) * len(column.values) + column.codes[rows]
+            strata = pd.factorize(wide)[0]
+        return strata
 
 
-def _counted(postings: Mapping[str, _Postings], min_images: int) -> tuple[list[Label], list[Label]]:
-    """Count every label and return (those below `min_images`, the others in the order they choose)."""
+def _counted(rows_of: Mapping[str, _RowsOfLabels], min_images: int) -> tuple[list[Label], list[Label]]:
+    """Count every label; return those below `min_images`, and the others in the order in which they are visited."""
     found = [
-        Label(text, text, column, rows) for column in LABEL_COLUMNS for text, rows in postings[column].counts().items()
+        Label(text, text, column, rows) for column in LABEL_COLUMNS for text, rows in rows_of[column].counts().items()
     ]
-    # columns come in their order, which a stable sort keeps
+    # labels are listed column by column, an order that a stable sort keeps among equals
     found.sort(key=attrgetter("rows", "text"))
     below = [label for label in found if label.rows < min_images]
     potential = found[len(below) :]
@@ -252,21 +281,21 @@ def _counted(postings: Mapping[str, _Postings], min_images: int) -> tuple[list[L
         by_text[label.text].append(label)
     names: dict[tuple[str, str], str] = {}
     for same in by_text.values():
-        for (text, column), name in _named(same, postings).items():
-            # some other label may really be called `text (column)`
+        for (text, column), name in _named(same, rows_of).items():
+            # another label may already be called `text (column)`
             while name != text and (name in by_text or name in names.values()):
                 name += f" ({column})"
             names[text, column] = name
     return below, [x._replace(name=names[x.text, x.column]) for x in potential if (x.text, x.column) in names]
 
 
-def _named(same: list[Label], postings: Mapping[str, _Postings]) -> dict[tuple[str, str], str]:
-    """Name the labels of one text; those with the rows of an earlier column are left out."""
+def _named(same: list[Label], rows_of: Mapping[str, _RowsOfLabels]) -> dict[tuple[str, str], str]:
+    """Name the labels of one text; a label with the same rows as that of an earlier column is left out."""
     distinct: list[Label] = []
     for label in sorted(same, key=lambda label: (-label.rows, LABEL_COLUMNS.index(label.column))):
-        twins = (other for other in distinct if other.rows == label.rows)
-        rows = postings[label.column].rows(label.text)
-        if not any(np.array_equal(rows, postings[other.column].rows(label.text)) for other in twins):
+        equally_many = (other for other in distinct if other.rows == label.rows)
+        rows = rows_of[label.column].rows(label.text)
+        if not any(np.array_equal(rows, rows_of[other.column].rows(label.text)) for other in equally_many):
             distinct.append(label)
     return {
         (label.text, label.column): label.text if label is distinct[0] else f"{label.text} ({label.column})"
@@ -274,8 +303,8 @@ def _named(same: list[Label], postings: Mapping[str, _Postings]) -> dict[tuple[s
     }
 
 
-def _back(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
-    """Bring values in random order back to the order of the rows."""
-    back = np.empty_like(values)
-    back[order] = values
-    return back
+def _unshuffled(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+    """Return values, given in random order, in the order of the rows."""
+    unshuffled = np.empty_like(values)
+    unshuffled[order] = values
+    return unshuffled

@@ -1,4 +1,4 @@
-"""Columns of text as integers, and rows in a random order that depends on their names alone."""
+"""Encode columns of text as integers, and order rows at random by a hash of their idx."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from numpy.typing import NDArray
 
 from ..errors import MetadataError, SchemaError
 
-_HASHED_AT_ONCE = 2**18
+_ROWS_HASHED_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column as integers: `values[codes[i]]` is the text of row i."""
+    """One column as integers: `values[codes[i]]` is the text of row i. Code 0 is the empty text."""
 
     codes: NDArray[np.integer[Any]]
     values: list[str]
 
 
 def to_arrow(series: pd.Series) -> pa.ChunkedArray:
-    """Bring a column of any text type to Arrow.
+    """Return a column of any text type as Arrow text, plain or dictionary-encoded.
 
     Raises
     ------
     SchemaError
-        If it holds anything but text.
+        If the column contains anything but text.
     """
     if not len(series):
         return pa.chunked_array([], pa.string())
@@ -53,9 +53,14 @@ def to_arrow(series: pd.Series) -> pa.ChunkedArray:
 
 
 def encode(values: pa.ChunkedArray) -> Column:
-    """Turn a column of text (plain or dictionary-encoded, nulls allowed) into codes.
+    """Encode a column of text (plain or dictionary-encoded; nulls are unknown) as integers.
 
-    Which code a text gets depends on the order of the rows; nothing downstream does.
+    The code of a text depends on the order of the rows. No result of `assign` depends on the codes.
+
+    Examples
+    --------
+    >>> encode(pa.chunked_array([["human", None, "", "mouse", "human"]]))
+    Column(codes=array([1, 0, 0, 2, 1], dtype=int16), values=['', 'human', 'mouse'])
     """
     encoded = values if pa.types.is_dictionary(values.type) else pc.dictionary_encode(values)
     whole = encoded.unify_dictionaries().combine_chunks()
@@ -73,7 +78,9 @@ def encode(values: pa.ChunkedArray) -> Column:
 
 
 def row_order(chunks: Iterable[pa.Array | pa.ChunkedArray], seed: int) -> NDArray[np.intp]:
-    """Return the rows in random order: by a keyed hash of idx, so that it depends on (seed, idx) alone.
+    """Return the rows in random order: by a keyed hash of idx, so that the order depends on (seed, idx) alone.
+
+    Not `seeded.sort_keys`: the vectorised hash of pandas takes a third of the time.
 
     Parameters
     ----------
@@ -84,15 +91,15 @@ def row_order(chunks: Iterable[pa.Array | pa.ChunkedArray], seed: int) -> NDArra
     Raises
     ------
     MetadataError
-        If two rows have the same idx: nothing could tell them apart later.
+        If two rows have the same idx, which must identify one row.
     """
-    key = hashlib.blake2b(str(int(seed)).encode(), digest_size=8).hexdigest()  # 16 characters, as the hash wants
+    key = hashlib.blake2b(str(int(seed)).encode(), digest_size=8).hexdigest()  # 16 characters, as the hash requires
     parts: list[NDArray[np.uint64]] = []
     pieces: list[pa.Array] = []
     for chunk in chunks:
         for part in chunk.chunks if isinstance(chunk, pa.ChunkedArray) else [chunk]:
-            for start in range(0, len(part), _HASHED_AT_ONCE):
-                pieces.append(pc.fill_null(part.slice(start, _HASHED_AT_ONCE), ""))
+            for start in range(0, len(part), _ROWS_HASHED_AT_ONCE):
+                pieces.append(pc.fill_null(part.slice(start, _ROWS_HASHED_AT_ONCE), ""))
                 objects = pieces[-1].to_numpy(zero_copy_only=False)
                 parts.append(pd.util.hash_array(objects, hash_key=key, categorize=False))
     hashes = np.concatenate([np.zeros(0, np.uint64), *parts])
@@ -107,6 +114,6 @@ def row_order(chunks: Iterable[pa.Array | pa.ChunkedArray], seed: int) -> NDArra
         by_text = sorted(map(int, order[tied]), key=lambda i: (hashes[i], text[i]))
         twice = next((text[a] for a, b in pairwise(by_text) if text[a] == text[b]), None)
         if twice is not None:
-            raise MetadataError(f"The idx {twice!r} occurs twice; it must name one row", where="catalogue")
+            raise MetadataError(f"The idx {twice!r} occurs twice; it must identify one row", where="catalogue")
         order[tied] = by_text  # different texts with one hash
     return order

@@ -1,4 +1,4 @@
-"""What the labelling did: classes, what was left out and why, and what another threshold would give."""
+"""Report of the labelling: classes, labels that did not become one and why, and the effect of other thresholds."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ THRESHOLDS = (10, 20, 50, 100, 150, 200, 250, 287, 350, 400, 500, 700, 1000, 200
 
 
 def summarise(result: Assignment, selection: pa.Table, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Sum up an assignment.
+    """Summarise an assignment.
 
     Parameters
     ----------
     result : Assignment
     selection : Arrow table of `schema.SELECTION`
-        The rows that got a class.
+        The rows with a class.
     settings : mapping
-        Those of the run; `min_images` among them.
+        The settings of the run, `min_images` among them.
 
     Returns
     -------
     dict
-        `settings`; `rows`, `selected` and `not_selected` of the catalogue; `classes` (label, category, rows that hold
-        it, rows left at its turn, images, images per database), in the order they chose; `by_category` and
-        `by_database` (classes, images); `skipped` (label, category, rows, left, why), the most frequent first;
-        `thresholds` (min_images, labels with so many rows, counted before labels take rows from one another).
+        `settings`; `rows`, `selected` and `not_selected`, numbers of rows of the catalogue; `classes` (label, category,
+        rows that have the label, rows left by rarer labels, images, images per database), rarest first; `by_category`
+        and `by_database` (classes, images); `skipped`, the labels that are not a class (label, category, rows, left,
+        why), the most frequent first; `thresholds` (min_images, labels with at least that many rows, counted before
+        labels take rows from one another).
     """
     min_images = int(settings["min_images"])
     counted = selection.group_by(["label", "database"]).aggregate([([], "count_all")]).to_pylist()
@@ -80,7 +81,7 @@ def summarise(result: Assignment, selection: pa.Table, settings: Mapping[str, An
 
 
 def plot(sizes: Sequence[int], min_images: int, path: str | PathLike[str]) -> None:
-    """Draw how many labels each threshold would keep: the curve by which 287 was chosen.
+    """Plot the number of labels that each threshold would keep: the curve by which 287 was chosen.
 
     Parameters
     ----------
@@ -91,13 +92,11 @@ def plot(sizes: Sequence[int], min_images: int, path: str | PathLike[str]) -> No
     path : str or path
         PNG to write.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure  # pyplot would change the caller's backend
 
     ordered = np.sort(np.asarray(sizes))
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
     axes.step(ordered, len(ordered) - np.arange(len(ordered)), where="pre", color="#2a6f97")
     kept = int((ordered >= min_images).sum())
     axes.axvline(min_images, color="#c1121f", linestyle="--", linewidth=1)
@@ -108,11 +107,12 @@ def plot(sizes: Sequence[int], min_images: int, path: str | PathLike[str]) -> No
         textcoords="offset points",
         color="#c1121f",
     )
-    axes.set(xscale="log", yscale="log", xlabel="threshold: fewest rows of a label", ylabel="labels that have so many")
+    axes.set(
+        xscale="log", yscale="log", xlabel="threshold: rows per label", ylabel="labels with at least that many rows"
+    )
     axes.grid(alpha=0.3, which="both")
     with storage.atomic_writer(path) as file:
         figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-    plt.close(figure)
 
 
 def _totals(pairs: Any) -> dict[str, dict[str, int]]:

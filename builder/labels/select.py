@@ -1,7 +1,7 @@
-"""Catalogue file in, selection file out: weak labels at any size, in bounded memory.
+"""Catalogue file in, selection file out: weak labels for a catalogue of any size, in bounded memory.
 
-The first pass reads the columns labels are made of, as integer codes; the second streams all columns, keeps the rows
-that got a class and writes the others, with the reason, as it goes.
+The first pass reads the label columns, as integer codes. The second streams all columns, collects the rows with a
+class, and writes the other rows with the reason to the table of rejected rows.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .. import schema, storage
-from ..storage import beside
-from .assign import MAX_IMAGES, MIN_IMAGES, NEEDED, Assignment, assign, check_settings
+from ..defaults import MAX_IMAGES, MIN_IMAGES
+from ..storage import sibling
+from .assign import REQUIRED_COLUMNS, Assignment, assign, check_settings
 from .encode import encode, row_order, to_arrow
 from .report import summarise
 from .stratified import Allocation
 
 NO_LABEL = "holds no label of at least {min_images} rows"
 ALL_FULL = "none of its labels became a class, or the sample of its class left it out"
-_BATCH = 2**17
-_REPEATED = [name for name in schema.CATALOG.names if name not in ("idx", "filename", "channels")]
-_TOLD = pa.schema([schema.CATALOG.field(name) for name in ("idx", "channels", "dir_name")])
+_ROWS_AT_ONCE = 2**17
+_REPEATED_TEXTS = [name for name in schema.CATALOG.names if name not in ("idx", "filename", "channels")]
+_REPORTED = pa.schema([schema.CATALOG.field(name) for name in ("idx", "channels", "dir_name")])
 
 
 def select(
@@ -40,78 +41,80 @@ def select(
     seed: int = 0,
     allocation: Allocation = "proportional",
 ) -> dict[str, Any]:
-    """Give classes to a catalogue file and write the selection, what was left out, and a report.
+    """Assign classes to the rows of a catalogue file; write the selection, the rejected rows, and a report.
 
     Parameters
     ----------
     catalog : str or path
         Parquet of `schema.CATALOG`.
     out : str or path
-        Parquet of `schema.SELECTION` to write, sorted by label and idx: the rows of `labels.assign_labels`.
-        Beside it, `.rejected.parquet` (`schema.REJECTED`) and `.report.json`.
+        Parquet of `schema.SELECTION` to write, sorted by label and idx: the rows of `assign_labels`. In the same
+        folder, `<stem>.rejected.parquet` (`schema.REJECTED`) and `<stem>.report.json` are written.
     min_images, max_images, seed, allocation
-        As `labels.assign_labels`.
+        As `assign_labels`.
 
     Returns
     -------
     dict
-        The report, see `label_report.summarise`.
+        The report, as `report.summarise` describes.
 
     Raises
     ------
     SchemaError, MetadataError, UsageError
-        As `labels.assign_labels`.
+        As `assign_labels`.
     """
     check_settings(min_images, max_images, allocation)
     order = row_order([to_arrow(schema.read(catalog, schema.CATALOG, ["idx"])["idx"])], seed)
     fs, inner = storage.filesystem(catalog)
     with fs.open(inner, "rb") as file:
-        parquet = pq.ParquetFile(file, read_dictionary=list(NEEDED[1:]), page_checksum_verification=True)
-        columns = {name: encode(parquet.read([name]).column(0)) for name in NEEDED[1:]}
+        parquet = pq.ParquetFile(file, read_dictionary=list(REQUIRED_COLUMNS[1:]), page_checksum_verification=True)
+        columns = {name: encode(parquet.read([name]).column(0)) for name in REQUIRED_COLUMNS[1:]}
         result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
         del columns, order
         kept: list[list[pa.Array]] = [[] for _ in schema.SELECTION]
-        with storage.atomic_writer(beside(out, "rejected.parquet")) as held:
-            with pq.ParquetWriter(held, schema.REJECTED, compression="zstd", write_page_checksum=True) as writer:
-                for selected, rejected in _split(pq.ParquetFile(file, read_dictionary=_REPEATED), result, min_images):
+        with storage.atomic_writer(sibling(out, "rejected.parquet")) as file_of_rejected:
+            with schema.writer(file_of_rejected, schema.REJECTED) as writer:
+                for selected, rejected in _split(
+                    pq.ParquetFile(file, read_dictionary=_REPEATED_TEXTS), result, min_images
+                ):
                     for parts, column in zip(kept, selected.columns, strict=True):
                         parts.extend(column.chunks)
                     writer.write_table(rejected)
     selection = _joined(kept)
     settings = {"min_images": min_images, "max_images": max_images, "seed": seed, "allocation": allocation}
     report = summarise(result, selection, settings)
-    storage.write_atomic(beside(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
+    storage.write_atomic(sibling(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
     _write_sorted(selection, out)
     return report
 
 
 def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Stream the catalogue as (rows with a class, lines about rows without)."""
+    """Stream the catalogue as (rows with a class, rejected rows)."""
     names = pa.array([label.name for label in result.labels], pa.string())
     categories = pa.array([label.column for label in result.labels], pa.string())
     at = 0
-    for batch in parquet.iter_batches(_BATCH, columns=schema.CATALOG.names):
+    for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=schema.CATALOG.names):
         table = pa.Table.from_batches([batch])
         chosen = result.chosen[at : at + len(table)]
-        held = result.held[at : at + len(table)]
+        has_label = result.has_label[at : at + len(table)]
         at += len(table)
         rows = np.flatnonzero(chosen >= 0)
         labels = pa.array(chosen[rows])
         own = table.take(pa.array(rows)).cast(schema.CATALOG)
         yield (
             pa.table([names.take(labels), categories.take(labels), *own.columns], schema=schema.SELECTION),
-            _rejected(table, held, np.flatnonzero(chosen < 0), min_images),
+            _rejected(table, has_label, np.flatnonzero(chosen < 0), min_images),
         )
 
 
 def _joined(kept: list[list[pa.Array]]) -> pa.Table:
-    """Join the pieces of each column, one column after the other, so that one of them at most is held twice."""
+    """Join the parts of each column, one column after the other, so that only one is in memory twice."""
     columns = []
     for parts in kept:
-        whole = pa.chunked_array(parts, pa.string()).cast(pa.large_string())  # more than 2 GB of text fit
+        joined = pa.chunked_array(parts, pa.string()).cast(pa.large_string())  # for more than 2 GB of text
         parts.clear()
-        columns.append(pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.array([], pa.large_string()))
-        del whole
+        columns.append(pa.concat_arrays(joined.chunks) if joined.num_chunks else pa.array([], pa.large_string()))
+        del joined
     return pa.table(columns, names=schema.SELECTION.names)
 
 
@@ -119,14 +122,15 @@ def _write_sorted(selection: pa.Table, out: str | PathLike[str]) -> None:
     """Write the selection by label and idx, a slice at a time."""
     order = pc.sort_indices(selection, [("label", "ascending"), ("idx", "ascending")])
     with storage.atomic_writer(out) as file:
-        with pq.ParquetWriter(file, schema.SELECTION, compression="zstd", write_page_checksum=True) as writer:
-            for start in range(0, len(order), _BATCH):
-                rows = selection.take(order.slice(start, _BATCH)).to_pandas()
+        with schema.writer(file, schema.SELECTION) as writer:
+            for start in range(0, len(order), _ROWS_AT_ONCE):
+                rows = selection.take(order.slice(start, _ROWS_AT_ONCE)).to_pandas()
                 writer.write_table(schema.check(rows, schema.SELECTION, str(out)))
 
 
-def _rejected(table: pa.Table, held: NDArray[np.bool_], rows: NDArray[np.intp], min_images: int) -> pa.Table:
-    own = table.select(["idx", "channels", "dir_name"]).take(pa.array(rows)).cast(_TOLD)
+def _rejected(table: pa.Table, has_label: NDArray[np.bool_], rows: NDArray[np.intp], min_images: int) -> pa.Table:
+    """Return lines of schema.REJECTED about the rows without a class."""
+    own = table.select(["idx", "channels", "dir_name"]).take(pa.array(rows)).cast(_REPORTED)
     details = pa.array([NO_LABEL.format(min_images=min_images), ALL_FULL])
 
     def constant(text: str) -> pa.Array:
@@ -140,7 +144,7 @@ def _rejected(table: pa.Table, held: NDArray[np.bool_], rows: NDArray[np.intp], 
             constant(""),
             constant("label"),
             constant("not_selected"),
-            details.take(pa.array(held[rows].astype(np.int8))),
+            details.take(pa.array(has_label[rows].astype(np.int8))),
         ],
         schema=schema.REJECTED,
     )

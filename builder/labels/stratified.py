@@ -1,4 +1,4 @@
-"""Stratified sampling: every stratum its share, by largest remainders."""
+"""Stratified sampling: how many rows each stratum gives to a sample, and which."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Allocation = Literal["proportional", "sqrt"]
 
 
 def sample(strata: NDArray[np.integer[Any]], target: int, allocation: Allocation = "proportional") -> NDArray[np.intp]:
-    """Draw `target` of the rows so that every stratum is represented.
+    """Sample `target` rows so that every stratum has its share.
 
     Parameters
     ----------
     strata : array, shape (rows,), integers >= 0
-        The stratum of each row. Rows come in random order: of each stratum the first are taken, and which stratum
-        wins a tie depends on whose first row comes earlier. So the draw is a function of the order alone.
+        The stratum of each row. Rows are in random order: the first rows of each stratum are taken, and a tie between
+        strata goes to the one whose first row is earlier. So the sample depends on this order only.
     target : int
-        How many rows to draw, at most as many as there are.
+        Number of rows to sample; at most the number of rows.
     allocation : "proportional" or "sqrt"
         See `allocate`.
 
     Returns
     -------
     array, shape (target,), int
-        Positions of the drawn rows, ascending.
+        Positions of the sampled rows, ascending.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def sample(strata: NDArray[np.integer[Any]], target: int, allocation: Allocation
     array([0, 1, 4])
     """
     sizes = np.bincount(strata)
-    # numbers of 16 bits are sorted by counting
+    # numpy sorts numbers of 16 bits by radix sort
     order = np.argsort(strata.astype(np.uint16) if len(sizes) <= 2**16 else strata, kind="stable")
     sizes = sizes[sizes > 0]
     starts = np.cumsum(sizes) - sizes
@@ -47,24 +47,31 @@ def sample(strata: NDArray[np.integer[Any]], target: int, allocation: Allocation
 def allocate(
     sizes: NDArray[np.int64], target: int, first: NDArray[np.intp], allocation: Allocation = "proportional"
 ) -> NDArray[np.int64]:
-    """Share `target` among strata.
+    """Share `target` among strata, by largest remainders.
 
     Parameters
     ----------
     sizes : array, shape (strata,), int > 0
         Rows in each stratum.
     target : int
-        The sum to reach exactly; at most `sizes.sum()`.
+        Sum of the shares; at most `sizes.sum()`.
     first : array, shape (strata,), distinct ints
-        Breaks ties: the lower wins.
+        Position of the first row of each stratum. Of two equal remainders the lower position is rounded up.
     allocation : "proportional" or "sqrt"
-        Shares in proportion to the size, or to its square root, which favours small strata (none gets more than it
-        has; what it can't use goes to the others).
+        Shares in proportion to the sizes, or to the square roots of the sizes, which favours small strata. No stratum
+        gets more than its size; the rest is shared among the others.
 
     Returns
     -------
     array, shape (strata,), int64
         Sums to `target`; each differs from its exact share by less than one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sizes = np.array([900, 100])
+    >>> allocate(sizes, 40, first=np.array([0, 1])), allocate(sizes, 40, np.array([0, 1]), "sqrt")
+    (array([36,  4]), array([30, 10]))
     """
     if allocation == "proportional":
         whole, rest = np.divmod(sizes.astype(np.int64) * target, sizes.sum())
@@ -80,11 +87,11 @@ def allocate(
 def _by_square_root(sizes: NDArray[np.int64], target: int) -> NDArray[np.float64]:
     """Return exact shares in proportion to the square root of the size, capped at the size."""
     weights = np.sqrt(sizes)
-    # a stratum is used up where its share would exceed it; sorted by size over weight, these come first
+    # strata whose share would exceed their size give all rows; sorted by size / weight, these come first
     by_need = np.argsort(sizes / weights, kind="stable")
     used = np.concatenate([[0], np.cumsum(sizes[by_need])[:-1]])
     weight_left = np.cumsum(weights[by_need][::-1])[::-1]
-    level = (target - used) / weight_left  # what one unit of weight gets if all before are used up
+    level = (target - used) / weight_left  # rows per unit of weight if all strata before give all rows
     open_from = int(np.argmax(level * weights[by_need] < sizes[by_need])) if target < sizes.sum() else len(sizes)
     shares = sizes.astype(np.float64)
     open_ = by_need[open_from:]

@@ -12,11 +12,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..dataset.manifest import Manifest
 from ..dataset.read_images import read_images
-from ..images.contact_sheet import GAP, TILE, tile
+from ..images.contact_sheet import TILE, grid
 from ..progress import progress
 from ..storage import join, write_atomic
 from .preview import draw_rows
@@ -63,7 +61,7 @@ def write_site(
             pictures = read_images(some, manifest.root)
             for index, entry in enumerate(entries, start):
                 mine = [p for p, label in zip(pictures, some["label"], strict=True) if label == entry["label"]]
-                strip = make_strip(mine)
+                strip = grid(mine, len(mine), background=GROUND)
                 name = f"examples/{index:05d}.jpg"
                 file = io.BytesIO()
                 strip.save(file, "JPEG", quality=QUALITY)
@@ -92,11 +90,3 @@ def write_site(
     # last: a page that is there has all its pictures
     write_atomic(join(out, "index.html"), page.encode())
     return join(out, "index.html")
-
-
-def make_strip(images: list[Image.Image]) -> Image.Image:
-    """Return the images side by side on grey, each scaled to fit a tile, never stretched or brightened."""
-    strip = Image.new("L", (len(images) * (TILE + GAP) - GAP, TILE), GROUND)
-    for place, image in enumerate(images):
-        strip.paste(tile(image, GROUND), (place * (TILE + GAP), 0))
-    return strip

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .. import schema
 from ..errors import SchemaError, UsageError
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
+from ..seeded import shuffled
 
 MIN_SHARDS = 8  # every split of MANY images can be read by 8 workers, and counts divide by ranks x workers
 MANY = 256
@@ -69,7 +70,7 @@ def make_plan(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) ->
         raise SchemaError(f"Unknown split {unknown[0]!r}; there are {', '.join(schema.SPLITS)}")
     classes = count_classes(rows)
     keys = safe_keys(rows["filename"])
-    order = _shuffled(keys, seed)
+    order = shuffled(keys, seed)
     names: list[str] = []
     split_of: list[str] = []
     row, shard, position = [], [], []
@@ -141,7 +142,11 @@ def safe_keys(filenames: Iterable[str]) -> list[str]:
 
 
 def _plain(filename: str) -> str:
-    """Return the key a file name would have if it were alone."""
+    """Return the key of a file name, before equal keys are numbered.
+
+    Not `curate.naming.slug`: that one replaces a letter outside ASCII by `_`, this one leaves it out. Both are names
+    in datasets that exist, and a file name that `curate` wrote is a key already.
+    """
     stem = filename[:-4] if filename[-4:].lower() == ".png" else filename
     if len(stem) <= MAX_KEY and _KEY.fullmatch(stem):
         return stem
@@ -150,10 +155,3 @@ def _plain(filename: str) -> str:
     if len(base) > MAX_KEY:
         base = f"{base[: MAX_KEY - 17]}-{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
     return base
-
-
-def _shuffled(keys: list[str], seed: int) -> NDArray[np.int64]:
-    """Return the rows in an order drawn from (seed, key): equal for equal images, in whatever order they come."""
-    drawn = b"".join(hashlib.blake2b(f"{seed}\0{key}".encode(), digest_size=16).digest() for key in keys)
-    halves = np.frombuffer(drawn, ">u8").reshape(-1, 2)
-    return np.lexsort((halves[:, 1], halves[:, 0]))

@@ -7,7 +7,6 @@ paths that lead outside or archives within archives.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -25,7 +24,7 @@ from ..dataset.manifest import NAME as MANIFEST
 from ..errors import CheckFailedError, CytoImageNetError
 from ..progress import Bar, progress
 from ..schema import SAMPLE
-from ..storage import filesystem, join
+from ..storage import filesystem, join, sha256_of
 from .check import Checked, check_shard, on_disk
 
 DANGEROUS = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib", ".dill")
@@ -145,8 +144,7 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, held
             continue
         try:
             path = held.enter_context(on_disk(manifest.root, name))
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
         except OSError as error:
             report.problems.append(f"{name}: can't be read: {error}")
             continue

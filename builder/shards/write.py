@@ -7,7 +7,6 @@ run leaves whole shards and a note on each in `.unfinished/`; the next run goes 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -21,21 +20,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import schema
+from .. import resume, schema
 from ..dataset import manifest as manifests
 from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
 from ..dataset.ranges import Fetch, reader_of
-from ..errors import CheckFailedError, SchemaError, SettingsChangedError, UsageError
+from ..defaults import SHARD_SIZE_BYTES
+from ..errors import CheckFailedError, SchemaError, UsageError
 from ..formats.grey_png import is_grey_png
 from ..pages.write import write_pages
 from ..progress import progress
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
-from ..storage import atomic_writer, exists, filesystem, is_local, join, read_bytes, remove_temporaries, write_atomic
+from ..storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries, sha256_of, size
+from ..versions import versions_of
 from .format import FORMATS, WRITERS, Tally, batched
 from .plan import Plan, make_plan
 from .sort import room_to_sort, rows_of_shard, sort_rows
 
-SHARD_SIZE = 128_000_000  # bytes: large enough for fast sequential reading, small enough to fetch again
 UNFINISHED = ".unfinished"
 READ_AHEAD = 32  # images fetched in one go
 
@@ -44,7 +44,7 @@ def write_dataset(
     curated: str | PathLike[str],
     out: str | PathLike[str],
     *,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int = SHARD_SIZE_BYTES,
     format: str = "webdataset",
     seed: int = 0,
     workers: int | None = None,
@@ -89,7 +89,7 @@ def write_dataset(
     out, rows_file = os.fspath(out), join(curated, "rows.parquet")
     made_by = _curation(curated)
     settings = {**made_by["settings"], "shard_size": shard_size, "sample_per_class": SAMPLE_PER_CLASS}
-    task = {"format": format, "settings": settings, "seed": seed, "input": _sha256_of(rows_file)}
+    task = {"format": format, "settings": settings, "seed": seed, "input": sha256_of(rows_file)}
     done = _claim(out, task)
     if done is not None:
         return done
@@ -138,33 +138,22 @@ def _curation(curated: str | PathLike[str]) -> dict[str, Any]:
 
 def _claim(out: str, task: dict[str, Any]) -> Manifest | None:
     """Take `out` for this task; return its manifest if the task is already done."""
-    if is_local(out):
-        remove_temporaries(out) if os.path.isdir(out) else None
+    refused = {
+        "what": "This folder contains a dataset made with other settings",
+        "next": "Name another folder with --out, or remove this one.",
+    }
     if exists(join(out, manifests.NAME)):
         present = Manifest.load(out)
-        same = {
+        stored = {
             "format": present.shard_format, "settings": present.settings, "seed": present.seed,
             "input": present.counts.get("input"),
         }  # fmt: skip
-        _refuse_if_changed(out, same, task)
+        resume.refuse_changes(out, stored, task, **refused)
+        remove_temporaries(out)
         _remove_notes(out)
         return present
-    note = join(out, UNFINISHED, "task.json")
-    if exists(note):
-        _refuse_if_changed(out, json.loads(read_bytes(note)), task)
-    else:
-        write_atomic(note, json.dumps(task, indent=1).encode())
+    resume.claim(out, f"{UNFINISHED}/task.json", task, **refused)
     return None
-
-
-def _refuse_if_changed(out: str, present: dict[str, Any], task: dict[str, Any]) -> None:
-    changed = [name for name in task if present.get(name) != json.loads(json.dumps(task[name]))]
-    if changed:
-        raise SettingsChangedError(
-            f"This folder holds a dataset made with other {' and '.join(changed)}",
-            where=out,
-            next="Name another folder with --out, or remove this one",
-        )
 
 
 def _write_shard(
@@ -190,8 +179,9 @@ def _write_shard(
     }
     part = pa.table([columns[field.name] for field in schema.METADATA], schema=schema.METADATA)
     told = {"rows": str(len(table)), "bytes": str(tally.bytes), "sha256": tally.sha256}
-    with atomic_writer(note) as file:
-        pq.write_table(part.replace_schema_metadata(told), file, compression="zstd")
+    part = part.replace_schema_metadata(told)
+    with atomic_writer(note) as file, schema.writer(file, part.schema) as writer:
+        writer.write_table(part)
     return len(table)
 
 
@@ -221,7 +211,7 @@ def _finish(
     files: dict[str, dict[str, Any]] = {}
     with atomic_writer(join(out, METADATA)) as file:
         tally = Tally(file)
-        with pq.ParquetWriter(tally, schema.METADATA, compression="zstd", write_page_checksum=True) as writer:
+        with schema.writer(tally, schema.METADATA) as writer:
             for name, split in zip(plan.names, plan.split_of, strict=True):
                 part = pq.ParquetFile(io.BytesIO(read_bytes(_note(out, name))))
                 told = {key.decode(): value.decode() for key, value in (part.schema_arrow.metadata or {}).items()}
@@ -238,7 +228,7 @@ def _finish(
     )
     schema.write(rejected, join(out, REJECTED), schema.REJECTED)
     for name, table in ((CLASSES, plan.classes), (REJECTED, rejected)):
-        files[name] = {"rows": len(table), **_size_and_sha256(join(out, name))}
+        files[name] = {"rows": len(table), "bytes": size(join(out, name)), "sha256": sha256_of(join(out, name))}
     splits = {
         split: {
             "rows": sum(files[n]["rows"] for n, s in zip(plan.names, plan.split_of, strict=True) if s == split),
@@ -255,7 +245,7 @@ def _finish(
         "shard_format": task["format"],
         "settings": task["settings"],
         "seed": task["seed"],
-        "versions": _versions(),
+        "versions": versions_of("cytoimagenet", "numpy", "pandas", "pyarrow", "pillow"),
         "classes": plan.classes[["label", "category", "train", "validation"]].to_dict("records"),
         "splits": splits,
         "files": files,
@@ -277,24 +267,3 @@ def _remove_notes(out: str) -> None:
     fs, inner = filesystem(join(out, UNFINISHED))
     if fs.exists(inner):
         fs.rm(inner, recursive=True)
-
-
-def _sha256_of(path: str) -> str:
-    return str(_size_and_sha256(path)["sha256"])
-
-
-def _size_and_sha256(path: str) -> dict[str, Any]:
-    fs, inner = filesystem(path)
-    hashed, size = hashlib.sha256(), 0
-    with fs.open(inner, "rb") as file:
-        while block := file.read(1 << 20):
-            hashed.update(block)
-            size += len(block)
-    return {"bytes": size, "sha256": hashed.hexdigest()}
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what decides about bytes."""
-    from importlib.metadata import version
-
-    return {name: version(name) for name in ("cytoimagenet", "numpy", "pandas", "pyarrow", "pillow")}

@@ -9,7 +9,6 @@ from os import PathLike
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import schema
 from ..errors import UsageError
@@ -85,7 +84,7 @@ def write_catalog(raw: str | PathLike[str], out: str | PathLike[str], sources: I
     vocabulary, counts = Vocabulary(), []
     records, unknown = _lying_in(os.fspath(raw), sources)
     with atomic_writer(out) as file:
-        with pq.ParquetWriter(file, schema.CATALOG, compression="zstd", write_page_checksum=True) as writer:
+        with schema.writer(file, schema.CATALOG) as writer:
             for table, count in _read(os.fspath(raw), records, vocabulary):
                 writer.write_table(table)
                 counts.append(count)

@@ -213,11 +213,11 @@ def per_class(
 
       cytoimagenet explore per-class runs/first --out per-class.png
     """
-    from ...training.plots import draw_per_class
+    from ...training.plots import plot_per_class
 
     table = looks_per_class.read_per_class(run)
     missed = looks_per_class.never_right(run)
-    draw_per_class(table, out)
+    plot_per_class(table, out)
     _write(out.with_suffix(".csv"), missed.to_csv(index=False).encode())
     seen = int((table["evaluated"] > 0).sum())
     said = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...builder.images import contact_sheet
 from ..report.plots import as_png, literal, new_figure
 
 MOST_NAMED = 20  # colours an eye tells apart; further values share a grey
@@ -116,17 +118,9 @@ def grid(images: Sequence[NDArray[np.generic]], columns: int, tile: int = 112, g
     columns : int
         Images in a row.
     """
-    import io
-
-    rows = -(-len(images) // columns)
-    sheet = Image.new("L", (columns * (tile + gap) - gap, rows * (tile + gap) - gap), 255)
-    for number, pixels in enumerate(images):
-        picture = Image.fromarray(np.asarray(pixels, np.uint8))
-        scale = tile / max(picture.size)
-        fitted = picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.BILINEAR)
-        row, column = divmod(number, columns)
-        place = (column * (tile + gap) + (tile - fitted.width) // 2, row * (tile + gap) + (tile - fitted.height) // 2)
-        sheet.paste(fitted, place)
+    pictures = [Image.fromarray(np.asarray(pixels, np.uint8)) for pixels in images]
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
+    contact_sheet.grid(pictures, columns, background=255, side=tile, gap=gap, resample=Image.Resampling.BILINEAR).save(
+        buffer, "PNG"
+    )
     return buffer.getvalue()

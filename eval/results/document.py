@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...builder.errors import SchemaError
 from ...builder.storage import atomic_writer, write_atomic
+from ...builder.versions import versions_of
 from .score import CHOICES, Result
 
 if TYPE_CHECKING:
@@ -184,13 +184,7 @@ MOST_MODELS = 40  # every two are compared: 780 pairs
 
 def versions() -> dict[str, str]:
     """Return the versions numbers may depend on."""
-    found = {"python": platform.python_version()}
-    for name in ("cytoimagenet", *PACKAGES):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **versions_of("cytoimagenet", *PACKAGES)}
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Raw sources in, a dataset folder out: the whole chain, resumed, foreseen, refused, and killed."""
+"""Raw sources in, a dataset folder out: all stages, interrupted, continued, estimated and refused."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from cytoimagenet.builder import schema
 from cytoimagenet.builder.build import Recipe, build, work_folder
 from cytoimagenet.builder.commands import add_to
 from cytoimagenet.builder.console import application
-from cytoimagenet.builder.dry_run import foresee
+from cytoimagenet.builder.dry_run import estimate_build
 from cytoimagenet.builder.errors import SettingsChangedError, UsageError
 from cytoimagenet.builder.shards.verify import verify
 from cytoimagenet.builder.simulate.source import simulate_source
@@ -35,8 +35,8 @@ def raw(tmp_path_factory):
 @pytest.fixture(scope="module")
 def built(raw, tmp_path_factory):
     out = tmp_path_factory.mktemp("built") / "cytoimagenet"
-    manifest, told = build(raw, out, FEW, workers=0)
-    return out, manifest, told
+    manifest, report = build(raw, out, FEW, workers=0)
+    return out, manifest, report
 
 
 def _run(*arguments):
@@ -45,13 +45,13 @@ def _run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_the_dataset_is_whole_and_adds_up(built):
-    out, manifest, told = built
+def test_the_dataset_is_complete_and_adds_up(built):
+    out, manifest, report = built
     verify(out)
     metadata = manifest.metadata(["label", "split"])
-    assert len(metadata) == told["counts"]["images"]["kept"] == sum(c["images"] for c in told["classes"])
+    assert len(metadata) == report["counts"]["images"]["kept"] == sum(c["images"] for c in report["classes"])
     catalog = schema.read(f"{work_folder(out)}/catalog.parquet", schema.CATALOG)
-    assert told["counts"]["rows"]["in"] == len(catalog) == 12
+    assert report["counts"]["rows"]["in"] == len(catalog) == 12
     assert manifest.settings["min_images"] == 3
     assert manifest.settings["min_class_size"] == 3
     assert not list(out.rglob("*.py"))
@@ -78,8 +78,8 @@ def test_a_new_source_is_not_overlooked(raw, tmp_path):
     build(raw, out, Recipe(min_images=3, sources=("bbbc013",)), workers=0)
     with pytest.raises(SettingsChangedError, match="sources"):
         build(raw, out, Recipe(min_images=3), workers=0)
-    _, told = build(raw, out, Recipe(min_images=3), workers=0, rebuild=True)
-    assert set(told["by_source"]) == {"bbbc013", "bbbc015"}
+    _, report = build(raw, out, Recipe(min_images=3), workers=0, rebuild=True)
+    assert set(report["by_source"]) == {"bbbc013", "bbbc015"}
     verify(out)
 
 
@@ -95,7 +95,7 @@ def in_memory():
 
 
 @pytest.mark.parametrize("where", ["in_memory", "on_s3"])
-def test_sources_in_a_store_give_what_local_ones_give(where, raw, built, tmp_path, request):
+def test_sources_in_an_object_store_give_the_same_dataset(where, raw, built, tmp_path, request):
     store = request.getfixturevalue(where)
     fs, inner = filesystem(store)
     fs.put(f"{raw}/", f"{inner}/", recursive=True)
@@ -109,21 +109,21 @@ def test_sources_in_a_store_give_what_local_ones_give(where, raw, built, tmp_pat
         build(f"{store}/absent", tmp_path / "none", FEW, workers=0)
 
 
-def test_a_dry_run_tells_what_comes_and_writes_nothing(raw, built, tmp_path):
-    plan = foresee(raw, FEW)
-    told = built[2]
-    assert plan["rows"] == told["counts"]["rows"]["in"]
-    assert plan["not_selected"] == told["counts"]["rows"]["rejected"].get("not_selected", 0)
-    assert plan["sample"]["images_tried"] == told["counts"]["images"]["tried"]  # so few that the sample is all
-    assert plan["images_expected"] == pytest.approx(told["counts"]["images"]["kept"], abs=1)
+def test_a_dry_run_estimates_the_result_and_writes_nothing(raw, built, tmp_path):
+    plan = estimate_build(raw, FEW)
+    report = built[2]
+    assert plan["rows"] == report["counts"]["rows"]["in"]
+    assert plan["not_selected"] == report["counts"]["rows"]["rejected"].get("not_selected", 0)
+    assert plan["sample"]["images_tried"] == report["counts"]["images"]["tried"]  # so few that the sample is all
+    assert plan["images_expected"] == pytest.approx(report["counts"]["images"]["kept"], abs=1)
     ran = _run("build", raw, "--out", tmp_path / "x", "--min-images", 3, "--dry-run")
     assert ran.exit_code == 0
     assert "Nothing was written" in ran.output
-    assert f"{plan['images_wanted']} images wanted" in ran.output
+    assert f"{plan['images_wanted']} images to cut" in ran.output
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_commands_one_by_one_give_what_build_gives(raw, built, tmp_path):
+def test_the_commands_one_by_one_give_the_result_of_build(raw, built, tmp_path):
     steps = (
         ("catalog", raw, "--out", tmp_path / "catalog.parquet"),
         ("label", tmp_path / "catalog.parquet", "--out", tmp_path / "selection.parquet", "--min-images", 3),
@@ -169,17 +169,17 @@ def test_kill_9_and_run_again(at, raw, built, tmp_path):
 
 @pytest.mark.real
 def test_the_real_sources(shared, tmp_path):
-    manifest, told = build(shared / "raw", tmp_path / "cytoimagenet", Recipe(min_images=4), workers=0)
-    assert told["counts"]["rows"] == {"in": 69, "kept": 68, "rejected": {"not_selected": 1}}
-    assert told["by_source"]["bbbc014"]["rows"]["rejected"] == {"not_selected": 1}
-    assert {c["label"]: c["images"] for c in told["classes"]} == {"fly": 208, "nematode": 32, "u2os": 32}
-    assert told["counts"]["images"] == {"tried": 272, "kept": 272, "rejected": {}}
+    manifest, report = build(shared / "raw", tmp_path / "cytoimagenet", Recipe(min_images=4), workers=0)
+    assert report["counts"]["rows"] == {"in": 69, "kept": 68, "rejected": {"not_selected": 1}}
+    assert report["by_source"]["bbbc014"]["rows"]["rejected"] == {"not_selected": 1}
+    assert {c["label"]: c["images"] for c in report["classes"]} == {"fly": 208, "nematode": 32, "u2os": 32}
+    assert report["counts"]["images"] == {"tried": 272, "kept": 272, "rejected": {}}
     verify(tmp_path / "cytoimagenet")
     assert list(manifest.class_names) == ["fly", "nematode", "u2os"]
 
 
 @pytest.mark.real
-def test_real_evaluation_images_are_kept_out(shared, tmp_path):
+def test_real_evaluation_images_are_left_out(shared, tmp_path):
     from cytoimagenet.builder.curate.run import curate
     from cytoimagenet.builder.curate.settings import Settings
 
@@ -192,9 +192,9 @@ def test_real_evaluation_images_are_kept_out(shared, tmp_path):
     rows.append(made.row("h-0", "yeast", str(next((images / "hpa_cells").rglob("*.tif")).relative_to(images)), "hpa"))
     import pandas as pd
 
-    told = curate(
+    report = curate(
         pd.DataFrame(rows), images, tmp_path / "out", settings=Settings(min_class_size=1), workers=0,
         evaldata=images / "yeast_gfp_pairs",
     )  # fmt: skip
-    assert told["by_source"]["yeast"]["rows"]["rejected"] == {"in_evaluation_set": 20}
-    assert told["by_source"]["hpa"]["rows"]["kept"] == 1
+    assert report["by_source"]["yeast"]["rows"]["rejected"] == {"in_evaluation_set": 20}
+    assert report["by_source"]["hpa"]["rows"]["kept"] == 1

@@ -1,10 +1,11 @@
-"""The frame of the command line: how it ends when it does not end well."""
+"""The frame of the command line: help, and the message of an interrupted command."""
 
 import pytest
 from cytoimagenet.builder import console
+from typer.testing import CliRunner
 
 
-def test_interrupted_commands_say_what_to_do_next(capsys, monkeypatch):
+def test_an_interrupted_command_prints_what_to_do_next(capsys, monkeypatch):
     app = console.application("0")
 
     @app.command()
@@ -12,9 +13,33 @@ def test_interrupted_commands_say_what_to_do_next(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sys.argv", ["cytoimagenet", "work"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         console.run(app)
-    assert ended.value.code == 130
-    said = capsys.readouterr().err
-    assert "the same command can be run again" in " ".join(said.split())
-    assert "Traceback" not in said
+    assert exited.value.code == 130
+    printed = capsys.readouterr().err
+    assert "the same command can be run again" in " ".join(printed.split())
+    assert "Traceback" not in printed
+
+
+def test_help_is_shown_without_the_line_breaks_of_docstrings(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    app = console.application("0")
+
+    @app.command()
+    def work() -> None:
+        """Do it.
+
+        The first line of a paragraph
+        and the second.
+
+          a command
+        """
+
+    @app.command(help="Other words.")
+    def rest() -> None:
+        """Not shown."""
+
+    shown = CliRunner().invoke(app, ["work", "--help"]).output
+    assert "The first line of a paragraph and the second." in shown and "\n a command" in shown
+    shown = CliRunner().invoke(app, ["rest", "--help"]).output
+    assert "Other words." in shown and "Not shown" not in shown

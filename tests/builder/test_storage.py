@@ -1,5 +1,6 @@
-"""Writes are whole or absent, on every kind of storage, and dangerous paths are refused."""
+"""Files are written completely or not at all, on every kind of storage; dangerous paths are refused."""
 
+import hashlib
 import pickle
 
 import fsspec
@@ -8,11 +9,14 @@ from cytoimagenet.builder.errors import UnreadableImageError, UsageError
 from cytoimagenet.builder.storage import (
     TEMPORARY,
     atomic_writer,
+    cache_folder,
     exists,
     filesystem,
     join,
     read_bytes,
     remove_temporaries,
+    sha256_of,
+    size,
     write_atomic,
 )
 
@@ -53,7 +57,23 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["whole"]
 
 
-def test_errors_survive_a_process_border():
+def test_errors_can_be_sent_between_processes():
     error = pickle.loads(pickle.dumps(UnreadableImageError("a.tif", "truncated")))
     assert (error.path, error.reason, error.where) == ("a.tif", "truncated", "a.tif")
     assert "truncated" in str(error)
+
+
+def test_the_digest_of_a_file_is_that_of_its_bytes_on_every_storage(tmp_path):
+    data = bytes(range(256)) * 5_000
+    for path in (tmp_path / "a", f"memory://digest-{tmp_path.name}/a"):
+        write_atomic(path, data)
+        assert sha256_of(path) == hashlib.sha256(data).hexdigest()
+        assert size(path) == len(data)
+
+
+def test_the_cache_folder_follows_the_convention(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "cytoimagenet"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "cytoimagenet"

@@ -15,11 +15,10 @@ from cytoimagenet.builder.errors import CheckFailedError, UsageError
 from cytoimagenet.builder.formats.grey_png import encode_png
 from cytoimagenet.loaders import order
 from cytoimagenet.loaders.batches import Batches
-from cytoimagenet.loaders.cache import CacheSource, build_cache
+from cytoimagenet.loaders.cache import CacheReader, build_cache
 from cytoimagenet.loaders.index import read_index
-from cytoimagenet.loaders.mapstyle import MapDataset, RowSource
-from cytoimagenet.loaders.stream import ShardSource, stream
-from cytoimagenet.loaders.subsets import LABEL_SUBSETS
+from cytoimagenet.loaders.mapstyle import MapDataset, RowReader
+from cytoimagenet.loaders.stream import ShardReader, stream
 from cytoimagenet.loaders.transforms import to_pixels
 from cytoimagenet.loaders.weights import class_weights, sample_weights
 from hypothesis import given
@@ -32,9 +31,9 @@ SIZE = 24
 def sources(data_dir, split, folder):
     index = read_index(data_dir, split)
     return {
-        "stream": ShardSource(index, SIZE, window=3000),
-        "map": RowSource(index, SIZE),
-        "cache": CacheSource(index, build_cache(data_dir, size=SIZE, folder=folder)),
+        "stream": ShardReader(index, SIZE, window=3000),
+        "map": RowReader(index, SIZE),
+        "cache": CacheReader(index, build_cache(data_dir, size=SIZE, folder=folder)),
     }
 
 
@@ -75,7 +74,7 @@ def test_workers_do_not_change_the_batches(small_dataset, tmp_path, kind):
 
 
 def test_order_is_a_function_of_seed_and_epoch(small_dataset):
-    source = ShardSource(read_index(small_dataset), SIZE, window=3000)
+    source = ShardReader(read_index(small_dataset), SIZE, window=3000)
     first = source.order(0, 0)
     assert (first == source.order(0, 0)).all()
     assert (first != source.order(0, 1)).any()
@@ -191,14 +190,10 @@ def test_subsets(small_dataset):
     toy = read_index(small_dataset, "validation", labels="toy20")
     assert toy.class_names == ("actin", "human")
     assert len(read_index(small_dataset, labels=["hela"])) == 54
-    for wrong in ({"category": "colour"}, {"labels": ["HeLa"]}, {"source": "nowhere"}, {"split": "test"}):
+    for wrong in ({"category": "colour"}, {"labels": ["HeLa"]}, {"database": "nowhere"}, {"split": "test"}):
         with pytest.raises(UsageError) as caught:
             read_index(small_dataset, **wrong)
         assert "here are" in str(caught.value), "the error names what there is"
-
-
-def test_the_authors_subsets_have_their_sizes():
-    assert [len(set(LABEL_SUBSETS[name])) for name in ("toy20", "toy50")] == [20, 50]
 
 
 def test_weights_even_out_the_classes(small_dataset):
@@ -208,16 +203,16 @@ def test_weights_even_out_the_classes(small_dataset):
     weights = class_weights(index)
     assert weights.tolist() == pytest.approx([0.5, 1.5, 0, 3, 0])
     assert np.bincount(uneven, sample_weights(index)).tolist() == pytest.approx([15, 15, 0, 15])
-    drawn = np.bincount(uneven[order.balanced(sample_weights(index), 0, 0)], minlength=4)
-    assert drawn.sum() == 45
-    assert drawn[3] > 5
+    sampled = np.bincount(uneven[order.random_access(index, 0, 0, balance=True)], minlength=4)
+    assert sampled.sum() == 45
+    assert sampled[3] > 5
     assert class_weights(small_dataset).tolist() == pytest.approx([1] * 5)
 
 
 def test_cache_goes_on_where_it_stopped(small_dataset, tmp_path, monkeypatch):
     from cytoimagenet.loaders import cache
 
-    monkeypatch.setattr(cache, "BLOCK", 4)
+    monkeypatch.setattr(cache, "IMAGES_PER_BLOCK", 4)
     whole = build_cache(small_dataset, size=SIZE, folder=tmp_path / "a").read_bytes()
     blocks, calls = cache._blocks, []
 
@@ -243,11 +238,11 @@ def test_cache_of_another_dataset_is_refused(small_dataset, tmp_path):
     other = tmp_path / f"{'0' * 16}-24.npy"
     np.save(other, np.zeros((3, SIZE, SIZE), np.uint8))
     with pytest.raises(CheckFailedError, match="another dataset"):
-        CacheSource(index, other)
+        CacheReader(index, other)
     short = tmp_path / f"{index.digest[:16]}-24.npy"
     np.save(short, np.zeros((3, SIZE, SIZE), np.uint8))
     with pytest.raises(CheckFailedError, match="300 images were expected"):
-        CacheSource(index, short)
+        CacheReader(index, short)
 
 
 def test_resize_is_bilinear_until_half_and_areas_beyond(rng):
@@ -269,7 +264,7 @@ def test_an_image_that_can_not_be_read_is_named(small_dataset, tmp_path):
     data = bytearray(shard.read_bytes())
     data[index.offset[5] : index.offset[5] + 40] = bytes(40)
     shard.write_bytes(data)
-    for source in (ShardSource(index, SIZE), RowSource(index, SIZE)):
+    for source in (ShardReader(index, SIZE), RowReader(index, SIZE)):
         with pytest.raises(Exception, match="not a PNG") as caught:
             read_all(source, np.arange(10))
         assert index.shards[index.shard[5]] in str(caught.value)

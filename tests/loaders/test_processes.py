@@ -11,22 +11,22 @@ import sys
 import textwrap
 
 import numpy as np
-from cytoimagenet.loaders.cache import CacheSource, build_cache
+from cytoimagenet.loaders.cache import CacheReader, build_cache
 from cytoimagenet.loaders.index import read_index
-from cytoimagenet.loaders.mapstyle import RowSource
-from cytoimagenet.loaders.stream import ShardSource
+from cytoimagenet.loaders.mapstyle import RowReader
+from cytoimagenet.loaders.stream import ShardReader
 
 SIZE, BATCH, SEED, CUT = 24, 16, 5, 3
 SCRIPT = """
     import hashlib, json, pickle, sys
     import torch.distributed as dist
     from cytoimagenet.loaders.batches import Batches
-    from cytoimagenet.loaders.processes import place
+    from cytoimagenet.loaders.processes import rank_and_world
     from cytoimagenet.loaders.stream import stream
 
     rank, folder, url, size, batch_size, seed, cut = int(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:])
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    assert place() == (rank, 2)
+    assert rank_and_world() == (rank, 2)
 
     def digests(batches):
         return [[hashlib.md5(image.numpy()).hexdigest() for image in batch["images"]] for batch in batches]
@@ -58,9 +58,9 @@ def test_two_processes_share_every_epoch_and_go_on(small_dataset, server, tmp_pa
     sources, expected = {}, {}
     for split in ("train", "validation"):
         index = read_index(small_dataset, split)
-        sources["stream", split] = ShardSource(index, SIZE, window=3000)
-        sources["map", split] = rows = RowSource(index, SIZE)
-        sources["cache", split] = CacheSource(index, build_cache(small_dataset, size=SIZE, folder=tmp_path))
+        sources["stream", split] = ShardReader(index, SIZE, window=3000)
+        sources["map", split] = rows = RowReader(index, SIZE)
+        sources["cache", split] = CacheReader(index, build_cache(small_dataset, size=SIZE, folder=tmp_path))
         pixels = rows.read(np.arange(len(index)))
         expected[split] = np.array([hashlib.md5(image, usedforsecurity=False).hexdigest() for image in pixels])
         assert len(set(expected[split])) == len(index), "each image can be told from the others"
@@ -102,6 +102,6 @@ def test_two_processes_share_every_epoch_and_go_on(small_dataset, server, tmp_pa
     assert not server.faults, "all of them happened"
     for split in ("train", "validation"):
         seen = [digest for rank in both for batch in rank[f"remote {split}"] for digest in batch]
-        whole = ShardSource(read_index(small_dataset, split), SIZE)
+        whole = ShardReader(read_index(small_dataset, split), SIZE)
         ids = whole.order(SEED, 0)[: 270 // (2 * BATCH) * 2 * BATCH] if split == "train" else np.arange(30)
         assert seen == expected[split][ids].tolist()

@@ -12,7 +12,7 @@ from cytoimagenet.builder.dataset import remote
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.loaders.mapstyle import MapDataset
-from cytoimagenet.loaders.stream import ShardSource, stream
+from cytoimagenet.loaders.stream import ShardReader, stream
 
 SIZE = 24
 
@@ -84,14 +84,14 @@ def test_what_is_not_there_is_said_at_once(server, no_pauses):
 def test_a_sparse_subset_reads_only_its_own_bytes(small_dataset, server, no_pauses):
     url = f"http://127.0.0.1:{server.server_port}"
     index = read_index(url, labels=["hela"])
-    source = ShardSource(index, SIZE)
+    source = ShardReader(index, SIZE)
     ids = np.flatnonzero(index.shard == index.shard[0])[[0, -1]]  # far apart in one shard
     server.asked.clear()
     with source.open(ids) as read:
         pixels = read(ids)
     asked = sum(stop - start for path, start, stop, _ in server.asked if path.endswith(".tar"))
     assert asked == int(index.size[ids].sum())
-    with ShardSource(read_index(small_dataset, labels=["hela"]), SIZE).open(ids) as read:
+    with ShardReader(read_index(small_dataset, labels=["hela"]), SIZE).open(ids) as read:
         assert (read(ids) == pixels).all()
 
 

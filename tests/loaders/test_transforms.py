@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 import torch
 from cytoimagenet.builder.formats.grey_png import encode_png
-from cytoimagenet.loaders.transforms import augment, cut, mix, rotate, to_float, to_pixels, to_rgb
+from cytoimagenet.loaders.transforms import augment, cutmix, mixup, rotate, to_float, to_pixels, to_rgb
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +119,7 @@ def test_scaling_and_copying():
 def test_mixup_mixes_images_and_labels_alike():
     labels = torch.arange(6)
     images = torch.nn.functional.one_hot(labels, 6).float().view(6, 1, 1, 6)
-    mixed, target = mix(images, labels, 6, alpha=0.4)
+    mixed, target = mixup(images, labels, 6, alpha=0.4)
     assert torch.allclose(mixed.flatten(1), target, atol=1e-6)
     assert torch.allclose(target.sum(1), torch.ones(6))
     assert not torch.equal(target, images.flatten(1))
@@ -132,7 +132,7 @@ def test_cutmix_pastes_one_rectangle_and_shares_the_labels_by_its_area(shape):
     images = labels.view(5, 1, 1, 1).float().expand(5, 1, *shape)
     areas = set()
     for _ in range(40):
-        pasted, target = cut(images, labels, 7, alpha=1.0)
+        pasted, target = cutmix(images, labels, 7, alpha=1.0)
         for n, image in enumerate(pasted[:, 0]):
             counted = [(image == label).sum().item() / image.numel() for label in range(7)]
             assert target[n].tolist() == pytest.approx(counted, abs=1e-6)

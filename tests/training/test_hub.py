@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.training.push import BESIDE, MODEL, push_model, pushable
+from cytoimagenet.training.push import MODEL_FILES, REPORT_FILES, files_to_push, push_model
 from cytoimagenet.training.train import train
 from huggingface_hub import ModelCard
 
@@ -37,7 +37,7 @@ try:
 except SystemExit as end:
     assert not end.code, end.code
 from transformers import AutoModelForImageClassification
-from cytoimagenet.training.model import load_backbone
+from cytoimagenet import load_backbone
 stock = AutoModelForImageClassification.from_pretrained("me/small")
 images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 here, there = load_backbone(run), load_backbone("me/small")
@@ -68,7 +68,7 @@ def test_a_model_goes_up_with_its_card_and_is_read_back(run, tmp_path):
         *told, last = done.stdout.splitlines()
         pushed, names = json.loads("\n".join(told)), json.loads(last)
         files = hub.repositories[REPOSITORY].commits[pushed["commit"]]
-    assert set(files) == {*MODEL, *BESIDE} == set(pushed["files"])
+    assert set(files) == {*MODEL_FILES, *REPORT_FILES} == set(pushed["files"])
     assert all(content == (run / name).read_bytes() for name, content in files.items())
     assert sorted(names.values()) == ["actin", "human"]
     assert not any(str(run.parents[1]).encode() in content for content in files.values()), "no paths of this machine"
@@ -94,7 +94,7 @@ def test_what_is_no_finished_model_stays_here(run, tmp_path):
     with pytest.raises(UsageError, match="OWNER/NAME"):
         push_model(run, "no-owner")
     with pytest.raises(UsageError, match=r"config\.json, model\.safetensors"):
-        pushable(tmp_path)
+        files_to_push(tmp_path)
     (tmp_path / "run.json").write_text('{"finished": false}')
     with pytest.raises(UsageError, match="not finished"):
         push_model(tmp_path, REPOSITORY)

@@ -16,12 +16,12 @@ from cytoimagenet.training.efficientnet import (
 )
 from cytoimagenet.training.model import (
     IDENTITY,
-    adjust,
     build_model,
     imagenet_backbone,
     load_backbone,
     load_classifier,
     normalisation,
+    prepare_for_training,
     random_backbone,
     write_normalisation,
 )
@@ -222,7 +222,7 @@ def test_pickled_weights_are_refused(tmp_path):
 
 def test_a_residual_scale_of_zero_makes_blocks_pass_their_input_on():
     network = build_b0(["a", "b"], seed=0, width_coefficient=0.25, hidden_dim=64).eval()
-    adjust(network, norm_momentum=0.1, head_scale=1.0, residual_scale=0.0)
+    prepare_for_training(network, norm_momentum=0.1, head_scale=1.0, residual_scale=0.0)
     adds = [block for block in network.efficientnet.encoder.blocks if block.projection.apply_dropout]
     assert len(adds) == 9  # of B0's 16 blocks, those that keep size and width
     for block in adds:

@@ -28,7 +28,7 @@ SCRIPT = """
 
     data_dir, folder, model, cases = sys.argv[1:]
     chosen = dict(model=model, size=32, epochs=2, average=0.9)
-    module.draw_history = module.draw_per_class = lambda *_: None  # pictures take half of the time
+    module.plot_history = module.plot_per_class = lambda *_: None  # pictures take half of the time
 
     class CutOff(Exception):
         pass

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.training.recipes import RECIPES, Settings, changed, parse, settings, to_yaml
+from cytoimagenet.training.recipes import RECIPES, Settings, changed, parse_assignments, settings, to_yaml
 
 
 def test_the_paper_recipe_is_the_preprints():
@@ -26,7 +26,7 @@ def test_settings_survive_yaml(recipe, tmp_path):
 
 def test_a_file_changes_its_recipe_and_the_command_line_both(tmp_path):
     (tmp_path / "mine.yaml").write_text("recipe: modern\nepochs: 5\nlearning_rate: 1e-4\n")
-    chosen = settings(tmp_path / "mine.yaml", **parse(["epochs=7", "labels=[a, b]", "workers=null"]))
+    chosen = settings(tmp_path / "mine.yaml", **parse_assignments(["epochs=7", "labels=[a, b]", "workers=null"]))
     assert (chosen.recipe, chosen.epochs, chosen.learning_rate) == ("modern", 7, 1e-4)
     assert chosen.labels == ("a", "b")
     assert chosen.workers is None
@@ -66,11 +66,22 @@ def test_wrong_files_are_refused(tmp_path, text):
 def test_wrong_words_of_the_command_line_are_refused(tmp_path):
     for wrong in ("epochs", "epochs=[", "colour=red"):
         with pytest.raises(UsageError):
-            parse([wrong])
+            parse_assignments([wrong])
     with pytest.raises(UsageError, match="paper, modern, quick"):
         settings("fast")
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="no such settings file"):
         settings(tmp_path / "absent.yaml")
+
+
+def test_the_former_name_of_a_setting_is_accepted_with_a_warning(tmp_path):
+    expected = settings("quick", database="Kaggle")
+    with pytest.warns(DeprecationWarning, match="`source` is now called `database`") as caught:
+        assert settings("quick", source="Kaggle") == expected
+    assert caught[0].filename == __file__, "the warning points to the caller"
+    (tmp_path / "old.yaml").write_text("recipe: quick\nsource: Kaggle\n")
+    assert settings(tmp_path / "old.yaml") == expected
+    with pytest.raises(UsageError, match="former name"):
+        settings("quick", **{"database": "Kaggle", "source": "Kaggle"})
 
 
 def test_changed_names_what_differs():

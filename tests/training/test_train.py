@@ -19,7 +19,7 @@ from cytoimagenet.builder.simulate.curated_folder import write_curated
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.training.model import build_model, load_backbone
 from cytoimagenet.training.recipes import settings
-from cytoimagenet.training.train import _trainer, train
+from cytoimagenet.training.train import make_trainer, train
 from cytoimagenet.training.trainer import newest_checkpoint
 from safetensors.torch import load_file
 from transformers import TrainerCallback
@@ -144,7 +144,7 @@ def whole(small_dataset, small_model, tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Draw no pictures: half of the time of so small a run."""
-    for name in ("draw_history", "draw_per_class"):
+    for name in ("plot_history", "plot_per_class"):
         monkeypatch.setattr(f"cytoimagenet.training.train.{name}", lambda *_: None)
 
 
@@ -212,6 +212,15 @@ def test_other_settings_are_refused(run, small_dataset, small_model, tmp_path):
         train(small_dataset, tmp_path / "other", model=small_model, **TINY)
 
 
+def test_the_former_argument_source_gives_a_warning(small_dataset, tmp_path):
+    with (
+        pytest.warns(DeprecationWarning, match="`source` is now called `database`") as caught,
+        pytest.raises(UsageError, match="No database 'nowhere'"),
+    ):
+        train(small_dataset, tmp_path / "run", source="nowhere")
+    assert [warning.filename for warning in caught] == [__file__], "one warning, at the caller"
+
+
 def test_run_without_a_name_goes_under_runs(small_dataset, small_model, tmp_path):
     done = train(small_dataset, model=small_model, **{**TINY, "epochs": 1, "labels": ["actin", "hela"]})
     digest = Manifest.load(small_dataset).digest
@@ -224,7 +233,7 @@ def gradient(small_dataset, small_model, tmp_path, batch_size, accumulation):
         "paper", model=small_model, size=32, epochs=1, batch_size=batch_size, accumulation=accumulation, workers=0
     )
     index = read_index(small_dataset)
-    trainer = _trainer(tmp_path, chosen, index, None, 0, 1, ())
+    trainer = make_trainer(tmp_path, chosen, index, None, 0, 1, ())
     trainer.model.eval()
     trainer.model.train = lambda *_: trainer.model  # BatchNorm by its stored statistics; no dropout, no drop connect
     norms = []
@@ -249,7 +258,7 @@ def test_accumulated_gradient_is_that_of_the_whole_batch(small_dataset, small_mo
 
 
 def test_weight_decay_spares_biases_and_norms(small_dataset, small_model, tmp_path):
-    trainer = _trainer(tmp_path, settings(model=small_model, size=32), read_index(small_dataset), None, 0, 1, ())
+    trainer = make_trainer(tmp_path, settings(model=small_model, size=32), read_index(small_dataset), None, 0, 1, ())
     trainer.create_optimizer()
     decayed, spared = trainer.optimizer.param_groups
     assert decayed["weight_decay"] == 0.02
@@ -282,15 +291,15 @@ def test_balanced_stream_is_refused(small_dataset, small_model, tmp_path):
 
 def test_mixup_and_cutmix_take_turns(small_dataset, small_model, tmp_path):
     chosen = settings(model=small_model, size=32, mixup=0.4, cutmix=1.0)
-    trainer = _trainer(tmp_path, chosen, read_index(small_dataset), None, 0, 1, ())
+    trainer = make_trainer(tmp_path, chosen, read_index(small_dataset), None, 0, 1, ())
     labels = torch.arange(5)
     images = labels.view(5, 1, 1, 1).float().expand(5, 1, 32, 32)
     torch.manual_seed(0)
-    pasted = [trainer.blend(images, labels)[0].frac().eq(0).all().item() for _ in range(100)]
+    pasted = [trainer.mix_batch(images, labels)[0].frac().eq(0).all().item() for _ in range(100)]
     assert 30 < sum(pasted) < 70, "CutMix keeps whole values, mixup blends them"
     object.__setattr__(trainer.settings, "cutmix", 0.0)
     object.__setattr__(trainer.settings, "mixup", 0.0)
-    assert trainer.blend(images, labels)[1] is labels
+    assert trainer.mix_batch(images, labels)[1] is labels
 
 
 def test_a_dataset_without_validation_images_tells_of_its_training_images(tmp_path, small_model):

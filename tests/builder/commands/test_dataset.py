@@ -53,9 +53,9 @@ def test_shard(typed, small_curated, small_dataset, tmp_path):
     told = json.loads(out)
     assert (code, told["splits"]["train"]["rows"], told["counts"]["rejected"]) == (0, 270, 3)
     code, _, err = typed("shard", small_curated, "--out", tmp_path / "out", "--seed", 9)
-    assert code == 2 and "made with other seed" in err and "Next:" in err
+    assert code == 2 and "made with other settings: seed" in err and "Next:" in err
     code, _, err = typed("shard", small_curated, "--out", tmp_path / "x", "--shard-size", "many")
-    assert code == 2 and "'many' is no size" in err
+    assert code == 2 and "'many' is not a size" in err
     code, _, err = typed("shard", tmp_path / "none", "--out", tmp_path / "x")
     assert code == 2 and "curated.json" in err
 

@@ -1,4 +1,4 @@
-"""Names that files, folders and keys can bear, one for each class."""
+"""Names that are valid for files, folders and keys, one per class."""
 
 import re
 
@@ -15,14 +15,14 @@ def test_slugs():
     assert slug("") == "_"
 
 
-def test_labels_that_are_spelt_alike():
+def test_labels_with_equal_slugs_are_numbered():
     given_slugs = slugs([("gene", "a.b"), ("compound", "a b"), ("compound", "a+b"), ("cell_type", "a_b-2")])
     # cell_type comes first; of the compounds ' ' sorts before '+'; a number that is taken is passed over
     assert given_slugs == {"a_b-2": "a_b-2", "a b": "a_b", "a+b": "a_b-3", "a.b": "a_b-4"}
 
 
 @given(st.sets(st.tuples(st.sampled_from(["gene", "compound"]), st.text(max_size=8)), max_size=30))
-def test_every_class_has_a_slug_of_its_own(classes):
+def test_every_class_has_another_slug(classes):
     labels = {}
     for category, label in sorted(classes):
         labels.setdefault(label, category)

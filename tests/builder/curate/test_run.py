@@ -1,4 +1,4 @@
-"""Images in, crops out: every row accounted for, every reason given, equal images and evaluation images kept out."""
+"""Images in, crops out: every row accounted for, every reason given, no duplicates, no evaluation images."""
 
 import json
 import zipfile
@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.curate import accounting as bookkeeping
-from cytoimagenet.builder.curate import evaluation_images as evaluation
+from cytoimagenet.builder.curate import accounting, evaluation_images
 from cytoimagenet.builder.curate.plan import make_plan
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
@@ -33,9 +32,9 @@ def raw(tmp_path_factory):
 @pytest.fixture(scope="module")
 def curated(raw, tmp_path_factory):
     out = tmp_path_factory.mktemp("work") / "curated"
-    told = curate(raw[1], raw[0], out, settings=SMALL, workers=0)
+    report = curate(raw[1], raw[0], out, settings=SMALL, workers=0)
     rows = schema.read(out / "rows.parquet", schema.CURATED)
-    return out, told, rows, schema.read(out / "rejected.parquet", schema.REJECTED)
+    return out, report, rows, schema.read(out / "rejected.parquet", schema.REJECTED)
 
 
 def _image(out, row) -> np.ndarray:
@@ -96,44 +95,44 @@ def test_names_and_order(curated):
     assert not rows["idx"].str.contains("#").any()
 
 
-def test_both_sums_hold_and_are_told(curated, raw):
-    _, told, rows, rejected = curated
-    assert told["counts"]["rows"]["in"] == len(raw[1])
+def test_both_sums_add_up_and_are_printed(curated, raw):
+    _, report, rows, rejected = curated
+    assert report["counts"]["rows"]["in"] == len(raw[1])
     for groups, column in (("by_source", "dir_name"), ("by_class", "label")):
-        for name, counts in told[groups].items():
+        for name, counts in report[groups].items():
             own, out = rows[rows[column] == name], rejected[rejected[column] == name]
             assert counts["rows"]["in"] == (raw[1][column] == name).sum()
             assert counts["rows"]["in"] == own["idx"].nunique() + sum(counts["rows"]["rejected"].values())
             assert counts["images"]["tried"] == len(own) + len(out)
             assert counts["images"]["rejected"] == out["reason"].value_counts().to_dict()
-    lines = bookkeeping.lines(told, 30)
+    lines = accounting.describe(report, 30)
     assert "1 binary_mask" in lines[0]
     assert lines[-1].startswith(f"all: {len(raw[1])} rows = ")
-    assert len(bookkeeping.lines(told, 2)) == len(told["by_source"]) + 2
+    assert len(accounting.describe(report, 2)) == len(report["by_source"]) + 2
 
 
-def test_a_lost_row_is_noticed():
+def test_a_lost_row_is_an_error():
     reason = np.array([-1, 3], dtype=np.int8)
     with pytest.raises(CheckFailedError, match="1 source images were lost"):
-        bookkeeping.row_reasons(np.array([0, 2]), np.array([0, 0]), reason, 3)
+        accounting.row_reasons(np.array([0, 2]), np.array([0, 0]), reason, 3)
     counts = {"a": {"rows": {"in": 2, "kept": 1, "rejected": {"dim": 1}},
                     "images": {"tried": 4, "kept": 3, "rejected": {"dim": 1}}}}  # fmt: skip
-    bookkeeping.check(counts, {"a": 1}, {"a": 3}, {"a": 1})
+    accounting.check(counts, {"a": 1}, {"a": 3}, {"a": 1})
     with pytest.raises(CheckFailedError, match="4 images went in, 3 are accounted for"):
-        bookkeeping.check(counts, {"a": 1}, {"a": 3}, {})
+        accounting.check(counts, {"a": 1}, {"a": 3}, {})
 
 
 def test_equal_images_across_classes_are_kept_once(curated):
     _, _, rows, rejected = curated
     assert rows["sha256"].is_unique
-    # the copy of one-0 lies in beta; at this size every crop is a whole window, so all four coincide
+    # the copy of one-0 is in beta; at this size every crop is a complete quadrant, so all four coincide
     copies = rejected[rejected["reason"] == "duplicate"]
     assert set(copies["idx"]) <= {"one-0", "two-copy"}
     assert len(copies) == 4
     assert copies["detail"].str.contains(r"^same pixels as (?:one/a0|two/copy).tif#xywh=\d+,\d+,80,75 of '").all()
 
 
-def test_the_split_keeps_source_images_whole(curated):
+def test_no_source_image_is_in_both_splits(curated):
     rows = curated[2]
     files = rows["channels"].str.replace(r"#xywh=.*$", "", regex=True)
     assert rows.groupby(files)["split"].nunique().eq(1).all()
@@ -141,7 +140,7 @@ def test_the_split_keeps_source_images_whole(curated):
         assert set(own["split"]) == {"train", "validation"}
 
 
-def test_the_published_split_goes_by_crop(raw, tmp_path):
+def test_the_published_split_is_by_crop(raw, tmp_path):
     settings = Settings(min_class_size=2, split="published")
     curate(raw[1], raw[0], tmp_path / "out", settings=settings, workers=0)
     rows = schema.read(tmp_path / "out" / "rows.parquet", schema.CURATED)
@@ -150,7 +149,7 @@ def test_the_published_split_goes_by_crop(raw, tmp_path):
     assert rows.groupby("channels")["split"].nunique().max() == 2
 
 
-def test_a_full_class_gives_up_further_crops_first(raw, tmp_path):
+def test_a_full_class_loses_further_crops_first(raw, tmp_path):
     alpha = raw[1][raw[1]["dir_name"] == "one"]
     curate(alpha, raw[0], tmp_path / "out", settings=Settings(max_images=9, min_class_size=9), workers=0)
     rows = schema.read(tmp_path / "out" / "rows.parquet", schema.CURATED)
@@ -161,19 +160,19 @@ def test_a_full_class_gives_up_further_crops_first(raw, tmp_path):
     assert set(rejected["detail"]) == {"24 images, at most 9"}
 
 
-def test_a_small_class_falls_and_gives_back_what_it_had_won(raw, tmp_path):
+def test_a_class_that_is_left_out_gives_its_images_back(raw, tmp_path):
     selection = raw[1][raw[1]["idx"].isin(["one-0", "one-1", "one-2", "two-copy"])]
-    # beta has the one image, so it is the rarer class and wins the equal pixels; then it falls
-    told = curate(selection, raw[0], tmp_path / "out", settings=Settings(min_class_size=5), workers=0)
+    # beta has one row, so it is the rarer class and keeps the equal images; then it is left out as too small
+    report = curate(selection, raw[0], tmp_path / "out", settings=Settings(min_class_size=5), workers=0)
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
-    assert [c["label"] for c in told["classes"]] == ["alpha"]
-    assert told["classes"][0]["images"] == 12
+    assert [c["label"] for c in report["classes"]] == ["alpha"]
+    assert report["classes"][0]["images"] == 12
     assert set(rejected["reason"]) == {"class_too_small"}
     assert set(rejected["detail"]) == {"4 images, at least 5"}
-    assert told["by_class"]["beta"]["rows"] == {"in": 1, "kept": 0, "rejected": {"class_too_small": 1}}
+    assert report["by_class"]["beta"]["rows"] == {"in": 1, "kept": 0, "rejected": {"class_too_small": 1}}
 
 
-def test_evaluation_images_are_kept_out_whole_and_in_crops(raw, tmp_path):
+def test_evaluation_images_are_left_out_uncropped_and_in_crops(raw, tmp_path):
     evaldata = tmp_path / "evaldata" / "bbbc021"
     evaldata.mkdir(parents=True)
     # the same pixels in another type, file format and brightness: 12-bit TIFF there, float here
@@ -181,18 +180,18 @@ def test_evaluation_images_are_kept_out_whole_and_in_crops(raw, tmp_path):
     (evaldata / "pair_0.png").write_bytes(made.png(made.cells(103)))
     (evaldata / "notes.txt").write_bytes(b"not an image")
     (evaldata / "broken.png").write_bytes(b"broken")
-    told = curate(raw[1], raw[0], tmp_path / "out", settings=SMALL, evaldata=evaldata.parent, workers=0)
+    report = curate(raw[1], raw[0], tmp_path / "out", settings=SMALL, evaldata=evaldata.parent, workers=0)
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
     caught = rejected[rejected["reason"] == "in_evaluation_set"]
     assert set(caught["idx"]) == {"one-1", "two-1"}
     assert len(caught) == 8
     assert set(caught["detail"]) == {"same pixels as bbbc021/field.tif", "same pixels as bbbc021/pair_0.png"}
-    assert told["settings"]["evaldata"]
-    assert told["evaluation"]["channels"] == 2
-    assert list(told["evaluation"]["skipped"]) == ["bbbc021/broken.png"]
+    assert report["settings"]["evaldata"]
+    assert report["evaluation"]["channels"] == 2
+    assert list(report["evaluation"]["skipped"]) == ["bbbc021/broken.png"]
 
 
-def test_evaluation_images_in_a_zip_are_known_and_what_is_not_read_is_named(tmp_path, monkeypatch):
+def test_evaluation_images_in_a_zip_are_found_and_unread_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(zips, "MAX_MEMBER_BYTES", 60_000)
     (tmp_path / "evaldata" / "bbbc021").mkdir(parents=True)
     held = made.png(made.cells(1))
@@ -212,22 +211,22 @@ def test_evaluation_images_in_a_zip_are_known_and_what_is_not_read_is_named(tmp_
     data[data.rindex(held) + len(held) // 2] ^= 1
     path.write_bytes(data)
     (tmp_path / "evaldata" / "torn.zip").write_bytes(data[: len(data) // 2])
-    known = evaluation.read_evaluation(tmp_path / "evaldata")
+    known = evaluation_images.read_evaluation(tmp_path / "evaldata")
     inside = "bbbc021/Week1.zip"
     names = ("Week1/field.tif", "Week1/other.PNG", "../../outside.png")
     assert sorted(known.files.values()) == sorted(f"{inside}/{name}" for name in names)
     assert known.files[pixel_digest(to_grey8(normalise(made.cells(0))))] == f"{inside}/Week1/field.tif"
-    told = {name.removeprefix(f"{inside}/Week1/"): reason for name, reason in known.skipped.items()}
-    assert told.keys() == {"broken.png", "bomb.tif", "inner.zip", "cells.hdf5", "rotten.png", "torn.zip"}
-    assert "more than 60,000 bytes" in told["bomb.tif"]
-    assert "inside a zip" in told["inner.zip"]
-    assert "can't be unpacked: Bad CRC-32" in told["rotten.png"]
-    assert "not a readable zip" in told["torn.zip"]
+    reasons = {name.removeprefix(f"{inside}/Week1/"): reason for name, reason in known.skipped.items()}
+    assert reasons.keys() == {"broken.png", "bomb.tif", "inner.zip", "cells.hdf5", "rotten.png", "torn.zip"}
+    assert "more than 60,000 bytes" in reasons["bomb.tif"]
+    assert "inside a zip" in reasons["inner.zip"]
+    assert "can't be unpacked: Bad CRC-32" in reasons["rotten.png"]
+    assert "not a readable zip" in reasons["torn.zip"]
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["Week1.zip", "torn.zip"]
 
 
 @pytest.mark.parametrize("layout", ["coos7", "deeploc"])
-def test_cells_in_hdf5_are_known(layout, tmp_path):
+def test_evaluation_cells_in_hdf5_are_found(layout, tmp_path):
     import h5py
 
     raw = tmp_path / "raw"
@@ -244,11 +243,11 @@ def test_cells_in_hdf5_are_known(layout, tmp_path):
     evaldata = tmp_path / "evaldata"
     evaldata.mkdir()
     (tmp_path / "evaluation.hdf5").rename(evaldata / "e.hdf5")
-    told = curate(pd.DataFrame(rows), raw, tmp_path / "out", settings=SMALL, evaldata=evaldata, workers=0)
-    assert told["counts"]["images"] == {"tried": 8, "kept": 4, "rejected": {"in_evaluation_set": 4}}
+    report = curate(pd.DataFrame(rows), raw, tmp_path / "out", settings=SMALL, evaldata=evaldata, workers=0)
+    assert report["counts"]["images"] == {"tried": 8, "kept": 4, "rejected": {"in_evaluation_set": 4}}
 
 
-def test_wanted_crops_follow_the_class_size():
+def test_the_number_of_crops_depends_on_the_class_size():
     rows = [made.row(f"x-{n}", "big", f"{n}.tif", "x") for n in range(1000)]
     rows += [made.row(f"y-{n}", "mid", f"{n}.tif", "y") for n in range(420)]
     plan = make_plan(pd.DataFrame(rows))
@@ -258,15 +257,15 @@ def test_wanted_crops_follow_the_class_size():
     assert sorted(row.idx for job in jobs for row in job.rows) == sorted(r["idx"] for r in rows)
 
 
-def test_what_the_labeller_left_out_is_carried_over(raw, tmp_path):
+def test_rows_that_label_left_out_are_carried_over(raw, tmp_path):
     schema.write(raw[1], tmp_path / "selection.parquet", schema.SELECTION)
     left = pd.DataFrame([("z-1", "z/1.tif", "z", "", "label", "not_selected", "")] * 3, columns=schema.REJECTED.names)
     schema.write(left, tmp_path / "selection.rejected.parquet", schema.REJECTED)
-    told = curate(tmp_path / "selection.parquet", raw[0], tmp_path / "out", settings=SMALL, workers=0)
+    report = curate(tmp_path / "selection.parquet", raw[0], tmp_path / "out", settings=SMALL, workers=0)
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
     assert rejected["reason"].tolist()[:3] == ["not_selected"] * 3
-    assert told["by_source"]["z"]["rows"] == {"in": 3, "kept": 0, "rejected": {"not_selected": 3}}
-    assert told["counts"]["rows"]["in"] == len(raw[1]) + 3
+    assert report["by_source"]["z"]["rows"] == {"in": 3, "kept": 0, "rejected": {"not_selected": 3}}
+    assert report["counts"]["rows"]["in"] == len(raw[1]) + 3
 
 
 def test_wrong_input_is_refused(raw, tmp_path):
@@ -277,8 +276,8 @@ def test_wrong_input_is_refused(raw, tmp_path):
     with pytest.raises(UsageError, match="No split rule"):
         curate(raw[1], raw[0], tmp_path / "out", settings=Settings(split="x"), workers=0)
     outside = raw[1].head(1).assign(channels="../secret.tif")
-    told = curate(outside, raw[0], tmp_path / "out", workers=0)
-    assert told["counts"]["images"]["rejected"] == {"unreadable": 1}
+    report = curate(outside, raw[0], tmp_path / "out", workers=0)
+    assert report["counts"]["images"]["rejected"] == {"unreadable": 1}
 
 
 def test_changed_settings_are_refused_or_rebuilt(raw, tmp_path):
@@ -292,7 +291,7 @@ def test_changed_settings_are_refused_or_rebuilt(raw, tmp_path):
     assert made.contents(tmp_path / "a") == made.contents(tmp_path / "b")
 
 
-def test_a_rerun_makes_only_what_changed(raw, tmp_path, monkeypatch):
+def test_a_rerun_writes_only_what_changed(raw, tmp_path, monkeypatch):
     folder = tmp_path / "raw"
     selection = made.make(folder, images=3)
     curate(selection, folder, tmp_path / "out", settings=SMALL, workers=0)
@@ -300,8 +299,8 @@ def test_a_rerun_makes_only_what_changed(raw, tmp_path, monkeypatch):
     written = []
     from cytoimagenet.builder.curate import chunk
 
-    plain = chunk.write
-    monkeypatch.setattr(chunk, "write", lambda file, rows, *rest: written.append(rows) or plain(file, rows, *rest))
+    plain = chunk._write
+    monkeypatch.setattr(chunk, "_write", lambda file, rows, *rest: written.append(rows) or plain(file, rows, *rest))
     curate(selection, folder, tmp_path / "out", settings=SMALL, workers=0)
     assert written == []
     assert made.contents(tmp_path / "out") == before
@@ -314,7 +313,7 @@ def test_a_rerun_makes_only_what_changed(raw, tmp_path, monkeypatch):
     assert made.contents(tmp_path / "out") == made.contents(tmp_path / "fresh")
 
 
-def test_a_damaged_chunk_is_made_again(raw, tmp_path):
+def test_a_damaged_chunk_is_written_again(raw, tmp_path):
     curate(raw[1].head(8), raw[0], tmp_path / "out", settings=SMALL, workers=0)
     before = made.contents(tmp_path / "out")
     victim = next((tmp_path / "out" / "chunks").iterdir())
@@ -332,18 +331,18 @@ def test_order_and_copies_of_the_input_do_not_matter(raw, tmp_path):
     assert made.contents(tmp_path / "a") == made.contents(tmp_path / "b")
 
 
-def test_no_surviving_crop_means_the_whole_image(tmp_path):
-    # 30 % of the pixels at grey level 1 and 0.2 % white: too faint for a crop, not dim by the rule for whole images
+def test_without_a_good_crop_the_uncropped_image_is_tried(tmp_path):
+    # 30 % of the pixels at grey level 1 and 0.2 % white: too faint for a crop, not dim by the rule for uncropped images
     number = np.arange(160 * 160)
     image = np.where(number % 500 == 0, 2550, np.where(number % 10 < 3, 10, 0)).astype(np.uint16).reshape(160, 160)
     (tmp_path / "x.tif").write_bytes(made.tif(image))
     selection = pd.DataFrame([made.row("x-0", "a", "x.tif", "x")])
-    told = curate(selection, tmp_path, tmp_path / "out", settings=Settings(min_class_size=1), workers=0)
+    report = curate(selection, tmp_path, tmp_path / "out", settings=Settings(min_class_size=1), workers=0)
     rows = schema.read(tmp_path / "out" / "rows.parquet", schema.CURATED)
-    assert told["counts"]["images"] == {"tried": 5, "kept": 1, "rejected": {"dim": 4}}
-    assert told["counts"]["rows"] == {"in": 1, "kept": 1, "rejected": {}}
+    assert report["counts"]["images"] == {"tried": 5, "kept": 1, "rejected": {"dim": 4}}
+    assert report["counts"]["rows"] == {"in": 1, "kept": 1, "rejected": {}}
     assert rows[["crop", "width", "height"]].values.tolist() == [[False, 160, 160]]
-    assert json.loads((tmp_path / "out" / "curated.json").read_text()) == told
+    assert json.loads((tmp_path / "out" / "curated.json").read_text()) == report
 
 
 def test_the_qc_montage_has_a_row_for_the_worst_a_sample_and_each_reason(curated, raw, tmp_path):
@@ -354,5 +353,5 @@ def test_the_qc_montage_has_a_row_for_the_worst_a_sample_and_each_reason(curated
     reasons = curated[3]["reason"].nunique()
     assert reasons == len({reason for reason, _ in made.defects().values()}) + 1  # and the duplicates
     assert drawn.height == (2 + reasons) * (TILE + GAP) + GAP
-    with pytest.raises(UsageError, match="no finished curated folder"):
+    with pytest.raises(UsageError, match="not a finished curated folder"):
         qc_montage(tmp_path, raw[0])

@@ -1,9 +1,15 @@
-"""No source image on both sides, and every class near its tenth."""
+"""No source image is in both splits, and a tenth of every class is for validation."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from cytoimagenet.builder.curate.split import aim, rank, source_groups, validation_by_image, validation_published
+from cytoimagenet.builder.curate.split import (
+    source_groups,
+    validation_by_image,
+    validation_published,
+    validation_target,
+)
+from cytoimagenet.builder.seeded import sort_keys
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +29,7 @@ def test_groups_are_files_whatever_page_or_box():
     assert source_groups(pa.array(channels)).tolist() == [0, 1, 0, 3, 3, 3, 0, 7, 0]
 
 
-def test_nothing_has_no_groups():
+def test_no_rows_have_no_groups():
     assert source_groups(pa.array([], pa.string())).tolist() == []
 
 
@@ -39,14 +45,14 @@ def test_groups_are_the_connected_parts(rows):
     assert found.tolist() == expected
 
 
-@pytest.mark.parametrize(("images", "wanted"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (25, 3), (1000, 100)])
-def test_a_tenth_is_rounded_half_up(images, wanted):
-    assert aim(images) == wanted
+@pytest.mark.parametrize(("images", "expected"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (25, 3), (1000, 100)])
+def test_a_tenth_is_rounded_half_up(images, expected):
+    assert validation_target(images) == expected
 
 
 def _split(labels, groups, seed=0):
     groups = np.asarray(groups)
-    ranks = np.array([rank(str(g), seed, "test") for g in range(groups.max() + 1)], dtype=np.uint64)
+    ranks = sort_keys(map(str, range(groups.max() + 1)), seed, "test")
     return validation_by_image(np.asarray(labels), groups, ranks)
 
 
@@ -63,11 +69,11 @@ def test_crops_of_one_image_stay_together_and_a_tenth_is_still_met():
     side = _split(labels, groups)
     for group in range(300):
         assert len(set(side[groups == group])) == 1
-    assert np.bincount(labels, side).astype(int).tolist() == [aim(n) for n in np.bincount(labels)]
+    assert np.bincount(labels, side).astype(int).tolist() == [validation_target(n) for n in np.bincount(labels)]
 
 
 @pytest.mark.parametrize(("crops", "sources", "validation"), [(4, 2, 4), (4, 8, 4), (1, 2, 1), (1, 1, 0), (4, 1, 0)])
-def test_two_source_images_are_enough_for_both_sides(crops, sources, validation):
+def test_two_source_images_are_enough_for_both_splits(crops, sources, validation):
     assert _split(np.zeros(crops * sources, int), np.repeat(np.arange(sources), crops)).sum() == validation
 
 
@@ -85,7 +91,7 @@ def test_shared_groups(pairs, seed):
             assert side[labels == label].any()
 
 
-def test_smears_that_hold_several_classes_are_near_their_tenth():
+def test_smears_of_several_classes_give_about_a_tenth_of_each():
     rng = np.random.default_rng(1)
     groups = rng.integers(0, 200, 1800)
     labels = rng.choice(3, 1800, p=[0.6, 0.3, 0.1])
@@ -93,7 +99,7 @@ def test_smears_that_hold_several_classes_are_near_their_tenth():
     side = _split(labels, groups)
     for label in range(3):
         n = int((labels == label).sum())
-        assert abs(int(side[labels == label].sum()) - aim(n)) <= 0.02 * n + 1
+        assert abs(int(side[labels == label].sum()) - validation_target(n)) <= 0.02 * n + 1
 
 
 def test_another_seed_is_another_split():
@@ -104,8 +110,8 @@ def test_another_seed_is_another_split():
 
 def test_the_published_split_takes_a_tenth_of_each_class():
     labels = np.random.default_rng(0).integers(0, 3, 1000)
-    ranks = np.array([rank(str(i), 0, "x") for i in range(1000)], dtype=np.uint64)
+    ranks = sort_keys(map(str, range(1000)), 0, "x")
     side = validation_published(labels, ranks)
-    assert np.bincount(labels, side).astype(int).tolist() == [aim(n) for n in np.bincount(labels)]
+    assert np.bincount(labels, side).astype(int).tolist() == [validation_target(n) for n in np.bincount(labels)]
     for label in range(3):
         assert ranks[(labels == label) & side].max() < ranks[(labels == label) & ~side].min()

@@ -10,14 +10,13 @@ from concurrent.futures import ProcessPoolExecutor
 import fsspec
 import pytest
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.curate import plan as room_plan
-from cytoimagenet.builder.curate import run as room
-from cytoimagenet.builder.curate import workers as engine
+from cytoimagenet.builder.curate import run, workers
+from cytoimagenet.builder.curate.plan import make_plan
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.builder.images import channel_reader
-from cytoimagenet.builder.images.make import Pixels
+from cytoimagenet.builder.images.make import PixelSettings
 from cytoimagenet.builder.storage import TEMPORARY
 
 from tests.builder.curate import curated_sources as made
@@ -39,16 +38,16 @@ def reference(raw, tmp_path_factory):
 
 
 @pytest.mark.parametrize("how", [{"workers": 2}, {"dask": "local", "workers": 2}], ids=["processes", "dask"])
-def test_workers_do_not_show(how, raw, reference, tmp_path):
+def test_the_number_of_workers_does_not_matter(how, raw, reference, tmp_path):
     curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS, **how)
     assert made.contents(tmp_path / "out") == reference
 
 
-def test_a_worker_killed_in_mid_run_does_not_show(raw, reference, tmp_path, monkeypatch):
+def test_a_worker_killed_during_the_run_does_not_matter(raw, reference, tmp_path, monkeypatch):
     killed = []
-    plain = engine.run
+    plain = workers.make_chunks
 
-    def run(*args):
+    def make_chunks(*args):
         for done in plain(*args):
             if not killed:
                 # whoever works now dies; chunks are in flight
@@ -57,13 +56,13 @@ def test_a_worker_killed_in_mid_run_does_not_show(raw, reference, tmp_path, monk
                     os.kill(pid, signal.SIGKILL)
             yield done
 
-    monkeypatch.setattr(room.engine, "run", run)
+    monkeypatch.setattr(run, "make_chunks", make_chunks)
     curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS, workers=2)
     assert killed
     assert made.contents(tmp_path / "out") == reference
 
 
-def _deadly():
+def _crash_on_a3():
     plain = channel_reader.read_channel
 
     def read(path, **options):
@@ -74,16 +73,16 @@ def _deadly():
     channel_reader.read_channel = read
 
 
-def test_an_image_that_ends_its_process_costs_one_row(raw, tmp_path, monkeypatch):
-    fork = multiprocessing.get_context("fork")  # the child has the deadly reader without importing this file
-    pool = engine.Workers(lambda: ProcessPoolExecutor(1, fork, _deadly), 1)
-    monkeypatch.setattr(room.engine, "workers_of", lambda *_: pool)
-    told = curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS)
+def test_an_image_that_crashes_its_process_costs_one_row(raw, tmp_path, monkeypatch):
+    fork = multiprocessing.get_context("fork")  # the child has the crashing reader without importing this file
+    pool = workers.Workers(lambda: ProcessPoolExecutor(1, fork, _crash_on_a3), 1)
+    monkeypatch.setattr(run, "workers_of", lambda *_: pool)
+    report = curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS)
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
     assert rejected[rejected["detail"] == "the process that read it died, twice"][
         ["idx", "reason"]
     ].values.tolist() == [["one-3", "unreadable"]]
-    assert told["by_source"]["one"]["rows"]["kept"] == 5
+    assert report["by_source"]["one"]["rows"]["kept"] == 5
 
 
 class Died(BaseException):
@@ -91,7 +90,7 @@ class Died(BaseException):
 
 
 @pytest.mark.parametrize("point", range(1, 31))
-def test_a_failure_at_each_write_point_does_not_show(point, raw, reference, tmp_path, monkeypatch):
+def test_a_failure_at_any_write_does_not_matter(point, raw, reference, tmp_path, monkeypatch):
     calls = []
 
     def dying(plain):
@@ -149,7 +148,7 @@ cytoimagenet.main()
 """
 
 
-def test_a_full_disk_is_said_and_gone_on_from(raw, reference, tmp_path):
+def test_a_full_disk_is_reported_and_a_rerun_continues(raw, reference, tmp_path):
     schema.write(raw[1], tmp_path / "selection.parquet", schema.SELECTION)
     arguments = ["curate", tmp_path / "selection.parquet", "--raw", raw[0], "--out", tmp_path / "out"]
     arguments += ["--min-class-size", 2, "--chunk-rows", 5, "--workers", 0]
@@ -187,21 +186,21 @@ def test_s3_in_and_out_with_worker_processes(raw, reference, s3):
 
 def test_chunks_are_handed_out_as_they_are_finished(raw, tmp_path):
     taken = []
-    plan = room_plan.make_plan(raw[1])
+    plan = make_plan(raw[1])
 
     def jobs():
         for job in plan.jobs(2):
             taken.append(job.number)
             yield job
 
-    pool = engine.workers_of(0)
+    pool = workers.workers_of(0)
     most = 0
-    for count, _ in enumerate(engine.run(jobs(), str(raw[0]), str(tmp_path), Pixels(), pool), 1):
+    for count, _ in enumerate(workers.make_chunks(jobs(), str(raw[0]), str(tmp_path), PixelSettings(), pool), 1):
         most = max(most, len(taken) - count)
     assert len(taken) == 15
-    assert most <= engine.AHEAD
+    assert most <= workers.CHUNKS_AHEAD_PER_WORKER
 
 
 def test_wrong_workers():
     with pytest.raises(UsageError, match="-1 workers"):
-        engine.workers_of(-1)
+        workers.workers_of(-1)

@@ -1,8 +1,8 @@
-"""Crops lie where they may, the same in every run."""
+"""Crops are inside their quadrants, and the same in every run."""
 
 import numpy as np
 import pytest
-from cytoimagenet.builder.images.crops import MAX_CROPS, MIN_SIDE, SCALES, draw, wanted_crops
+from cytoimagenet.builder.images.crops import MAX_CROPS, MIN_SIDE, SCALES, crop_boxes, crops_per_image
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
     [(1, 4), (287, 4), (399, 4), (400, 3), (549, 3), (550, 2), (999, 2), (1000, 1), (10_000, 1)],
 )
 def test_small_classes_get_more_crops(images, crops):
-    assert wanted_crops(images) == crops
+    assert crops_per_image(images) == crops
 
 
 @given(st.text(max_size=20), st.integers(0, 2**63), st.integers(1, 3000), st.integers(1, 3000))
-def test_every_crop_lies_in_its_own_window_and_is_as_large_as_its_scale_says(idx, seed, height, width):
-    boxes = draw(idx, seed, height, width)
+def test_every_crop_is_in_another_quadrant_and_has_the_size_of_its_scale(idx, seed, height, width):
+    boxes = crop_boxes(idx, seed, height, width)
     if min(height, width) < 140:
         assert boxes == []
         return
@@ -36,26 +36,31 @@ def test_every_crop_lies_in_its_own_window_and_is_as_large_as_its_scale_says(idx
     scales = [box.scaling for box in boxes]
     possible = [s for s in SCALES if min(int(height * s), int(width * s)) >= MIN_SIDE]
     assert set(scales[: len(possible)]) == set(possible[:MAX_CROPS])
-    assert draw(idx, seed, height, width) == boxes
+    assert crop_boxes(idx, seed, height, width) == boxes
 
 
-def test_half_scale_is_the_window_itself():
-    boxes = draw("a", 0, 200, 301)
+def test_at_half_scale_a_crop_is_its_quadrant():
+    boxes = crop_boxes("a", 0, 200, 301)
     assert {(b.x_min, b.y_min, b.x_max, b.y_max) for b in boxes} == {
         (0, 0, 150, 100), (151, 0, 301, 100), (0, 100, 150, 200), (151, 100, 301, 200),
     }  # fmt: skip
 
 
-def test_the_draw_is_written_down():
+def test_the_crops_of_a_row_never_change():
     # a change of numpy, or of this module, that moves crops would change every dataset
-    assert [tuple(b) for b in draw("bbbc006-7", 0, 520, 696)] == [
+    assert [tuple(b) for b in crop_boxes("bbbc006-7", 0, 520, 696)] == [
         (0, 348, 260, 520, 0.5), (453, 627, 40, 170, 0.25), (348, 696, 260, 520, 0.5), (38, 212, 12, 142, 0.25),
     ]  # fmt: skip
 
 
 def test_rows_and_seeds_differ_and_positions_are_uniform():
     def places(seed):
-        return [(b.x_min, b.y_min) for n in range(400) for b in draw(f"r-{n}", seed, 1120, 1120) if b.scaling == 1 / 16]
+        return [
+            (b.x_min, b.y_min)
+            for n in range(400)
+            for b in crop_boxes(f"r-{n}", seed, 1120, 1120)
+            if b.scaling == 1 / 16
+        ]
 
     first, second = places(0), places(1)
     assert first != second

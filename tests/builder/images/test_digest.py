@@ -3,7 +3,7 @@
 import hashlib
 
 import numpy as np
-from cytoimagenet.builder.images.digest import later_copies, pixel_digest
+from cytoimagenet.builder.images.digest import first_equal, pixel_digest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,9 +19,9 @@ def test_the_digest_is_of_shape_and_pixels():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 99)), max_size=30))
-def test_of_equal_images_the_one_of_lowest_rank_stays(images):
+def test_of_equal_images_the_one_of_lowest_rank_is_found(images):
     digests, ranks = np.array([d for d, _ in images], "S1"), np.array([r for _, r in images], int)
-    found = later_copies(digests, ranks)
+    found = first_equal(digests, ranks)
     for i, (digest, _) in enumerate(images):
         equal = [j for j, (other, _) in enumerate(images) if other == digest]
         assert found[i] == min(equal, key=lambda j: (ranks[j], j))

@@ -1,4 +1,4 @@
-"""Normalising equals the percentile definition bit by bit; merging rounds once."""
+"""Normalising is bit-identical to the definition by percentiles; merging rounds once."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_wide_integer_types_of_narrow_range_equal_the_definition(channel):
 
 
 @given(hnp.arrays("i4", SHAPES), hnp.arrays("f4", SHAPES, elements=st.floats(-1e6, 1e6, width=32)))
-def test_what_can_not_be_counted_equals_the_definition(wide, real):
+def test_channels_that_are_not_counted_equal_the_definition(wide, real):
     same_as_defined(wide)
     same_as_defined(real)
 
@@ -81,7 +81,7 @@ def test_floats_of_any_size_stay_in_range():
     assert got.min() == 0 and got.max() == 1 and np.isfinite(got).all()
 
 
-def test_the_channel_is_left_alone(rng):
+def test_the_channel_is_not_changed(rng):
     for channel in (rng.integers(0, 4095, (64, 64)).astype(np.uint16), rng.random((64, 64), np.float32)):
         before = channel.copy()
         merge_float([channel])
@@ -89,7 +89,7 @@ def test_the_channel_is_left_alone(rng):
 
 
 @pytest.mark.parametrize("channel", [np.zeros((5, 5), np.uint8), np.full((4, 4), 7.5), np.zeros((0, 3), np.uint16)])
-def test_nothing_to_stretch(channel):
+def test_a_channel_without_contrast_is_an_error(channel):
     with pytest.raises(ConstantImageError):
         normalise(channel)
 
@@ -133,15 +133,15 @@ def test_eight_bits_in_one_pass_equal_rounding_in_three():
     every = np.arange(0, 0x3F800001, 4099, dtype=np.uint32).view(np.float32)  # floats from 0 to 1, bit by bit
     halves = ((np.arange(255) + 0.5) / 255).astype(np.float32)
     for values in (every.reshape(-1, 1), halves.reshape(5, 51), halves.reshape(5, 51)[:, ::2], every[:0].reshape(0, 3)):
-        wanted = np.rint(values * np.float32(255)).astype(np.uint8)
-        assert np.array_equal(to_grey8(values), wanted)
+        expected = np.rint(values * np.float32(255)).astype(np.uint8)
+        assert np.array_equal(to_grey8(values), expected)
         assert to_grey8(values).shape == values.shape
         assert np.array_equal(to_grey8(values.astype(np.float64)), np.rint(values.astype(np.float64) * 255))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", ">u2", "int16", "int64", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(1, 7), (32, 5), (33, 5), (100, 41)])
-def test_adding_in_stretches_is_adding_the_stretched(dtype, shape):
+def test_adding_by_rows_equals_adding_the_normalised_channel(dtype, shape):
     rng = np.random.default_rng(7)
     channels = [rng.integers(0, 2 if dtype == "bool" else 200, shape).astype(dtype) for _ in range(3)]
     for channel in channels:
@@ -152,7 +152,7 @@ def test_adding_in_stretches_is_adding_the_stretched(dtype, shape):
     assert np.array_equal(merge_float(channels), total / np.float32(3))
 
 
-def test_a_channel_that_cannot_be_added_leaves_the_sum():
+def test_a_channel_that_cannot_be_added_leaves_the_sum_unchanged():
     total = np.ones((3, 3), np.float32)
     for channel, error in [
         (np.zeros((3, 3), np.uint8), ConstantImageError),

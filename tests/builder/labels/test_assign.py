@@ -54,7 +54,7 @@ def holders(frame, column, label):
 
 
 def obvious(frame, min_images):
-    """The rule read aloud: which labels are visited in which order, and how many rows each has left.
+    """The rule, one label after the other: which labels are visited in which order, and how many rows each has left.
 
     Which rows a sample takes is not for an oracle to know: `checked` follows what was taken, label by label.
     """
@@ -180,7 +180,7 @@ def test_ties_go_by_text_then_by_column():
     assert checked(frame, 2, 10)["label"].tolist() == ["a", "a", "a", "b", "b"]
 
 
-def test_seeds_draw_different_rows_and_the_same_seed_the_same(monkeypatch):
+def test_seeds_sample_different_rows_and_the_same_seed_the_same(monkeypatch):
     frame = table(300, organism=["human"] * 300, cell_type=[["hela", "u2os", "a549"][i % 3] for i in range(300)])
     frame["cell_type"] = frame["cell_type"].where(frame.index >= 250, "")
     first, again, other = (assign_labels(frame, min_images=60, max_images=100, seed=s) for s in (0, 0, 1))
@@ -196,13 +196,13 @@ def test_samples_are_taken_over_the_columns_of_the_rule(monkeypatch, presample, 
     for column, values in (("name", 40), ("cell_type", 150), ("compound", 150)):
         frame[column] = (f"{column} " + pd.Series(rng.integers(0, values, rows)).astype(str)).astype("str")
     seen = []
-    real = under_test.strata.sample
+    real = under_test.sample
 
     def spy(strata, target, allocation):
         seen.append((len(strata), len(np.unique(strata)), target))
         return real(strata, target, allocation)
 
-    monkeypatch.setattr(under_test.strata, "sample", spy)
+    monkeypatch.setattr(under_test, "sample", spy)
     checked(frame, 50, 50)
     combinations = len(frame[["name", "cell_type"]].drop_duplicates())
     if presample == 100:  # the first sample uses up name and cell_type; compound is left for the second

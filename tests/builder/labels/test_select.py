@@ -33,8 +33,8 @@ def run(*words):
 
 
 @pytest.mark.parametrize("batch", [7, 2**17])
-def test_the_file_holds_what_the_function_gives(tmp_path, rng, monkeypatch, batch):
-    monkeypatch.setattr(selection, "_BATCH", batch)
+def test_the_file_contains_what_the_function_returns(tmp_path, rng, monkeypatch, batch):
+    monkeypatch.setattr(selection, "_ROWS_AT_ONCE", batch)
     frame = catalogue(300, rng)
     schema.write(frame, "catalog.parquet", schema.CATALOG)
     settings = {"min_images": 20, "max_images": 50, "seed": 3, "allocation": "sqrt"}
@@ -86,7 +86,7 @@ def test_the_command(tmp_path, rng):
     assert "Examples" in run("label", "--help").output
 
 
-def test_nothing_potential_is_an_empty_selection(rng):
+def test_without_a_frequent_label_the_selection_is_empty(rng):
     schema.write(catalogue(5, rng), "catalog.parquet", schema.CATALOG)
     report = selection.select("catalog.parquet", "s.parquet")
     assert schema.read("s.parquet", schema.SELECTION).empty

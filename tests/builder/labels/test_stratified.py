@@ -44,12 +44,12 @@ def test_largest_remainders_then_the_earlier_row():
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=80).map(np.array), st.floats(0, 1))
 def test_the_first_rows_of_each_stratum_are_taken(strata, part):
     target = int(part * len(strata))
-    drawn = sample(strata, target)
-    assert len(drawn) == len(set(drawn)) == target
-    assert (np.diff(drawn) > 0).all()
+    sampled = sample(strata, target)
+    assert len(sampled) == len(set(sampled)) == target
+    assert (np.diff(sampled) > 0).all()
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
-        mine = [row for row in drawn if strata[row] == stratum]
+        mine = [row for row in sampled if strata[row] == stratum]
         assert mine == rows[: len(mine)].tolist()
 
 

@@ -11,8 +11,8 @@ import pytest
 from cytoimagenet.builder import console, schema
 from cytoimagenet.builder.commands import dataset
 from cytoimagenet.builder.dataset.manifest import Manifest
-from cytoimagenet.builder.images.contact_sheet import GAP, TILE
-from cytoimagenet.builder.pages.browse import make_strip, write_site
+from cytoimagenet.builder.images.contact_sheet import GAP, TILE, grid
+from cytoimagenet.builder.pages.browse import write_site
 from cytoimagenet.builder.shards.verify import verify
 from cytoimagenet.builder.shards.write import write_dataset
 from PIL import Image
@@ -61,7 +61,8 @@ def test_the_same_dataset_gives_the_same_page(small_dataset, tmp_path):
 
 
 def test_a_strip_shows_the_images_as_they_are():
-    strip = np.asarray(make_strip([Image.fromarray(np.full((TILE, TILE), v, np.uint8)) for v in (7, 200)]))
+    images = [Image.fromarray(np.full((TILE, TILE), v, np.uint8)) for v in (7, 200)]
+    strip = np.asarray(grid(images, 2, background=128))
     assert strip.shape == (TILE, 2 * TILE + GAP)
     assert (
         (strip[:, :TILE] == 7).all() and (strip[:, TILE : TILE + GAP] == 128).all() and (strip[:, -TILE:] == 200).all()

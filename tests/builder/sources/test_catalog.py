@@ -228,5 +228,5 @@ def test_the_command_speaks_json(tmp_path):
 def test_the_list_of_sources_says_where_a_licence_is_unverified():
     shown = run("sources").output
     assert "40 sources" in shown
-    assert "licence: CC0 1.0; reader tried on real metadata" in shown
-    assert "licence: CC0 1.0 (unverified); reader tried on real images" in shown
+    assert "licence: CC0 1.0; reader tested with real metadata" in shown
+    assert "licence: CC0 1.0 (unverified); reader tested with real images" in shown
