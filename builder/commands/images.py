@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..console import emit, err, out
-from .options import Json, Threads
+from .options import Json, Pattern, Strict, Threads
 
 Images = Annotated[
     str,
@@ -18,14 +18,6 @@ Images = Annotated[
         "channel; a folder; or a .zip. A folder or zip that contains images.csv is read through it.",
     ),
 ]
-Pattern = Annotated[
-    str | None,
-    typer.Option(
-        help="For files without a table: phenix, imagexpress, incell, cellvoyager or cell-painting, or an RE2 "
-        "expression with named groups. The group `channel` makes several files one sample, others become columns."
-    ),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop with an error if any sample can't be used.")]
 
 
 def images(

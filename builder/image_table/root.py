@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 import re
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from ..formats import zips
@@ -63,18 +65,44 @@ class Root:
             return {name for name in names if not os.path.isfile(os.path.join(self.path, name))}
         if self.path.startswith(("http://", "https://")):
             return set()
+        return set(names) - set(self._remote(names))
+
+    def states(self, names: Collection[str]) -> dict[str, str]:
+        """Return a text per existing file that changes when its content does, without reading the file.
+
+        Size and times on a local disk, size and checksum in a zip, and in other storage what its listing tells. Behind
+        http(s) it is always empty.
+        """
+        if self.is_zip:
+            entries = {entry.filename: entry for entry in zips.open_zip(self.path).infolist()}
+            return {name: f"{entries[name].file_size} {entries[name].CRC}" for name in names if name in entries}
+        if is_local(self.path):
+            found = {}
+            for name in names:
+                about = os.stat(os.path.join(self.path, name))
+                found[name] = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}"
+            return found
+        if self.path.startswith(("http://", "https://")):
+            return dict.fromkeys(names, "")
+        return {name: json.dumps(about, sort_keys=True, default=str) for name, about in self._remote(names).items()}
+
+    def _remote(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return what the listings of a store tell of those of these files that exist."""
         fs, top = filesystem(self.path)
-        folders = defaultdict(set)
+        folders = defaultdict(dict)
         for name in names:
-            folders[posixpath.dirname(name)].add(name)
-        gone = set()
+            folders[posixpath.dirname(name)][posixpath.basename(name)] = name
+        found = {}
         for folder, within in folders.items():
             try:
-                there = {path.rsplit("/", 1)[-1] for path in fs.ls(posixpath.join(top, folder), detail=False)}
+                entries = fs.ls(posixpath.join(top, folder), detail=True)
             except FileNotFoundError:
-                there = set()
-            gone |= {name for name in within if posixpath.basename(name) not in there}
-        return gone
+                continue
+            for about in entries:
+                name = within.get(about["name"].rstrip("/").rsplit("/", 1)[-1])
+                if name is not None and about["type"] == "file":
+                    found[name] = about
+        return found
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of a file."""
