@@ -1,4 +1,4 @@
-"""A montage of the dataset: a row a class, so that one can look at it."""
+"""A montage of the dataset: one row of example images per class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..dataset.manifest import Manifest
 from ..dataset.read_images import read_images
 from ..images.contact_sheet import sheet
 
-MOST_CLASSES = 40
+MAX_CLASSES = 40
 
 
 def montage(
@@ -22,30 +22,35 @@ def montage(
     labels: list[str] | None = None,
     seed: int = 0,
 ) -> Image.Image:
-    """Draw some images of some classes, each class a row with its name, category and number of images.
+    """Arrange some images of some classes in rows, each with the class's name, category and number of images.
 
     Parameters
     ----------
     data_dir : str, path or Manifest
         The dataset folder, local or a URL, or its manifest.
     classes : int
-        How many classes, drawn by seed among all; in index order.
+        Number of classes, at most 40, sampled at random; shown in index order.
     images : int
-        How many of each.
+        Number of images of each class.
     labels : list of str, optional
-        These classes instead.
+        Show these classes instead of a random sample.
     seed : int
-        Of the drawing.
+        Random seed of the sampling.
 
     Returns
     -------
     PIL.Image.Image
         RGB. Images are scaled to fit their tile, never stretched or brightened.
+
+    Raises
+    ------
+    UsageError
+        If the dataset has no class of a name.
     """
     manifest = data_dir if isinstance(data_dir, Manifest) else Manifest.load(data_dir)
     rows = manifest.metadata(["key", "label", "shard", "offset", "size"])
     total = len(manifest.class_names)
-    shown = total if total <= classes else min(classes, MOST_CLASSES)
+    shown = total if total <= classes else min(classes, MAX_CLASSES)
     chosen = choose_images(manifest, rows, classes=shown, images=images, labels=labels, seed=seed)
     pictures = dict(zip(chosen["key"], read_images(chosen, manifest.root), strict=True))
     lines = []

@@ -23,7 +23,7 @@ EXAMPLES = """
 
   cytoimagenet features --model runs/first --tasks coos7,cyclops --preprocess concat-norm,merge-norm
 
-  torchrun --nproc-per-node 4 -m cytoimagenet.eval.commands.features plate1 --pattern phenix
+  torchrun --no-python --nproc-per-node 4 cytoimagenet features plate1 --pattern phenix
 """
 
 

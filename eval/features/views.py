@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def views_of(method: str, channels: int) -> int:
     return channels if method.startswith("concat") else 1
 
 
-def views(planes: Sequence[NDArray], methods: Sequence[str], full_scale: float) -> tuple[NDArray[np.float32], int]:
+def views(planes: Sequence[NDArray[Any]], methods: Sequence[str], full_scale: float) -> tuple[NDArray[np.float32], int]:
     """Return all views of one sample.
 
     Parameters

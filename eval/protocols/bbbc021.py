@@ -267,7 +267,7 @@ def _without_further_taxol(keys: pd.DataFrame) -> NDArray[np.bool_]:
 
     A table of treatments has no wells to choose from; all its rows are kept.
     """
-    is_taxol = ((keys["compound"] == "taxol") & np.isclose(keys["concentration"], 0.3)).to_numpy()
+    is_taxol = np.asarray((keys["compound"] == "taxol") & np.isclose(keys["concentration"], 0.3), bool)
     if not {"plate", "well"} <= set(keys):
         return np.ones(len(keys), bool)
     wells = list(zip(keys["plate"], keys["well"], strict=True))
@@ -276,5 +276,6 @@ def _without_further_taxol(keys: pd.DataFrame) -> NDArray[np.bool_]:
             "None of the three taxol wells of Ljosa et al. 2013 is here: Week1_22123, Week1_22141, Week1_22161, D05",
             next="Use --taxol all",
         )
-    chosen = np.array([pair in LJOSA_TAXOL for pair in wells], bool)
-    return ~is_taxol | chosen
+    chosen: NDArray[np.bool_] = np.array([pair in LJOSA_TAXOL for pair in wells], bool)
+    kept: NDArray[np.bool_] = ~is_taxol | chosen
+    return kept

@@ -20,7 +20,7 @@ METRIC: Metric = "euclidean"
 
 def fit_scale(
     values: NDArray[np.floating], settings: EvaluationSettings, train: NDArray[np.bool_] | None = None
-) -> tuple[Callable[[slice | NDArray], NDArray[np.floating]], dict[str, Any]]:
+) -> tuple[Callable[[slice | NDArray[Any]], NDArray[np.floating]], dict[str, Any]]:
     """Fit the standardisation of the settings.
 
     Parameters

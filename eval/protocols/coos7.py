@@ -76,7 +76,7 @@ def _rows(chosen: NDArray[np.bool_]) -> slice | NDArray[np.intp]:
     return slice(at[0], at[-1] + 1) if at[-1] - at[0] + 1 == len(at) else at
 
 
-def _wells(keys: pd.DataFrame) -> NDArray | None:
+def _wells(keys: pd.DataFrame) -> NDArray[Any] | None:
     """Return the name of the well of each cell, or None where it is not known."""
     if "well" not in keys or (keys["well"] == "").any():
         return None

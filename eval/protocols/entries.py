@@ -23,7 +23,7 @@ Scored = tuple[dict[str, Any], "pd.DataFrame | None"]
 
 def scored(
     score: str,
-    ids: Sequence[str] | pd.Series | NDArray,
+    ids: Sequence[str] | pd.Series | NDArray[Any],
     true: NDArray[np.integer],
     predicted: NDArray[np.integer],
     classes: Sequence[str],
@@ -31,7 +31,7 @@ def scored(
     used: Mapping[str, Any],
     *,
     split: str = "",
-    groups: NDArray | None = None,
+    groups: NDArray[Any] | None = None,
     grouped_by: str = "",
 ) -> Scored:
     """Return the entry of a list of predictions: accuracies, confusion, intervals.
@@ -72,7 +72,9 @@ def scored(
     return entry, table.astype("str")
 
 
-def bootstrap(values: NDArray, groups: NDArray, grouped_by: str, settings: EvaluationSettings) -> dict[str, Any]:
+def bootstrap(
+    values: NDArray[Any], groups: NDArray[Any], grouped_by: str, settings: EvaluationSettings
+) -> dict[str, Any]:
     """Return the field `bootstrap` of an entry: the interval of the mean of `values` from resampling groups."""
     low, high, n = grouped_bootstrap(values, groups, draws=RESAMPLES, seed=settings.seed)
     return {
@@ -100,7 +102,7 @@ def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split:
     return entry, None
 
 
-def codes(labels: Sequence[str] | pd.Series | NDArray) -> tuple[NDArray[np.int64], list[str]]:
+def codes(labels: Sequence[str] | pd.Series | NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
     """Return the code of each label and the sorted names of the classes.
 
     Examples

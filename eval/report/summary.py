@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...builder.console import out as console
-from ..results.score import NAMES, Result, line
+from ..results.score import Result, in_words, line
 from ..tasks.record import Presentation
 from .published import PUBLISHED_PREPROCESSING, headline_score, kind_of, presentations, published_for
 
@@ -69,7 +69,7 @@ def _row(entry: Mapping[str, Any], task: Presentation | None) -> list[str]:
     spread = entry["bootstrap"]
     return [
         f"{entry['task']} {entry['split']}".strip(),
-        NAMES.get(entry["score"], entry["score"]),
+        in_words(entry["score"]),
         entry["model"],
         entry["preprocess"],
         f"{100 * entry['value']:.2f}",

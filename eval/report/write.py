@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..results.score import NAMES, settings_in_words
+from ..results.score import NAMES, in_words, settings_in_words
 from ..tasks.record import MODEL_KINDS, Presentation
 from .page import Cell, Figure, Section, Table, write_page
 from .plots import by_class_plot, score_plot
@@ -103,8 +103,7 @@ def _headline(entries: Sequence[Entry], tasks: Sequence[Presentation], notes: Se
             found = {column: [entry for entry in here if _column(entry) == column] for column in columns}
             best = max(_mean(group) for group in found.values() if group)
             first = here[0]
-            name = NAMES.get(first["score"], first["score"])
-            note = f"{name}; {first['n']:,} {task.unit}, {first['preprocess']}"
+            note = f"{in_words(first['score'])}; {first['n']:,} {task.unit}, {first['preprocess']}"
             row: list[Cell | None] = [Cell(f"{task.name} {split}".strip(), note=note)]
             row += [_with_published(found[column], best, task) for column in columns]
             record = task.best.get((first["score"], split))
@@ -171,8 +170,8 @@ def _task(
     figures, parts = [], []
     if headline:
         last = max(entry["split"] for entry in headline)  # COOS-7: the hardest set
-        name = NAMES.get(headline[0]["score"], headline[0]["score"])
-        figures.append(Figure(score_plot(headline, task), name, _PLOT_CAPTION))
+        score = headline[0]["score"]
+        figures.append(Figure(score_plot(headline, task), in_words(score), _PLOT_CAPTION))
         title = f"Accuracy by class{f', {last}' if last else ''}"
         figures.append(
             Figure(
@@ -211,11 +210,10 @@ def _all_scores(entries: Iterable[Entry], title: str) -> Table:
     rows = []
     for e in sorted(entries, key=_rank):
         spread = e["bootstrap"]
-        name = NAMES.get(e["score"], e["score"])
         tone = "" if e["score"] != "shuffled" else "quiet" if e["at_chance"] else "bad"
         rows.append(
             [
-                Cell(str(name), note=_remark(e)),
+                Cell(in_words(e["score"]), note=_remark(e)),
                 e["split"] or "–",
                 e["model"],
                 e["preprocess"],
@@ -249,7 +247,7 @@ def _paired(paired: Iterable[Mapping[str, Any]], title: str) -> Table:
         exact, grouped = pair["mcnemar"], pair["grouped_p"]
         rows.append(
             [
-                NAMES.get(pair["score"], pair["score"]),
+                in_words(pair["score"]),
                 pair["split"] or "–",
                 pair["preprocess"],
                 *pair["models"],

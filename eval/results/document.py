@@ -69,7 +69,7 @@ def read(out: str | PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         return {"format": FORMAT, "schema_version": SCHEMA_VERSION, "versions": {}, "results": [], "paired": []}
     try:
-        document = json.loads(path.read_bytes())
+        document: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
         raise SchemaError(f"Not JSON: {error}", where=path, next="Move it away and run the evaluation again") from error
     check(document, path)
@@ -182,7 +182,7 @@ def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, A
 
 
 def versions() -> dict[str, str]:
-    """Return the versions numbers may depend on."""
+    """Return the versions of Python and of the packages that scores may depend on."""
     return {"python": platform.python_version(), **versions_of("cytoimagenet", *PACKAGES)}
 
 

@@ -62,82 +62,98 @@ class Score(float):
     @property
     def key(self) -> str:
         """The key of the entry in results.json."""
-        return self._field("key")
+        found: str = self._field("key")
+        return found
 
     @property
     def n(self) -> int:
         """The number of samples."""
-        return self._field("n")
+        found: int = self._field("n")
+        return found
 
     @property
     def correct(self) -> int | None:
         """The number of samples classified correctly; None for scores that do not count samples."""
-        return self._field("correct")
+        found: int | None = self._field("correct")
+        return found
 
     @property
     def unclassified(self) -> int:
         """The number of samples without a candidate; they count as wrong."""
-        return self._field("unclassified")
+        found: int = self._field("unclassified")
+        return found
 
     @property
     def low(self) -> float:
         """The lower end of the 95 % interval."""
-        return self._field("interval")["low"]
+        found: float = self._field("interval")["low"]
+        return found
 
     @property
     def high(self) -> float:
         """The upper end of the 95 % interval."""
-        return self._field("interval")["high"]
+        found: float = self._field("interval")["high"]
+        return found
 
     @property
     def interval(self) -> dict[str, Any]:
         """The 95 % interval: method, level, low, high."""
-        return self._field("interval")
+        found: dict[str, Any] = self._field("interval")
+        return found
 
     @property
     def bootstrap(self) -> dict[str, Any] | None:
         """The interval from resampling groups; None where no groups are known."""
-        return self._field("bootstrap")
+        found: dict[str, Any] | None = self._field("bootstrap")
+        return found
 
     @property
     def macro(self) -> float:
         """The mean of the accuracies by class."""
-        return self._field("macro")
+        found: float = self._field("macro")
+        return found
 
     @property
     def f1(self) -> float:
         """The mean F1 of the classes."""
-        return self._field("f1")
+        found: float = self._field("f1")
+        return found
 
     @property
     def by_class(self) -> list[dict[str, Any]]:
         """The figures of each class."""
-        return self._field("by_class")
+        found: list[dict[str, Any]] = self._field("by_class")
+        return found
 
     @property
     def confusion(self) -> dict[str, Any]:
         """The confusion matrix: labels, and counts with one row per true class."""
-        return self._field("confusion")
+        found: dict[str, Any] = self._field("confusion")
+        return found
 
     @property
     def p(self) -> float:
         """The p-value of mean average precision or of a shuffled control."""
-        return self._field("p")
+        found: float = self._field("p")
+        return found
 
     @property
     def chance(self) -> float:
         """Of a shuffled control: the accuracy of always predicting the largest class."""
-        return self._field("chance")
+        found: float = self._field("chance")
+        return found
 
     @property
     def at_chance(self) -> bool:
         """Of a shuffled control: whether it scores no better than chance, as it must."""
-        return self._field("at_chance")
+        found: bool = self._field("at_chance")
+        return found
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of the features and of the score."""
-        return self._field("settings")
+        found: dict[str, Any] = self._field("settings")
+        return found
 
 
 @dataclass(frozen=True)
@@ -195,9 +211,13 @@ def name_of(entry: Mapping[str, Any]) -> str:
     >>> name_of({"score": "knn", "split": "test1"}), name_of({"score": "probe", "split": "test1"})
     ('test1', 'probe test1')
     """
-    if entry["split"] and entry["score"] == "knn":
-        return entry["split"]
-    return f"{entry['score']} {entry['split']}".strip()
+    score, split = str(entry["score"]), str(entry["split"])
+    return split if split and score == "knn" else f"{score} {split}".strip()
+
+
+def in_words(score: str) -> str:
+    """Return the name of a score in words, or the score itself if it has none."""
+    return NAMES.get(score, score)
 
 
 def line(entry: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     --------
     >>> low, high = wilson(84, 103)
     >>> round(low, 4), round(high, 4)
-    (0.7298, 0.8788)
+    (0.7298, 0.8786)
     """
     if not 0 <= correct <= n or n == 0:
         raise ValueError(f"{correct} of {n} is not a proportion")
@@ -43,7 +43,7 @@ def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
 
 
 def grouped_bootstrap(
-    correct: NDArray[np.bool_], groups: NDArray, *, draws: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+    correct: NDArray[np.bool_], groups: NDArray[Any], *, draws: int = RESAMPLES, seed: int = 0, level: float = LEVEL
 ) -> tuple[float, float, int]:
     """Return a percentile interval of accuracy from resampling complete groups.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def average_precision(features: NDArray[np.floating], labels: NDArray, groups: NDArray) -> pd.DataFrame:
+def average_precision(features: NDArray[np.floating], labels: NDArray[Any], groups: NDArray[Any]) -> pd.DataFrame:
     """Rank, for each row, the other rows by cosine similarity, and return the average precision of the ranking.
 
     Positives have the same label (mechanism) and another group (compound); negatives have another label. Rows with the
@@ -35,7 +35,9 @@ def average_precision(features: NDArray[np.floating], labels: NDArray, groups: N
     kinds = meta.drop_duplicates().groupby("label")["group"].size()
     if len(kinds) < 2 or kinds.max() < 2:  # copairs fails if there are no positives or no negatives at all
         return meta.assign(average_precision=np.nan, n_pos_pairs=0, n_total_pairs=0)
-    return precisions(meta, np.asarray(features, np.float32), ["label"], ["group"], [], ["label"], progress_bar=False)
+    values = np.asarray(features, np.float32)
+    scored: pd.DataFrame = precisions(meta, values, ["label"], ["group"], [], ["label"], progress_bar=False)
+    return scored
 
 
 def against_chance(scored: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> tuple[float, dict[str, Any]]:

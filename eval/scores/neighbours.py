@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import isqrt
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -128,12 +128,15 @@ def _certain_score(
 ) -> NDArray[np.float64]:
     """Return, for each query, a float32 score that a candidate as similar as `worst` is certain to reach."""
     features, longest = queries.shape[1], float(length.max())
+    certain: NDArray[np.float64]
     if centre is None:
-        return worst - FLOAT32_ROUNDING * (features + 16)
+        certain = worst - FLOAT32_ROUNDING * (features + 16)
+        return certain
     # rows are centred one block at a time: a centred copy of all would double the memory
     own = np.concatenate([_prepare(queries[i : i + 1024], centre)[1] for i in range(0, len(queries), 1024)])
     error = FLOAT32_ROUNDING * ((features + 8) * own * longest + 2 * (own**2 + longest**2))
-    return (worst + own**2) / 2 - error
+    certain = (worst + own**2) / 2 - error
+    return certain
 
 
 def _scores(
@@ -146,7 +149,7 @@ def _scores(
     return scores
 
 
-def _exclude(scores: NDArray[np.float32], differ: Sequence[tuple[NDArray, NDArray]]) -> None:
+def _exclude(scores: NDArray[np.float32], differ: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> None:
     for codes, others in differ:
         scores[codes[:, None] == others[None, :]] = -np.inf
 
@@ -157,7 +160,7 @@ def _short_lists(
     centre: NDArray[np.floating] | None,
     half: NDArray[np.float32] | None,
     count: int,
-    differ: Sequence[tuple[NDArray, NDArray]],
+    differ: Sequence[tuple[NDArray[Any], NDArray[Any]]],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the `count` candidates of each query with the highest float32 scores, and these scores."""
     n, m = len(queries), len(prepared)
@@ -174,7 +177,7 @@ def _short_lists_of_each_other(
     prepared: NDArray[np.float32],
     half: NDArray[np.float32] | None,
     count: int,
-    differ: Sequence[tuple[NDArray, NDArray]],
+    differ: Sequence[tuple[NDArray[Any], NDArray[Any]]],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return short lists if queries and candidates are the same rows: each product is used twice, half the work."""
     n = len(prepared)
@@ -217,7 +220,7 @@ def _prepare(
 
 
 def _length(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    length: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     length[length == 0] = 1.0  # the products of a row of zeros are 0
     return length
 

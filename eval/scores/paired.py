@@ -53,7 +53,12 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, An
 
 
 def grouped_permutation(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: NDArray, *, draws: int = PERMUTATIONS, seed: int = 0
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    groups: NDArray[Any],
+    *,
+    draws: int = PERMUTATIONS,
+    seed: int = 0,
 ) -> float:
     """Return the two-sided p-value of the difference when the models of complete groups are swapped at random.
 

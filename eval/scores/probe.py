@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def across(features: NDArray[np.floating], labels: NDArray[np.integer], folds: I
     return predicted
 
 
-def leave_group_out(groups: NDArray) -> Iterable[Fold]:
+def leave_group_out(groups: NDArray[Any]) -> Iterable[Fold]:
     """Yield the training and test rows of one fold per group.
 
     Examples

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def standardise(
     standardisation: Standardisation,
     *,
     fit: NDArray[np.bool_] | None = None,
-    plates: NDArray | None = None,
+    plates: NDArray[Any] | None = None,
     controls: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.floating], int]:
     """Standardise features.
@@ -86,7 +86,7 @@ def standardise(
 
 def scaler(
     values: NDArray[np.floating], standardisation: Standardisation, *, fit: NDArray[np.bool_] | None = None
-) -> tuple[Callable[[slice | NDArray], NDArray[np.floating]], int]:
+) -> tuple[Callable[[slice | NDArray[Any]], NDArray[np.floating]], int]:
     """Fit a scale that is the same for all rows, to be applied to a part of them at a time.
 
     Parameters
@@ -123,7 +123,7 @@ def scaler(
         mean, deviation = (one[kept].astype(values.dtype) for one in (mean, deviation))
     dropped = _dropped(len(kept), int(kept.sum()), standardisation)
 
-    def scaled(rows: slice | NDArray) -> NDArray[np.floating]:
+    def scaled(rows: slice | NDArray[Any]) -> NDArray[np.floating]:
         some = values[rows] if kept.all() else values[rows][:, kept]
         if mean is None or deviation is None:
             return some
@@ -166,7 +166,7 @@ def blocks(rows: int, width: int) -> list[slice]:
     return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
-def _by_plate(values: NDArray[np.floating], plates: NDArray, controls: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _by_plate(values: NDArray[np.floating], plates: NDArray[Any], controls: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Z-score the rows of each plate by its DMSO wells; drop features that are not finite then."""
     result = np.full(values.shape, np.nan)
     for plate in np.unique(plates):
@@ -189,10 +189,11 @@ def _whiten(values: NDArray[np.float64], wells: NDArray[np.float64]) -> NDArray[
     along = centred @ axes.T
     # directions in which untreated wells do not vary keep the floor as variance: x + A^T (w - 1/sqrt(floor)) A x
     scaled = along * (1 / np.sqrt(variance + floor) - 1 / np.sqrt(floor))
-    return centred / np.sqrt(floor) + scaled @ axes
+    whitened: NDArray[np.float64] = centred / np.sqrt(floor) + scaled @ axes
+    return whitened
 
 
-def _align(values: NDArray[np.float64], plates: NDArray, controls: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _align(values: NDArray[np.float64], plates: NDArray[Any], controls: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Give the DMSO wells of each plate the covariance of all of them (CORAL; Sun et al. 2016)."""
     target = _covariance_power(values[controls], 0.5)
     result = np.empty_like(values)
@@ -206,4 +207,5 @@ def _covariance_power(wells: NDArray[np.float64], power: float) -> NDArray[np.fl
     """Return (covariance + 1) to a power: adding the identity makes it invertible for few wells."""
     _, spread, axes = np.linalg.svd(wells - wells.mean(axis=0), full_matrices=False)
     variance = spread**2 / max(len(wells) - 1, 1)
-    return np.eye(wells.shape[1]) + (axes.T * ((variance + 1) ** power - 1)) @ axes
+    result: NDArray[np.float64] = np.eye(wells.shape[1]) + (axes.T * ((variance + 1) ** power - 1)) @ axes
+    return result

@@ -179,7 +179,8 @@ def _labels(file: Any, suffix: str, names: list[str], path: Path) -> list[str]:
     if several.any():
         raise MetadataError(f"Row {int(several.argmax())} of `Index{suffix}` has more than one label", where=path)
     named = np.array([*names, ""], dtype=object)
-    return named[np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), len(names))].tolist()
+    labels: list[str] = named[np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), len(names))].tolist()
+    return labels
 
 
 def _names(file: Any, path: Path) -> list[str]:

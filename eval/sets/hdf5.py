@@ -89,6 +89,7 @@ def read(file: Any, key: str, rows: Any) -> NDArray[np.generic]:
         If the file is damaged there.
     """
     try:
-        return file[key][rows]
+        values: NDArray[np.generic] = file[key][rows]
     except (OSError, RuntimeError) as error:
         raise MetadataError(f"{key!r} can't be read ({error}); download the file again", where=file.filename) from error
+    return values

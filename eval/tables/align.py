@@ -94,7 +94,8 @@ def rows_of(features: FeatureTable, samples: Samples) -> NDArray[np.intp]:
         If an id is repeated.
     """
     refuse_repeats(features.keys["id"], "id", features.source)
-    return pd.Index(features.keys["id"]).get_indexer(pd.Index(samples.table["id"]))
+    rows: NDArray[np.intp] = pd.Index(features.keys["id"]).get_indexer(pd.Index(samples.table["id"]))
+    return rows
 
 
 def take(features: FeatureTable, rows: NDArray[np.intp], keys: pd.DataFrame) -> FeatureTable:

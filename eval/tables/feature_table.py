@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -192,7 +192,7 @@ def _from_npz(path: Path) -> FeatureTable:
     values = found.pop(matrices[0])
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    keys: dict[str, NDArray] = {}
+    keys: dict[str, NDArray[Any]] = {}
     for name, array in found.items():
         key = key_of(name) or _KEY_OF.get(name.lower().removesuffix("s"))
         if key and array.ndim == 1:
@@ -203,7 +203,7 @@ def _from_npz(path: Path) -> FeatureTable:
     return _checked(pd.DataFrame(keys), np.ascontiguousarray(values), names, str(path))
 
 
-def _checked(keys: pd.DataFrame, values: NDArray, names: list[str], source: str) -> FeatureTable:
+def _checked(keys: pd.DataFrame, values: NDArray[Any], names: list[str], source: str) -> FeatureTable:
     if not len(values):
         raise UsageError("The table has no rows", where=source)
     if not names:
