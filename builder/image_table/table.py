@@ -127,7 +127,7 @@ class ImageTable:
         str or None
             The path of the file, if one was written.
         """
-        path = sibling(out, "rejected.csv")
+        path = sibling(os.fspath(out).removesuffix(".gz"), "rejected.csv")
         if len(self.rejected):
             write_atomic(path, self.rejected.to_csv(index=False).encode())
             return path

@@ -125,6 +125,9 @@ def profiles_of(table: ImageTable, features: Mapping[tuple[str, str], Features])
     names: list[str] = []
     for (model, method), found in features.items():
         names += feature_names(model, table.channels, found.values.shape[1], method, several=len(methods) > 1)
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise UsageError(f"Two features would be called {twice!r}", next="Rename a channel or a network")
     parts = pd.Series(first.ids, dtype="str").str.extract(r"(?s)^(.*?)(?:#tile=(\d+),(\d+))?$")
     rows = table.rows.set_index("id", drop=False).loc[parts[0]].reset_index(drop=True)
     columns = ["id", *(key for key in ("label", "group", "split") if table.has(key)), *table.metadata]
@@ -132,7 +135,7 @@ def profiles_of(table: ImageTable, features: Mapping[tuple[str, str], Features])
     if parts[1].notna().any():
         metadata[f"{PREFIX}Tile_X"] = parts[1].astype(np.int64)
         metadata[f"{PREFIX}Tile_Y"] = parts[2].astype(np.int64)
-    settings = {"features": [dict(found.settings) for found in features.values()]}
+    settings = {"networks": [dict(found.settings) for found in features.values()]}
     return Profiles(metadata, names, [found.values for found in features.values()], settings)
 
 
@@ -183,4 +186,4 @@ def feature_names(
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\s*[^\w.+-]+\s*|\s*-\s*", "-", text).strip("-") or "x"
+    return re.sub(r"[^\w.+]+", "-", text).strip("-") or "x"
