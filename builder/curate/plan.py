@@ -96,6 +96,7 @@ def _read(selection: str | PathLike[str] | pd.DataFrame) -> pa.Table:
     repeated = [name for name in schema.SELECTION.names if name not in unique]
     with fs.open(inner, "rb") as file:
         table = pq.ParquetFile(file, read_dictionary=repeated).read(schema.SELECTION.names)
+    table = schema.with_added(table, schema.SELECTION.names)
     at = table.column_names.index("channels")  # the only column of more than 2 GB, at ten million rows
     table = table.set_column(at, "channels", table["channels"].cast(pa.large_string()))
     return table.unify_dictionaries().combine_chunks()

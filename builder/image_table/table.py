@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -167,7 +167,13 @@ class ImageTable:
         return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)])
 
 
-def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = None, strict: bool = False) -> ImageTable:
+def read_image_table(
+    images: str | os.PathLike[str],
+    *,
+    pattern: str | None = None,
+    strict: bool = False,
+    existing: Collection[str] | None = None,
+) -> ImageTable:
     """Read a table of images, or make one from the files of a folder or zip.
 
     Paths are checked, pixels are not read: see `check.check_pixels`.
@@ -185,6 +191,8 @@ def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = No
         Without a table and a pattern, images in folders `<label>/<image>` are labelled by their folder.
     strict : bool
         Raise an error if any sample is rejected.
+    existing : set of str, optional
+        Paths of all files that exist, relative to the table's folder or to the zip, where the caller has listed them.
 
     Returns
     -------
@@ -221,7 +229,7 @@ def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = No
             notes.append(f"{key} is empty in {empty:,} of {len(rows):,} rows")
     metadata = [str(name) for name in raw.columns if name not in (*files, *KEYS, LINE)]
     rows[metadata] = raw[metadata]
-    bad = {**row_checks.absent(places, raw, root), **row_checks.repeated(places, raw), **bad}
+    bad = {**row_checks.absent(places, raw, root, existing), **row_checks.repeated(places, raw), **bad}
     gone = sorted(bad)
     rejected = pd.DataFrame(
         [(rows["id"].iloc[row], *bad[row]) for row in gone], columns=["id", "file", "reason", "detail"], dtype="str"

@@ -13,7 +13,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import MissingImageError, TooLargeError, UnreadableImageError
-from ..formats.read import read_channel
+from ..formats import zips
+from ..formats.read import read_channel, read_file
 from ..storage import filesystem, is_local, join
 from . import channels
 from .quality import Verdict
@@ -64,8 +65,14 @@ class Reader:
         if self._last is not None and self._last[0] == key:
             return self._last[1]
         self._last = None
-        with self._on_disk(place.file) as path:
-            plane = read_channel(path, page=place.page)
+        archive, member = channels.split_zip(place.file)
+        if archive and self._local:
+            where = join(self.raw, place.file)
+            content = zips.open_member(zips.open_zip(filesystem(join(self.raw, archive))[1]), member, where)
+            plane = read_file(content, where, page=place.page)
+        else:
+            with self._on_disk(place.file) as path:
+                plane = read_channel(path, page=place.page)
         if place.box is not None:
             self._last = (key, plane)
         return plane

@@ -7,7 +7,7 @@ class, and writes the other rows with the reason to the table of rejected rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -84,7 +84,7 @@ def select(
     settings = {"min_images": min_images, "max_images": max_images, "seed": seed, "allocation": allocation}
     report = summarise(result, selection, settings)
     storage.write_atomic(sibling(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
-    _write_sorted(selection, out)
+    _write_sorted(selection, out, schema.own_sources(catalog))
     return report
 
 
@@ -94,7 +94,7 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
     categories = pa.array([label.column for label in result.labels], pa.string())
     at = 0
     for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=schema.CATALOG.names):
-        table = pa.Table.from_batches([batch])
+        table = schema.with_added(pa.Table.from_batches([batch]), schema.CATALOG.names)
         chosen = result.chosen[at : at + len(table)]
         has_label = result.has_label[at : at + len(table)]
         at += len(table)
@@ -118,7 +118,7 @@ def _joined(kept: list[list[pa.Array]]) -> pa.Table:
     return pa.table(columns, names=schema.SELECTION.names)
 
 
-def _write_sorted(selection: pa.Table, out: str | PathLike[str]) -> None:
+def _write_sorted(selection: pa.Table, out: str | PathLike[str], own_sources: Mapping[str, Mapping[str, str]]) -> None:
     """Write the selection by label and idx, a slice at a time."""
     order = pc.sort_indices(selection, [("label", "ascending"), ("idx", "ascending")])
     with storage.atomic_writer(out) as file:
@@ -126,6 +126,7 @@ def _write_sorted(selection: pa.Table, out: str | PathLike[str]) -> None:
             for start in range(0, len(order), _ROWS_AT_ONCE):
                 rows = selection.take(order.slice(start, _ROWS_AT_ONCE)).to_pandas()
                 writer.write_table(schema.check(rows, schema.SELECTION, str(out)))
+            schema.note_own_sources(writer, own_sources)
 
 
 def _rejected(table: pa.Table, has_label: NDArray[np.bool_], rows: NDArray[np.intp], min_images: int) -> pa.Table:

@@ -56,7 +56,10 @@ def _protein(identifier: str, codes: str, names: tuple[str, ...]) -> Labels:
         green = rows["channel"] == "green"
         visible = rows["stains"].where(~green, "")
         table = folder.table(
-            "*train.csv", {"image": identifier, "codes": codes}, must={"codes": rf"(({code})([ |]+({code}))*)?"}
+            "*train.csv",
+            {"image": identifier, "codes": codes},
+            must={"codes": rf"(({code})([ |]+({code}))*)?"},
+            required=False,
         )
         if table is None:
             folder.counts.unlabelled += int(green.sum())
@@ -79,7 +82,9 @@ def leukemia(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     rows = rows.assign(phenotype=end.map({"all": "leukemia", "hem": "wildtype"}).fillna("").astype("str"))
     numbered = (rows["phenotype"] == "") & ~rows["file"].str.contains("test_final_phase", regex=False)
     folder.counts.unlabelled += int((rows["phenotype"] == "").sum() - numbered.sum())
-    table = folder.table("*labels*.csv", {"image": "new_names", "label": "labels"}, must={"label": "[01]"})
+    table = folder.table(
+        "*labels*.csv", {"image": "new_names", "label": "labels"}, must={"label": "[01]"}, required=False
+    )
     if table is None:
         folder.counts.unlabelled += int(numbered.sum())
         return rows

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .. import schema
-from ..errors import MetadataError
+from ..errors import MetadataError, UsageError
 from .folder import IMAGE, Folder
 from .record import BRIGHTFIELD, Source
 from .vocabulary import Vocabulary
@@ -24,6 +26,8 @@ NO_IMAGE: tuple[tuple[str, str], ...] = (
     (r"(?i)(^|/)[^/]*(masks?|ground_?truth)/", "mask"),
 )
 """Files that are never images of a source, each with the reason under which they are counted."""
+ROW_COLUMNS = ("microscopy", "licence", "group")
+"""Columns that a source may give to each row, in addition to labels."""
 
 
 def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = None) -> pa.Table:
@@ -45,10 +49,24 @@ def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = 
     """
     rows = gather(source, folder)
     if source.labels is not None:
+        gathered = set(rows.columns)
         rows = source.labels(rows, folder).reset_index(drop=True)
-    table = _as_catalogue(source, rows, vocabulary or Vocabulary())
+        _refuse_unknown(set(rows.columns) - gathered, source)
+    table = as_catalogue(source, rows, vocabulary or Vocabulary())
     folder.counts.rows = table.num_rows
     return table
+
+
+def _refuse_unknown(columns: set[str], source: Source) -> None:
+    """Raise an error for a column that the labels function added and nothing reads, such as a misspelt one."""
+    known = (*schema.LABEL_COLUMNS, *ROW_COLUMNS)
+    for name in sorted(columns - set(known)):
+        near = get_close_matches(name.lower(), known, n=1)
+        raise MetadataError(
+            f"The labels function added a column {name!r}, which nothing reads",
+            where=f"source {source.dir_name}",
+            next=f"Did you mean {near[0]!r}?" if near else f"Drop it, or name it one of {', '.join(known)}.",
+        )
 
 
 def gather(source: Source, folder: Folder) -> pd.DataFrame:
@@ -105,7 +123,8 @@ def _match(
 ) -> tuple[pa.Array, NDArray[np.int64], dict[str, pa.DictionaryArray]]:
     """Return the files whose name matches, sorted; the index of each one's channel in `order`; the other groups."""
     files = _images(source, folder)
-    groups = pc.extract_regex(pc.replace_substring_regex(files, IMAGE, ""), f"(?is){source.pattern}")
+    with _named_pattern(source, source.pattern):
+        groups = pc.extract_regex(pc.replace_substring_regex(files, IMAGE, ""), f"(?is){source.pattern}")
     files, groups = _only(groups.is_valid(), "name is not of this source", folder, files, groups)
     parts = {field.name: groups.field(i) for i, field in enumerate(groups.type)}
     channel = parts.pop("channel", pa.repeat(pa.scalar("", pa.large_string()), len(files)))
@@ -210,8 +229,24 @@ def _images(source: Source, folder: Folder) -> pa.Array:
     [files] = _only(pc.invert(pc.match_substring_regex(files, NO_IMAGE[0][0])), NO_IMAGE[0][1], folder, files)
     [files] = _only(pc.match_substring_regex(files, IMAGE), "not an image file", folder, files)
     for pattern, reason in (*NO_IMAGE[1:], *source.skip):
-        [files] = _only(pc.invert(pc.match_substring_regex(files, pattern)), reason, folder, files)
+        with _named_pattern(source, pattern):
+            skipped = pc.match_substring_regex(files, pattern)
+        [files] = _only(pc.invert(skipped), reason, folder, files)
     return files
+
+
+@contextmanager
+def _named_pattern(source: Source, pattern: str) -> Iterator[None]:
+    """Turn pyarrow's error about a pattern into one that names the source and the pattern."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        problem = " ".join(str(error).split()).removeprefix("Invalid regular expression: ")
+        raise UsageError(
+            f"A pattern of the source {source.dir_name} is not valid: {problem}",
+            where=pattern,
+            next="It is an RE2 expression: every group has a name, (?P<name>...) or (?:...); no look-ahead.",
+        ) from error
 
 
 def _number_fields(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]:
@@ -241,9 +276,19 @@ def _join_runs(values: pa.Array, starts: NDArray[np.int64]) -> pa.Array:
     return pc.binary_join(pa.ListArray.from_arrays(offsets, values), pa.scalar("|", pa.large_string()))
 
 
-def _as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Table:
-    """Return the rows with all columns of schema.CATALOG, labels in their standard spelling."""
-    n = len(rows)
+def as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary, *, below: str = "") -> pa.Table:
+    """Return the rows with all columns of schema.CATALOG, labels in their standard spelling.
+
+    Parameters
+    ----------
+    source : Source
+    rows : DataFrame of str
+        Sorted. `file`, `channels`, `stains`, and any of the label columns, `microscopy`, `licence` and `group`.
+    vocabulary : Vocabulary
+    below : str
+        What `file` is relative to, below RAW; by default the source's folder.
+    """
+    n, below = len(rows), below or source.dir_name
 
     def text(name: str) -> pa.Array:
         return _array(rows[name])
@@ -257,12 +302,13 @@ def _as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) ->
         "database": constant(source.database),
         "name": constant(source.name),
         "dir_name": constant(source.dir_name),
-        "path": pc.replace_substring_regex(_concatenate(f"{source.dir_name}/", text("file")), r"(?s)/[^/]*$", ""),
+        "path": pc.replace_substring_regex(_concatenate(f"{below}/", text("file")), r"(?s)/[^/]*$", ""),
         "filename": pc.replace_substring_regex(text("file"), r"(?s)^.*/", ""),
         "microscopy": pc.if_else(pc.equal(stains, BRIGHTFIELD), BRIGHTFIELD, constant(source.microscopy)),
         "channels": text("channels"),
         "stains": stains,
         "licence": constant(source.licence_label),
+        "group": constant(""),
     }
     visible = pc.if_else(
         pc.equal(stains, BRIGHTFIELD),
@@ -272,6 +318,5 @@ def _as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) ->
     for name in schema.LABEL_COLUMNS:
         raw = text(name) if name in rows else visible if name == "cell_visible" else constant(getattr(source, name))
         columns[name] = vocabulary.apply(raw, name)
-    if "microscopy" in rows:
-        columns["microscopy"] = text("microscopy")
+    columns |= {name: text(name) for name in ROW_COLUMNS if name in rows}
     return pa.table({name: columns[name].cast(pa.string()) for name in schema.CATALOG.names}, schema=schema.CATALOG)
