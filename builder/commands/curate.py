@@ -39,6 +39,7 @@ BUILD = examples(
     "cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10",
 )
 QC = examples("cytoimagenet qc CURATED --raw RAW --out qc.png")
+CLASSES_NAMED = 5  # of those without validation images
 CLASSES_SHOWN = 30  # with their counts, and as many files that could not be compared; curated.json contains all
 
 
@@ -263,6 +264,13 @@ def _print_counts(report: dict[str, Any]) -> None:
         out.print(f"Not compared: {file}: {reason}", markup=False)
     for line in describe(report, CLASSES_SHOWN):
         out.print(line, markup=False)
+    alone = [entry["label"] for entry in report["classes"] if not entry["validation"]]
+    if alone:
+        shown = ", ".join(alone[:CLASSES_NAMED]) + (", ..." if len(alone) > CLASSES_NAMED else "")
+        out.print(
+            f"{len(alone):,} classes have no validation images, since the split keeps groups together: {shown}",
+            markup=False,
+        )
 
 
 def _print_estimate(estimate: dict[str, Any], to: str, as_json: bool) -> None:

@@ -68,6 +68,9 @@ class Source:
         `file` (first channel), `channels` and `stains`. The function may return more rows (boxes of an image) or
         fewer, and counts the latter in `folder.counts`. It may also add `microscopy`, `licence` and `group`: the plate,
         movie or donor that the train/validation split must not divide. Any other new column is an error.
+    group : tuple of str
+        Named groups of `pattern` that together name a movie or donor: its images go into one split. Without it, the
+        rows that one field gives (`apart`) form a group.
     page : int, optional
         Page of a stack that is the image, from 0; written into `channels` as `#page=N`.
     """
@@ -96,6 +99,7 @@ class Source:
     apart: tuple[str, ...] = ()
     skip: tuple[tuple[str, str], ...] = ()
     labels: Labels | None = None
+    group: tuple[str, ...] = ()
     page: int | None = None
 
     @property

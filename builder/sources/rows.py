@@ -76,13 +76,15 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
     -------
     DataFrame of str
         The named groups of the pattern (without `channel`), `file`, `channels`, `stains`, and `channel`: the channel
-        of a row that has a single one (`Source.apart`), empty otherwise.
+        of a row that has a single one (`Source.apart`), empty otherwise. `group` where the record names a movie or
+        donor, or several rows are of one field.
     """
     counts = folder.counts
     order = list(source.stains or {"": ""})
     files, rank, parts = _match(source, folder, order)
     apart = np.array([name in source.apart for name in order])[rank]
-    field = _number_fields(list(parts.values()), len(files)) * (len(order) + 1) + np.where(apart, rank + 1, 0)
+    whole = _number_fields(list(parts.values()), len(files))  # of all channels, also of those that become rows
+    field = whole * (len(order) + 1) + np.where(apart, rank + 1, 0)
     sequence = np.lexsort((np.arange(len(files)), rank, field))
     field, rank = field[sequence], rank[sequence]
     again = np.zeros(len(field), bool)
@@ -105,6 +107,10 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
     first, pick = pa.array(first[by_path]), pa.array(by_path)
     columns = {name: values.take(first).dictionary_decode() for name, values in parts.items()}
     columns["file"] = files.take(first)
+    if source.group:
+        columns["group"] = _joined_parts([columns[name] for name in source.group])
+    elif source.apart:
+        columns["group"] = files.take(pa.array(_first_of_each(whole)[whole[first.to_numpy()]]))
     del parts  # of millions of names: the next step needs the memory
     page = "" if source.page is None else f"#page={source.page}"
     located = _concatenate(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
@@ -256,6 +262,19 @@ def _number_fields(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]
         one = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         code = np.unique(code * max(len(encoded.dictionary), 1) + one, return_inverse=True)[1].astype(np.int64)
     return code
+
+
+def _joined_parts(parts: list[pa.Array]) -> pa.Array:
+    """Join texts element by element with slashes; a part may end in one already."""
+    joined = pc.binary_join_element_wise(*parts, pa.scalar("/", pa.large_string()))
+    return pc.replace_substring(joined, "//", "/")
+
+
+def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each number from 0 the first position that has it."""
+    first = np.full(int(numbers.max(initial=-1)) + 1, len(numbers))
+    np.minimum.at(first, numbers, np.arange(len(numbers)))
+    return first
 
 
 def _array(values: pd.Series) -> pa.Array:
