@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from ..errors import UnreadableImageError, UsageError
@@ -103,9 +104,8 @@ def _refuse_name(name: str, own: list[str], left_out: dict[str, str]) -> None:
     """Raise the error for a name that is no source in RAW and none of the 40."""
     if name in left_out and name not in registry.EXCLUDED:
         raise UsageError(f"{name!r} is {left_out[name]}", next=OWN_NEXT)
-    meant = source_yaml.suggestion(name, own)
-    if meant:
-        raise UsageError(f"{name!r} is not a known source", next=f"Did you mean {meant}?")
+    if meant := get_close_matches(name, own, n=1):
+        raise UsageError(f"{name!r} is not a known source", next=f"Did you mean {meant[0]}?")
     registry.chosen([name])
 
 

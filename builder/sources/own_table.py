@@ -23,7 +23,7 @@ from .record import BRIGHTFIELD, Source
 from .registry import SOURCES
 from .rows import NO_IMAGE, as_catalogue
 from .source_yaml import Facts, plain, suggestion
-from .vocabulary import Vocabulary
+from .vocabulary import Vocabulary, standard
 
 PLACES = ("plate", "well", "site")
 COLUMNS = (*schema.LABEL_COLUMNS, *PLACES, "microscopy", "licence")
@@ -197,7 +197,8 @@ def _columns(images: ImageTable, facts: Facts, where: str) -> dict[str, str]:
 def _rows(images: ImageTable, columns: Mapping[str, str], facts: Facts, where: str) -> pd.DataFrame:
     """Return one row per field: `id`, `file`, `places`, `stains`, labels, `microscopy`, `licence`, `group`.
 
-    A channel in transmitted light becomes a row of its own, which shows no stained part of the cell.
+    A channel in transmitted light becomes a row of its own, which shows no stained part of the cell. All rows of one
+    sample are in one group.
     """
     stains = _stains(images, facts, where)
     texts = {known: as_text(images.rows[name]) for known, name in columns.items() if known not in PLACES}
@@ -208,6 +209,8 @@ def _rows(images: ImageTable, columns: Mapping[str, str], facts: Facts, where: s
         rows[known] = rows[known].where(rows[known] != "", value) if known in rows else value
     stained = [n for n, stain in enumerate(stains) if stain != BRIGHTFIELD]
     parts = [stained] * bool(stained) + [[n] for n, stain in enumerate(stains) if stain == BRIGHTFIELD]
+    if len(parts) > 1:
+        rows["group"] = rows["group"].where(rows["group"] != "", "sample " + rows["id"])
     fields = []
     for channels in parts:
         places = images.rows[[images.files[n] for n in channels]]
@@ -256,7 +259,7 @@ def _record(dir_name: str, facts: Facts, files: pd.Series, count: int) -> Source
         formats=tuple(sorted(set(suffixes))),
         microscopy=facts.microscopy,
         stains=dict(facts.stains),
-        **{"cell_visible": visible, **facts.labels},  # type: ignore[arg-type]
+        **{"cell_visible": visible, **{name: standard(value, name) for name, value in facts.labels.items()}},
     )
 
 
@@ -279,8 +282,9 @@ def _count(counts: Counts, images: ImageTable, columns: Mapping[str, str], files
 
 def _remarks(images: ImageTable, columns: Mapping[str, str], facts: Facts) -> list[str]:
     """Return what else a user should know."""
-    ignored = [name for name in images.metadata if name not in columns.values()]
-    ignored += [name for name in ("label", "split") if images.has(name) and name not in columns.values()]
+    used = {name for known, name in columns.items() if known not in PLACES}
+    ignored = [name for name in images.metadata if name not in used]
+    ignored += [name for name in ("label", "split") if images.has(name) and name not in used]
     remarks = [*images.notes]
     if ignored:
         remarks.append(f"columns that a source does not use: {', '.join(ignored)}")

@@ -134,7 +134,7 @@ def _pairs(data: bytes, where: str) -> Iterable[tuple[str, Any, int]]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         at = f"{where}, line {mark.line + 1}" if mark is not None else where
         raise MetadataError(f"Not readable as YAML: {problem}", where=at, next="Write `key: value` lines.") from error
-    if node is None:
+    if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
         return
     if not isinstance(node, yaml.MappingNode):
         raise MetadataError("There are no `key: value` lines", where=where, next=f"The keys are {', '.join(KEYS)}.")
