@@ -131,9 +131,10 @@ def _h5ad(profiles: Profiles, file: IO[bytes]) -> None:
         for _, values in profiles.parts():
             matrix[start : start + len(values)] = values
             start += len(values)
-        observations = profiles.metadata.astype(
-            {name: "object" for name in profiles.metadata if not pd.api.types.is_numeric_dtype(profiles.metadata[name])}
-        )
+        observations = profiles.metadata.copy()
+        for name in observations:
+            if not pd.api.types.is_numeric_dtype(observations[name]):
+                observations[name] = _categories(observations[name])
         observations.index = pd.Index([str(i) for i in range(len(profiles))], dtype="object")
         if "Metadata_id" in observations and observations["Metadata_id"].is_unique:
             observations.index = pd.Index(observations["Metadata_id"].tolist(), dtype="object", name=None)
@@ -145,6 +146,12 @@ def _h5ad(profiles: Profiles, file: IO[bytes]) -> None:
         with open(Path(folder, "table.h5ad"), "rb") as written:
             while part := written.read(1 << 24):
                 file.write(part)
+
+
+def _categories(column: pd.Series) -> pd.Categorical:
+    """Return text as categories of Python strings: anndata makes categories of it anyway, but can't write Arrow's."""
+    values = column.astype("object")
+    return pd.Categorical(values, categories=pd.Index(sorted(set(values)), dtype="object"))
 
 
 WRITERS: Mapping[str, Callable[[Profiles, IO[bytes]], None]] = {
