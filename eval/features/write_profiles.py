@@ -83,16 +83,16 @@ def _parquet(profiles: Profiles, file: IO[bytes]) -> None:
     metadata = list(profiles.metadata.columns)
     # floats of a network hardly compress: a dictionary would cost time and save nothing
     with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=metadata) as writer:
-        for rows, values in profiles.parts():
+        for _, rows, values in profiles.parts():
             columns = [pa.array(rows[name]) for name in metadata]
             columns += [pa.array(np.ascontiguousarray(column)) for column in values.T]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
 def _csv(profiles: Profiles, file: IO[bytes]) -> None:
-    for number, (rows, values) in enumerate(profiles.parts()):
+    for start, rows, values in profiles.parts():
         features = pd.DataFrame(values, columns=profiles.names, index=rows.index)
-        text = pd.concat([rows, features], axis=1).to_csv(index=False, header=number == 0, lineterminator="\n")
+        text = pd.concat([rows, features], axis=1).to_csv(index=False, header=start == 0, lineterminator="\n")
         file.write(text.encode())
 
 
@@ -106,7 +106,7 @@ def _npz(profiles: Profiles, file: IO[bytes]) -> None:
         with archive.open(zipfile.ZipInfo("features.npy", EPOCH), "w", force_zip64=True) as member:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(profiles), len(profiles.names))}
             np.lib.format.write_array_header_1_0(member, header)
-            for _, values in profiles.parts():
+            for _, _, values in profiles.parts():
                 member.write(values.tobytes())
         arrays = {"feature_names": np.array(profiles.names, "U"), "settings": np.array(settings_of(profiles))}
         for name in profiles.metadata:
@@ -127,10 +127,8 @@ def _h5ad(profiles: Profiles, file: IO[bytes]) -> None:
         matrix = np.lib.format.open_memmap(
             Path(folder, "x.npy"), "w+", np.float32, (len(profiles), len(profiles.names))
         )
-        start = 0
-        for _, values in profiles.parts():
+        for start, _, values in profiles.parts():
             matrix[start : start + len(values)] = values
-            start += len(values)
         observations = profiles.metadata.copy()
         for name in observations:
             if not pd.api.types.is_numeric_dtype(observations[name]):
