@@ -71,9 +71,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--small", action="store_true")
     counts = (500, 2_000) if options.parse_args().small else (10_000, 100_000)
-    print(
-        "| images | file | seconds | processor, s | images/s | memory of the process, MB | mapped files, MB | file, MB |"
-    )
+    print("| images | file | seconds | processor, s | images/s | own memory, MB | mapped files, MB | file, MB |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for count in counts:
@@ -84,9 +82,8 @@ def main() -> None:
                 seconds, processor, own, mapped = run(images, out)
                 rate = f"{count / seconds:,.0f}" if suffix == ".parquet" else "from the cache"
                 size = out.stat().st_size / 2**20
-                print(
-                    f"| {count:,} | {suffix} | {seconds:,.0f} | {processor:,.0f} | {rate} | {own:,.0f} | {mapped:,.0f} | {size:,.0f} |"
-                )
+                times = f"{seconds:,.0f} | {processor:,.0f} | {rate}"
+                print(f"| {count:,} | {suffix} | {times} | {own:,.0f} | {mapped:,.0f} | {size:,.0f} |", flush=True)
 
 
 if __name__ == "__main__":
