@@ -1,4 +1,4 @@
-"""Files as a disk gives them, not as the page cache remembers them."""
+"""Empty the page cache, so that a benchmark reads files from the disk and not from memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 _DROP = Path("/proc/sys/vm/drop_caches")
 
 
-def forget() -> bool:
-    """Write everything to disk and empty the page cache; say whether that was allowed (it takes root on Linux)."""
+def empty_page_cache() -> bool:
+    """Write all data to disk and empty the page cache; return whether that was allowed (it needs root on Linux)."""
     subprocess.run(["sync"], check=True)
     try:
         _DROP.write_text("3\n")
@@ -18,8 +18,8 @@ def forget() -> bool:
     return True
 
 
-def said() -> str:
-    """Return what a table has to say about its times."""
-    if forget():
+def cache_note() -> str:
+    """Empty the page cache; return the remark about it to print above a table."""
+    if empty_page_cache():
         return "page cache emptied before each timed part"
-    return "NOT COLD: only root may empty the page cache, so reading is from memory; run it as root"
+    return "NOT COLD: files are read from memory, since only root may empty the page cache; run it as root"

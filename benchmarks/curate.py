@@ -1,11 +1,12 @@
-"""What a source image costs, beside its floor and the published steps; how the engine and the tables grow.
+"""Cost of a source image compared with its floor and with the published steps; growth of workers and tables.
 
     python benchmarks/curate.py                  # small, about a minute
-    python benchmarks/curate.py --full           # the table of docs/benchmarks/curate.md
+    python benchmarks/curate.py --full           # the tables of docs/benchmarks/curate.md
 
-Every ratio is between figures of the same run. The published steps are re-created from the paper's description: each
-channel read with Pillow, two percentiles, clip, subtract, divide in double precision, average, saved as PNG; then each
-PNG read again, cropped, checked, stretched and saved.
+The floor is decoding, one `normalise` of each channel and encoding, and nothing else. Both numbers of a ratio are
+from the same run. The published steps are written from the paper's description: read each channel with Pillow, two
+percentiles, clip, subtract, divide in double precision, average, save as PNG; then read each PNG, crop, check,
+stretch and save.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ CHANNELS = ("nucleus", "er", "actin", "nucleoli", "mitochondria", "golgi")
 
 
 def make_fields(folder: Path, fields: int, side: int, kind: str) -> list[SourceImage]:
-    """Write fields of six channels: 16-bit TIFF (a screen's own files) or 8-bit PNG (as Recursion ships them)."""
+    """Write fields of view with six channels: 16-bit TIFF (of a microscope) or 8-bit PNG (of Recursion)."""
     rng = np.random.default_rng(0)
     drawn = draw_field(rng, Style(), (side, side), CHANNELS)
     rows = []
@@ -67,9 +68,9 @@ def make_fields(folder: Path, fields: int, side: int, kind: str) -> list[SourceI
 
 
 def costs(works: dict, rows: list[SourceImage], rounds: int) -> dict:
-    """Return the CPU milliseconds per field of each work: of every field its best round, since others disturb them.
+    """Return the mean CPU milliseconds per field of view of each function, over the best round of each field.
 
-    The works take turns, so that what else runs on the machine meets them all.
+    The functions alternate, so that other programs on the machine affect all of them.
     """
     best = {name: np.full(len(rows), np.inf) for name in works}
     for _ in range(rounds):
@@ -137,7 +138,7 @@ def published(row: SourceImage, folder: Path) -> None:
 
 
 def selection_of(rows: list[SourceImage], times: int) -> pd.DataFrame:
-    """Return a selection of the same files over and over."""
+    """Return a selection that contains the same files `times` times."""
     base = dict.fromkeys(schema.SELECTION.names, "")
     return pd.DataFrame(
         [
@@ -149,12 +150,12 @@ def selection_of(rows: list[SourceImage], times: int) -> pd.DataFrame:
 
 
 def peak() -> float:
-    """Return the most memory this process ever held, in MB (`getrusage` would count its parent's)."""
+    """Return the peak memory of this process in MB (`getrusage` would include that of its parent)."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def child(*arguments: object) -> dict:
-    """Run one measurement in a process of its own, whose memory is its own."""
+    """Run one measurement in a separate process, so that its memory is measured separately."""
     ran = subprocess.run([sys.executable, __file__, *map(str, arguments)], check=True, stdout=subprocess.PIPE)
     return json.loads(ran.stdout)
 
@@ -168,11 +169,11 @@ def run_engine(folder: str, times: int, workers: int) -> dict:
         seconds = time.perf_counter() - start
     theirs = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {"workers": workers, "fields": len(selection), "fields/s": len(selection) / seconds,
-            "MB, driver": peak(), "MB, largest worker": theirs / 1024}  # fmt: skip
+            "MB, main process": peak(), "MB, largest worker": theirs / 1024}  # fmt: skip
 
 
 def run_tables(rows: int) -> dict:
-    """Decide over `rows` source images, one image each, without the images."""
+    """Time the plan, the decisions and the tables of `rows` source images with one image each, without pixels."""
     rng = np.random.default_rng(0)
     names = [f"source_{n % 40:02d}/plate_{n // 4000:05d}/well_{n % 4000:04d}" for n in range(rows)]
     frame = pd.DataFrame(dict.fromkeys(schema.SELECTION.names, ""), index=range(rows))
@@ -215,7 +216,7 @@ def run_tables(rows: int) -> dict:
         written = time.process_time() - start
         size = (Path(out) / "rows.parquet").stat().st_size
     return {"source images": rows, "plan, CPU s": planned, "decide and write, CPU s": written, "peak MB": peak(),
-            "MB before it": before, "rows.parquet, MB": size / 1e6}  # fmt: skip
+            "MB at the start": before, "rows.parquet, MB": size / 1e6}  # fmt: skip
 
 
 def show(title: str, lines: list[dict]) -> None:
@@ -247,11 +248,11 @@ def main() -> None:
             rows = make_fields(folder / kind, 12 if asked.full else 4, side, kind)
             (folder / kind / "rows.json").write_text(json.dumps(rows))
             lines += [bench_field(folder / kind, rows, kind, side, crops) for crops in (1, 4)]
-        show("One field on one core, CPU milliseconds", lines)
+        show("One field of view on one core, CPU milliseconds", lines)
         sizes = (10, 40) if asked.full else (4, 8)
         engine = [child("--engine", folder / "png", times, workers) for times in sizes for workers in (1, 2)]
-        show("The engine on fields of 6 x 512x512 png, 4 crops each", engine)
-    show("Plan and tables, one image a source image", [
+        show("Workers on fields of view of 6 x 512x512 png, 4 crops each", engine)
+    show("Plan and tables, one image per source image, five channel files each", [
         child("--tables", n) for n in ((100_000, 300_000, 1_000_000) if asked.full else (20_000, 60_000))
     ])  # fmt: skip
 

@@ -1,10 +1,10 @@
-"""Neighbours: all at once beside one faiss query per row, as published; memory beside the bound.
+"""Nearest neighbours: our search of all rows at once, compared with one faiss query per row, as published.
 
     python benchmarks/eval.py              # full size, about 3 minutes on two cores
-    python benchmarks/eval.py --small      # a tenth of the rows, to see that it runs
+    python benchmarks/eval.py --small      # a tenth of the rows, to test the script
 
-The published code asks a flat faiss index for one row at a time. That is timed on some queries and extrapolated, half
-of them before and half after ours. Each of ours runs in a process of its own, so that its peak memory is its own.
+The published code queries a flat faiss index one row at a time. That is timed on some queries, half of them before
+our search and half after it, and extrapolated. Our search runs in a separate process, to measure its peak memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CASES = {
 
 
 def features(rows: int, seed: int) -> np.ndarray:
-    """Rows around 20 centres, on axes of falling weight, as features of a network are."""
+    """Return rows around 20 centres, on axes with decreasing weights, similar to the features of a network."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).standard_normal((20, FEATURES), dtype=np.float32)
     made = rng.standard_normal((rows, FEATURES), dtype=np.float32)
@@ -43,7 +43,7 @@ def one_by_one(index, queries: np.ndarray, k: int) -> float:
 
 
 def ours(rows: int, asked: int) -> None:
-    """Run in a process of its own; print seconds, peak memory and the first neighbours as JSON."""
+    """Time our search (called in a separate process); print seconds, peak memory and the first neighbours as JSON."""
     from cytoimagenet.eval.scores.neighbours import nearest
 
     candidates = features(rows, 1)
@@ -59,7 +59,7 @@ def ours(rows: int, asked: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--queries", type=int, default=200, help="of faiss, one by one")
+    parser.add_argument("--queries", type=int, default=200, help="number of faiss queries that are timed")
     parser.add_argument("--ours", nargs=2, type=int, metavar=("ROWS", "ASKED"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.ours:
@@ -67,7 +67,7 @@ def main() -> None:
         return
     import faiss
 
-    print("| neighbours | one faiss query a row (extrapolated) | ours | ratio | same neighbours | peak memory |")
+    print("| neighbours | one faiss query per row (extrapolated) | ours | ratio | same neighbours | peak memory |")
     print("|---|---|---|---|---|---|")
     for name, sizes in CASES.items():
         rows, asked = (size // 10 if chosen.small else size for size in sizes)
@@ -87,7 +87,7 @@ def main() -> None:
         after = one_by_one(index, queries[half:], k)
         whole = (before + after) / len(queries) * (asked or rows)
         theirs = index.search(queries, k)[1]
-        if not asked:  # the published way drops the first, taking it for the row itself
+        if not asked:  # the published code leaves out the first neighbour, which should be the row itself
             theirs = theirs[:, 1:]
         same = np.mean([len(set(a) & set(b)) / NEIGHBOURS for a, b in zip(theirs, found["first"], strict=False)])
         shown = f"{asked or rows:,} in {rows:,} x {FEATURES:,}"

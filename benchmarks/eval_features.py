@@ -1,9 +1,9 @@
-"""Features: the fast path beside eager PyTorch, one decode beside four passes, memory as the images grow, the report.
+"""Features: speed compared with eager PyTorch, one decode for four preprocessing methods, memory, time of the report.
 
     python benchmarks/eval_features.py              # full size, about 5 minutes on two cores
-    python benchmarks/eval_features.py --small      # a tenth, to see that it runs
+    python benchmarks/eval_features.py --small      # a tenth, to test the script
 
-Both sides of each ratio run in turns in one process; the best round of each counts.
+Both sides of each ratio alternate in one process; the best round of each counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FAST_TARGET, COSINE_TARGET, SIDE, BATCH = 4.0, 0.999, 224, 16
 
 
 def rate(run, images: int, seconds: float) -> np.ndarray:
-    """Return images per second, and per second of processor time, which a busy machine disturbs less."""
+    """Return images per second and per CPU second; other programs affect CPU seconds less."""
     begun, used, count = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - begun < seconds:
         run()
@@ -34,14 +34,14 @@ def rate(run, images: int, seconds: float) -> np.ndarray:
 
 
 def network():
-    """EfficientNet-B0 whose BatchNorm statistics fit its random weights: features of order 1."""
+    """Return EfficientNet-B0 with random weights and matching BatchNorm statistics, so that features are of order 1."""
     import torch
     from cytoimagenet.training.model import random_backbone
 
     module = random_backbone(0)
     norms = [layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     for layer in norms:
-        layer.momentum = None  # the plain mean of what it saw
+        layer.momentum = None  # statistics are plain means over the batches
         layer.train()
     with torch.no_grad():
         module(torch.rand(8, 3, 96, 96))
@@ -82,58 +82,59 @@ def speed(module, rounds: int, seconds: float) -> list[tuple]:
 
 
 def decodes(folder: Path, module, size: str) -> list[tuple]:
-    """Time all four preprocessing methods in one call beside a call for each, in turns; the best round counts."""
-    from cytoimagenet.eval import tasks
+    """Time one call for all four preprocessing methods and one call per method, alternating; the best round counts."""
     from cytoimagenet.eval.features.backbones import backbone
     from cytoimagenet.eval.features.mean_intensity import mean_intensity
+    from cytoimagenet.eval.sets import bbbc021, coos7
     from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
     from cytoimagenet.eval.simulate import coos7 as simulate_coos7
 
-    sets = {
-        "bbbc021": simulate_bbbc021.simulate_bbbc021(folder / "bbbc021", shape=(256, 320), sites=1),
-        "coos7": simulate_coos7.simulate_coos7(folder / "coos7", train=100 if size == "full" else 10, test=10),
-    }
+    root = simulate_bbbc021.simulate_bbbc021(folder / "bbbc021", shape=(256, 320), sites=1)
+    sets = {"bbbc021": bbbc021.read(root)}
+    root = simulate_coos7.simulate_coos7(folder / "coos7", train=100 if size == "full" else 10, test=10)
+    sets["coos7"] = coos7.read(root)
     rows = []
-    for task, root in sets.items():
-        samples = tasks.read(task, root)
-        for what, one in (("brightness only", mean_intensity()), ("EfficientNet-B0", backbone(module, "b0"))):
+    for task, samples in sets.items():
+        for what, one in (("mean intensity only", mean_intensity()), ("EfficientNet-B0", backbone(module, "b0"))):
             found = []
             for number in range(4 if size == "full" else 2):
                 place = folder / f"{task}-{what}-{number}"
                 sides = (together, alone) if number % 2 else (alone, together)
                 found.append({side: side(samples, one, place) for side in sides})
                 shutil.rmtree(place)
-            once, four = (min(took[side] for took in found[1:]) for side in (together, alone))  # the first warms up
+            once, four = (
+                min(took[side] for took in found[1:]) for side in (together, alone)
+            )  # the first round fills caches
             rows.append((f"{task}, {what}", len(samples), len(samples) / once, len(samples) / four, four / once))
     return rows
 
 
 def together(samples, network, place: Path) -> float:
-    from cytoimagenet.eval.features.extract import extract as features
+    from cytoimagenet.eval.features.extract import extract
 
     begun = time.perf_counter()
-    features.extract(samples, network, cache=place / "one")
+    extract(samples, network, cache=place / "one")
     return time.perf_counter() - begun
 
 
 def alone(samples, network, place: Path) -> float:
-    from cytoimagenet.eval.features.extract import extract as features
+    from cytoimagenet.eval.features.extract import extract
     from cytoimagenet.eval.features.views import METHODS
 
     begun = time.perf_counter()
     for method in METHODS:
-        features.extract(samples, network, methods=[method], cache=place / "four")
+        extract(samples, network, methods=[method], cache=place / "four")
     return time.perf_counter() - begun
 
 
-# VmHWM, not getrusage: that one counts what the parent held when it forked
+# VmHWM and not getrusage, which includes the memory of the parent process at the fork
 PEAK = """
 import re, sys
-from cytoimagenet.eval.features import extract as features
-from cytoimagenet.eval import tasks
+from cytoimagenet.eval.features.extract import extract
 from cytoimagenet.eval.features.mean_intensity import mean_intensity
-samples = tasks.read("coos7", sys.argv[1])
-features.extract(samples, mean_intensity(), cache=sys.argv[2])
+from cytoimagenet.eval.sets import coos7
+samples = coos7.read(sys.argv[1])
+extract(samples, mean_intensity(), cache=sys.argv[2])
 print(len(samples), int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 2**10)
 """
 
@@ -144,11 +145,11 @@ def memory(folder: Path, size: str) -> list[tuple]:
     rows = []
     for times in (1, 4) if size == "full" else (1, 2):
         root = simulate_coos7.simulate_coos7(folder / f"many{times}", train=150 * times, test=10)
-        said = subprocess.run(
+        printed = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PEAK, str(root), str(folder / f"peak{times}")],
             check=True, capture_output=True, text=True,
         ).stdout.split()  # fmt: skip
-        rows.append((int(said[-2]), float(said[-1])))
+        rows.append((int(printed[-2]), float(printed[-1])))
     return rows
 
 
@@ -182,7 +183,9 @@ def main() -> None:
     small = parser.parse_args().small
     size = "small" if small else "full"
     module = network()
-    print(f"| EfficientNet-B0, {SIDE} px, batch {BATCH} | images/s | a CPU second | ratio | by CPU | least cosine |")
+    print(
+        f"| EfficientNet-B0, {SIDE} px, batch {BATCH} | images/s | per CPU second | ratio | by CPU | smallest cosine |"
+    )
     print("|---|---|---|---|---|---|")
     rows = speed(module, 1 if small else 5, 2 if small else 5)
     for name, per_second, per_cpu, ratio, cpu_ratio, cosine in rows:
@@ -192,7 +195,7 @@ def main() -> None:
     print(f"\ntarget: >= {FAST_TARGET} x eager, cosine >= {COSINE_TARGET}: {'met' if met else 'missed'}\n", flush=True)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        print("| four methods | samples | one call, samples/s | a call for each | ratio |\n|---|---|---|---|---|")
+        print("| four methods | samples | one call, samples/s | one call per method | ratio |\n|---|---|---|---|---|")
         for name, n, once, each, ratio in decodes(folder, module, size):
             print(f"| {name} | {n:,} | {once:.1f} | {each:.1f} | {ratio:.2f} |", flush=True)
         print("\n| memory, COOS-7 cells | peak, MiB |\n|---|---|")

@@ -1,10 +1,10 @@
-"""`cytoimagenet eval --features TABLE` at the size of the real sets: seconds and peak memory of each task.
+"""Seconds and peak memory of `cytoimagenet eval --features TABLE` for tables of the size of the real sets.
 
     python benchmarks/eval_tables.py              # full size, about 10 minutes on two cores
-    python benchmarks/eval_tables.py --small      # a tenth of the rows, to see that it runs
+    python benchmarks/eval_tables.py --small      # a tenth of the rows, to test the script
 
-The tables are drawn: classes around centres, wells that shift together, axes of falling weight. Times and memory are
-those of real tables of this size; the scores mean nothing. Each command is a process of its own.
+The tables are simulated: classes around centres, a shift per well, axes with decreasing weights. Times and memory are
+those of real tables of this size; the scores mean nothing. Each command runs in a separate process.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-CHANNEL = 1280  # features of EfficientNet-B0
+FEATURES_PER_CHANNEL = 1280  # of EfficientNet-B0
 COOS7 = {"train": 41_456, "test1": 10_364, "test2": 17_021, "test3": 32_596, "test4": 30_772}
 CYCLOPS = 27_000
 START = "import cytoimagenet; cytoimagenet.main()"
 
 
-def drawn(labels: np.ndarray, wells: np.ndarray, width: int, seed: int) -> np.ndarray:
-    """Draw a row of features for each label and well."""
+def simulated(labels: np.ndarray, wells: np.ndarray, width: int, seed: int) -> np.ndarray:
+    """Return one row of features for each pair of label and well."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((len(labels), width), dtype=np.float32)
     values *= np.linspace(2, 0.2, width, dtype=np.float32)
@@ -39,7 +39,7 @@ def drawn(labels: np.ndarray, wells: np.ndarray, width: int, seed: int) -> np.nd
 
 
 def bbbc021(times: float) -> tuple[pd.DataFrame, np.ndarray]:
-    """Give 103 treatments of 38 compounds 12 images each, taxol 1,332, and DMSO six wells of each plate."""
+    """Return 102 treatments of 38 compounds with 12 images each, taxol with 1,320, and six wells of DMSO per plate."""
     rows = []
     plates = [f"Week{1 + n % 10}_{22000 + n}" for n in range(55)]
     for number in range(102):
@@ -51,27 +51,27 @@ def bbbc021(times: float) -> tuple[pd.DataFrame, np.ndarray]:
     keys = pd.DataFrame(rows, columns=["compound", "concentration", "label", "plate", "code"])
     keys["well"] = [f"{'ABCDEFGH'[i % 8]}{1 + i // 8 % 12:02d}" for i in range(len(keys))]
     mechanism = pd.factorize(keys["label"])[0]
-    return keys.drop(columns="code"), drawn(mechanism, pd.factorize(keys["plate"])[0], 3 * CHANNEL, 0)
+    return keys.drop(columns="code"), simulated(mechanism, pd.factorize(keys["plate"])[0], 3 * FEATURES_PER_CHANNEL, 0)
 
 
 def coos7(times: float) -> tuple[pd.DataFrame, np.ndarray]:
-    """Give every set its cells, in wells that hold one label each."""
+    """Return the cells of every set, in wells of one label each."""
     rng = np.random.default_rng(1)
     split = np.repeat(list(COOS7), [round(n * times) for n in COOS7.values()])
     well = rng.integers(0, 28, len(split)) + 28 * pd.factorize(split)[0]
     keys = pd.DataFrame({"label": [f"class {w % 7}" for w in well], "split": split, "plate": split, "well": well})
-    return keys, drawn(well % 7, well, 2 * CHANNEL, 1)
+    return keys, simulated(well % 7, well, 2 * FEATURES_PER_CHANNEL, 1)
 
 
 def cyclops(times: float) -> tuple[pd.DataFrame, np.ndarray]:
-    """Give 16 classes of falling size their cells."""
+    """Return the cells of 16 classes of decreasing size."""
     share = np.linspace(3, 0.5, 16)
     code = np.random.default_rng(2).choice(16, round(CYCLOPS * times), p=share / share.sum())
-    return pd.DataFrame({"label": [f"place {c:02d}" for c in code]}), drawn(code, code, 2 * CHANNEL, 2)
+    return pd.DataFrame({"label": [f"place {c:02d}" for c in code]}), simulated(code, code, 2 * FEATURES_PER_CHANNEL, 2)
 
 
 def measured(arguments: list[str], folder: Path) -> tuple[float, float, float]:
-    """Run a command; return seconds, seconds of processors and the peak of its memory in GB."""
+    """Run a command; return its seconds, CPU seconds and peak memory in GB."""
     log = folder / "log"
     begun = time.perf_counter()
     with open(log, "w") as file:
@@ -90,16 +90,16 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--tasks", default="bbbc021,cyclops,coos7")
     chosen = parser.parse_args()
-    print("| table | the features alone | probe | seconds | processor seconds | peak memory | scores |")
+    print("| table | size of the features | probe | seconds | CPU seconds | peak memory | scores |")
     print("|---|---|---|---|---|---|---|")
     for task in chosen.tasks.split(","):
         keys, values = {"bbbc021": bbbc021, "coos7": coos7, "cyclops": cyclops}[task](0.1 if chosen.small else 1)
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
-            write(keys, values, folder / "drawn.parquet")
+            write(keys, values, folder / "simulated.parquet")
             size, shape = values.nbytes / 2**30, f"{len(values):,} x {values.shape[1]:,}"
             del values
-            asked = ["eval", "--tasks", task, "--data", made, "--features", str(folder / "drawn.parquet")]
+            asked = ["eval", "--tasks", task, "--data", made, "--features", str(folder / "simulated.parquet")]
             asked += ["--standardise", "train" if task == "coos7" else "all", "--out", str(folder / "results")]
             for probe in (False, True):
                 wall, used, peak = measured([*asked, "--probe" if probe else "--no-probe"], folder)
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def write(keys: pd.DataFrame, values: np.ndarray, path: Path) -> None:
-    """Write the table in groups of rows, a column per feature."""
+    """Write the table in groups of rows, one column per feature."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,11 +1,12 @@
-"""Importing a generated archive beside cp of the same bytes, both from a cold disk; memory at the published size.
+"""Import of a generated archive compared with cp of the same bytes, without page cache; memory at the published size.
 
     python benchmarks/import_kaggle.py --images 4000 --tiny 0    # quick
     python benchmarks/import_kaggle.py                           # the tables of docs/benchmarks/import.md
 
-`cp -r` is followed by `sync -f`; the import syncs each shard itself. Its two stages are timed apart: every image is
-opened and checked, then copied into its shard in shuffled order. The page cache is emptied before `cp` and before each
-stage, since the published archive is larger than most memories; the program itself is loaded before the clock starts.
+`cp -r` is followed by `sync -f`; the import syncs each shard itself. Its two stages are timed separately: every image
+is opened and checked, then copied into its shard in shuffled order. The page cache is emptied before `cp` and before
+each stage, since the published archive is larger than the memory of most machines. The program is loaded before its
+time is measured.
 """
 
 from __future__ import annotations
@@ -23,34 +24,34 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cold import forget, said
+from cold import cache_note, empty_page_cache
 from cytoimagenet.builder.formats.grey_png import encode_png
 
-SIDE, GRAIN = 300, 6  # blobs in noise of this strength: a PNG of 60 kB, the mean of the published dataset
-DRAWN = 24  # different images; the others are these, moved
-TINY = 6
-PER_SHARD = 2_000  # images of a shard, as at full size
+SIDE, NOISE = 300, 6  # pixels, grey values: blobs in this noise give a PNG of 60 kB, the published mean
+DISTINCT_IMAGES = 24  # the other images are shifted copies
+TINY_SIDE = 6  # pixels
+IMAGES_PER_SHARD = 2_000  # as at full size
 CLASSES, PUBLISHED = 894, 890_737
 RUN = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[5])
 import cv2
-from cold import forget
+from cold import empty_page_cache
 from cytoimagenet.builder.archive import import_kaggle as kaggle_import
 from cytoimagenet.builder.pages import write as pages, preview
 
 copy, began = kaggle_import.write_dataset, []
 def timed(*args, **kwargs):
     checked = time.perf_counter()
-    forget()
+    empty_page_cache()
     began.extend([checked, time.perf_counter()])
     return copy(*args, **kwargs)
 kaggle_import.write_dataset = timed
-forget()
+empty_page_cache()
 start, cpu = time.perf_counter(), time.process_time()
-told = kaggle_import.import_archive(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[4]))
+result = kaggle_import.import_archive(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[4]))
 end = time.perf_counter()
-assert told.kept == told.rows == int(sys.argv[3]), told
+assert result.kept == result.rows == int(sys.argv[3]), result
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 print(began[0] - start, end - began[1], time.process_time() - cpu, peak)
 """
@@ -75,23 +76,27 @@ def table(images: int) -> pd.DataFrame:
 
 
 def tiny(images: int) -> Iterator[bytes]:
-    """Yield that many different PNGs of some 100 bytes."""
+    """Yield this number of different PNGs of about 100 bytes."""
     for n in range(images):
-        yield encode_png(np.random.default_rng(n).integers(0, 256, (TINY, TINY), np.uint8))
+        yield encode_png(np.random.default_rng(n).integers(0, 256, (TINY_SIDE, TINY_SIDE), np.uint8))
 
 
 def large(images: int) -> Iterator[bytes]:
-    """Yield that many different PNGs of 60 kB, as much work to open as those of real fields: blobs in camera noise."""
+    """Yield this number of different PNGs of 60 kB: blobs in camera noise, as slow to decode as real images."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:SIDE, :SIDE]
     drawn = []
-    for _ in range(DRAWN):
+    for _ in range(DISTINCT_IMAGES):
         field = np.zeros((SIDE, SIDE))
         for down, right, width in rng.uniform((0, 0, 40), (SIDE, SIDE, 400), (30, 3)):
             field += np.exp(-((y - down) ** 2 + (x - right) ** 2) / width)
-        drawn.append(np.clip(field * 180 + rng.normal(20, GRAIN, field.shape), 0, 255).astype(np.uint8))
+        drawn.append(np.clip(field * 180 + rng.normal(20, NOISE, field.shape), 0, 255).astype(np.uint8))
     for n in range(images):
-        yield encode_png(np.roll(drawn[n % DRAWN], (n // DRAWN // SIDE, n // DRAWN % SIDE), axis=(0, 1)))
+        yield encode_png(
+            np.roll(
+                drawn[n % DISTINCT_IMAGES], (n // DISTINCT_IMAGES // SIDE, n // DISTINCT_IMAGES % SIDE), axis=(0, 1)
+            )
+        )
 
 
 def write_zip(place: Path, images: int, pngs: Iterator[bytes]) -> Path:
@@ -117,23 +122,23 @@ def write_folder(place: Path, images: int, pngs: Iterator[bytes]) -> Path:
 def measure(
     form: str, images: int, make: Callable[[Path, int, Iterator[bytes]], Path], pngs: Iterator[bytes], where: str | None
 ) -> None:
-    """Print one line of the table."""
+    """Time the copy and the import of one archive; print a line of the table."""
     with tempfile.TemporaryDirectory(dir=where) as name:
         place = Path(name)
         archive = make(place, images, pngs)
         size = sum(p.stat().st_size for p in ([archive] if archive.is_file() else archive.rglob("*")) if p.is_file())
-        forget()
+        empty_page_cache()
         start = time.perf_counter()
         subprocess.run(["cp", "-r", archive, place / "copy"], check=True)
         subprocess.run(["sync", "-f", place / "copy"], check=True)
         copied = time.perf_counter() - start
         shutil.rmtree(place / "copy", ignore_errors=True)
         (place / "copy").unlink(missing_ok=True)
-        shard_size = max(size // images, 1) * PER_SHARD
+        shard_size = max(size // images, 1) * IMAGES_PER_SHARD
         command = [sys.executable, "-c", RUN, *map(str, (archive, place / "out", images, shard_size)), sys.path[0]]
         ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         checking, sharding, cpu, peak = map(float, ran.stdout.split())
-        # the sample of ten images a class is written beside the whole: a hundredth of the published archive, more here
+        # includes the sample of ten images per class: a hundredth of the published archive, a larger share here
         written = sum(p.stat().st_size for p in (place / "out" / "data").iterdir())
         print(
             f"| {form} | {images:,} | {size / 1e6:,.0f} | {copied:.1f} | {checking:.1f} | {sharding:.1f} | {cpu:.1f} | "
@@ -145,15 +150,15 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=50_000, help="of 60 kB, as a zip")
-    parser.add_argument("--files", type=int, default=25_000, help="of 60 kB, as a folder; never more than --images")
-    parser.add_argument("--tiny", type=int, default=PUBLISHED, help="of some 100 bytes")
-    parser.add_argument("--folder", default=None, help="where to write; default: the temporary folder")
+    parser.add_argument("--images", type=int, default=50_000, help="images of 60 kB in the zip file")
+    parser.add_argument("--files", type=int, default=25_000, help="images of 60 kB in the folder; at most --images")
+    parser.add_argument("--tiny", type=int, default=PUBLISHED, help="images of about 100 bytes, to measure memory")
+    parser.add_argument("--folder", default=None, help="folder to write to; default: the system's temporary folder")
     given = parser.parse_args()
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; one run each; {said()}\n")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; one run each; {cache_note()}\n")
     print(
         "| archive | images | MB | cp and sync, s | check, s | copy, s | CPU, s | peak MB | cp, MB/s | copy, MB/s "
-        "| copy against cp | check, MB/s |\n|" + "---|" * 12
+        "| copy / cp | check, MB/s |\n|" + "---|" * 12
     )
     if given.images:
         measure("zip, 60 kB", given.images, write_zip, large(given.images), given.folder)

@@ -1,14 +1,13 @@
-"""Kill -9 a command at random moments, run it again to its end, and compare every byte with an undisturbed run.
+"""Kill a command (kill -9) at random moments, run it again to its end, compare every byte with an undisturbed run.
 
     python benchmarks/kills.py build --kills 3       # quick
     python benchmarks/kills.py --kills 20            # the table of docs/benchmarks/kills.md
 
-Moments are uniform over the time an undisturbed run takes, the interpreter's start included; a run that had ended
-before its moment came is counted apart. The kill hits the main process alone: its workers must end by themselves.
+The moments are uniform over the time of an undisturbed run, including the start of Python. A run that finishes before
+its moment is counted separately. Only the main process is killed: its workers must end by themselves.
 
-Files are compared by name and byte, but for those that tell of the run and not of its result: how long each step took,
-and the page that shows it. What a command leaves in the system's folder for temporary files is counted too, since
-nobody looks for it there.
+Files are compared by name and content, except those that describe the run and not its result: the times of the steps,
+and the page that shows them. The bytes that a command leaves in the system's temporary folder are counted too.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ START = "import cytoimagenet; cytoimagenet.main()"
 
 
 class Case(NamedTuple):
-    """A command: what it needs, how it is called, and which files must be the same."""
+    """A command: its input, its arguments, and the files that must be the same after a rerun."""
 
     prepare: Callable[[Path], None]
-    arguments: Callable[[Path, Path], list[str]]  # of what was prepared, and of the output folder
+    arguments: Callable[[Path, Path], list[str]]  # functions of the prepared input and the output folder
     same: tuple[str, ...] = ("**/*",)
-    but: tuple[str, ...] = ()  # names that differ from run to run
+    except_names: tuple[str, ...] = ()  # files that differ from run to run
 
 
 def sources(folder: Path) -> None:
@@ -75,40 +74,42 @@ def dataset(folder: Path) -> None:
 CASES = {
     "build": Case(
         sources,
-        lambda held, out: ["build", f"{held}/raw", "--out", f"{out}/cytoimagenet", "--min-images", "10",
+        lambda given, out: ["build", f"{given}/raw", "--out", f"{out}/cytoimagenet", "--min-images", "10",
                            "--chunk-rows", "8", "--workers", "2"],
     ),
     "shard": Case(
         curated,
-        lambda held, out: ["shard", f"{held}/curated", "--out", f"{out}/cytoimagenet", "--shard-size", "500KB"],
+        lambda given, out: ["shard", f"{given}/curated", "--out", f"{out}/cytoimagenet", "--shard-size", "500KB"],
     ),
     "import-kaggle": Case(
         archive,
-        lambda held, out: ["import-kaggle", f"{held}/archive.zip", "--out", f"{out}/cytoimagenet",
+        lambda given, out: ["import-kaggle", f"{given}/archive.zip", "--out", f"{out}/cytoimagenet",
                            "--shard-size", "500KB"],
     ),
     "train": Case(
         dataset,
-        lambda held, out: ["train", f"{held}/cytoimagenet", "--out", f"{out}/run", "--recipe", "quick", "--epochs", "2",
-                           "--size", "32", "--set", "save_every=2"],
+        lambda given, out: ["train", f"{given}/cytoimagenet", "--out", f"{out}/run", "--recipe", "quick",
+                            "--epochs", "2", "--size", "32", "--set", "save_every=2"],
         same=("run/model.safetensors", "run/history.csv"),
     ),
     "eval": Case(
         evaluation_sets,
-        lambda held, out: ["eval", "--data", f"{held}", "--tasks", "cyclops", "--models", "random:0", "--out",
+        lambda given, out: ["eval", "--data", f"{given}", "--tasks", "cyclops", "--models", "random:0", "--out",
                            f"{out}/results", "--preprocess", "concat-norm,merge-norm", "--no-probe"],
-        but=("timing.json", "about.json", "report.html"),
+        except_names=("timing.json", "about.json", "report.html"),
     ),
 }  # fmt: skip
 
 
 def contents(folder: Path, case: Case) -> dict[str, bytes]:
     files = {path for pattern in case.same for path in folder.glob(pattern) if path.is_file()}
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files) if path.name not in case.but}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(files) if path.name not in case.except_names
+    }
 
 
 def run(arguments: list[str], root: Path, kill_after: float | None = None) -> bool:
-    """Run a command to its end, or kill it after some seconds; say whether it was killed."""
+    """Run a command to its end, or kill it after some seconds; return whether it was killed."""
     log, temporary = root / "log", root / "temporary"
     temporary.mkdir(exist_ok=True)
     with open(log, "ab") as file:
@@ -122,23 +123,23 @@ def run(arguments: list[str], root: Path, kill_after: float | None = None) -> bo
             child.wait()
             return True
     if code:
-        sys.exit(f"`cytoimagenet {' '.join(arguments)}` ended with {code}:\n{log.read_text()[-3000:]}")
+        sys.exit(f"`cytoimagenet {' '.join(arguments)}` failed with exit code {code}:\n{log.read_text()[-3000:]}")
     return False
 
 
 def bench(command: str, kills: int, seed: int) -> dict:
-    case, draw = CASES[command], random.Random(seed)
-    with tempfile.TemporaryDirectory() as held:
-        root = Path(held)
+    case, rng = CASES[command], random.Random(seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
         case.prepare(root / "input")
-        whole, out = root / "whole", root / "out"
+        undisturbed, out = root / "undisturbed", root / "out"
         start = time.perf_counter()
-        run(case.arguments(root / "input", whole), root)
+        run(case.arguments(root / "input", undisturbed), root)
         seconds = time.perf_counter() - start
-        expected = contents(whole, case)
+        expected = contents(undisturbed, case)
         hit = rerun = different = 0
         for _ in range(kills):
-            if run(case.arguments(root / "input", out), root, draw.uniform(0, seconds)):
+            if run(case.arguments(root / "input", out), root, rng.uniform(0, seconds)):
                 hit += 1
             start = time.perf_counter()
             run(case.arguments(root / "input", out), root)
@@ -154,7 +155,7 @@ def bench(command: str, kills: int, seed: int) -> dict:
         "command": command,
         "files compared": len(expected),
         "kills": hit,
-        "ended before": kills - hit,
+        "finished before": kills - hit,
         "different after the rerun": different,
         "undisturbed, s": seconds,
         "mean rerun, s": rerun / kills,

@@ -1,16 +1,16 @@
-"""Weak labels: time and memory from file to file, beside the published algorithm on the same rows.
+"""Time and memory of weak labelling, from file to file, compared with the published algorithm on the same rows.
 
     python benchmarks/labels.py                    # 2.7 million rows
     python benchmarks/labels.py --rows 27000000 --runs 1 --no-published    # ten times the published size
-    python benchmarks/labels.py --rows 200000      # a try
+    python benchmarks/labels.py --rows 200000      # a quick test
 
-The rows are made here: twelve sources with the row counts of the registry and the label structure of their publishers
-(how many compounds, genes, proteins, how skewed). At ten times the rows there are ten times the fields of the same
-compounds and genes, so that more of them reach the threshold.
+The rows are simulated: twelve sources with the numbers of rows of the registry and the label structure of their
+publishers (numbers of compounds, genes and proteins, and their skew). Ten times the rows are ten times the fields of
+view of the same compounds and genes, so more of them reach the threshold.
 
-The published algorithm is re-created from its description: for each label, one pass over the text of all rows; a
+The published algorithm is written from its description: for each label one pass over the text of all rows; a
 stratified sample by repeated random fractions of each group. It would take hours, so it is timed on a few labels and
-samples and multiplied: that figure is an extrapolation.
+samples, and extrapolated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.sources.registry import SOURCES
 
-# source: rows in the registry, and for each column how many texts, how skewed (0 = even), how often filled
+# source: for each label column the number of texts, their skew (0 = even), and the share of rows with a text
 PROFILES = {
     "rec_rxrx1": {"organism": (1, 0, 1), "cell_type": (4, 0, 1), "sirna": (280, 0.1, 0.95)},
     "rec_rxrx19a": {
@@ -60,7 +60,7 @@ PLATES = 60
 
 
 def make_catalogue(path: Path, rows: int) -> None:
-    """Write a catalogue of about `rows` rows."""
+    """Write a simulated catalogue of about `rows` rows."""
     total = sum(SOURCES[name].images for name in PROFILES)
     with pq.ParquetWriter(path, schema.CATALOG, compression="zstd") as writer:
         for number, (name, profile) in enumerate(PROFILES.items()):
@@ -74,6 +74,7 @@ def make_catalogue(path: Path, rows: int) -> None:
 
 
 def _rows(name: str, profile: dict, start: int, size: int, rng: np.random.Generator) -> pa.Table:
+    """Return `size` rows of a source, numbered from `start`."""
     number = pa.array(np.char.mod("%08d", np.arange(start, start + size)).astype(object), pa.string())
     plate = pa.array([f"{name} plate {i}" for i in range(PLATES)]).take(pa.array(rng.integers(0, PLATES, size)))
     folder = pa.array([f"{name}/plate_{i}/images" for i in range(PLATES)]).take(pa.array(rng.integers(0, PLATES, size)))
@@ -99,7 +100,7 @@ def _rows(name: str, profile: dict, start: int, size: int, rng: np.random.Genera
         code[rng.random(size) > filled] = 0
         stem = column if column in ("organism", "cell_type") else f"{name} {column}"
         texts = ["", *(f"{stem} {i}" for i in range(kinds))]
-        if column == "cell_visible":  # several in one image
+        if column == "cell_visible":  # an image shows several structures
             second = rng.integers(0, 3, size)
             texts = ["", *(f"nucleus|{a}" if not b else f"nucleus|{a}|{texts[b]}" for b in range(3) for a in texts[1:])]
             code = np.where(code > 0, code + second * kinds, 0)
@@ -108,8 +109,8 @@ def _rows(name: str, profile: dict, start: int, size: int, rng: np.random.Genera
 
 
 def measured(catalogue: Path, out: Path) -> tuple[float, float, float, dict]:
-    """Run the command in a process of its own; return seconds by the clock, of CPU, peak GB, and its report."""
-    code = (  # memory as the kernel's file says: `ru_maxrss` would count this process's too
+    """Run the command in a separate process; return seconds, CPU seconds, peak GB and its report."""
+    code = (  # peak memory from /proc: `ru_maxrss` would include that of this process
         "import re, resource, sys, cytoimagenet\n"
         "sys.argv = ['cytoimagenet', *sys.argv[1:]]\n"
         "try:\n    cytoimagenet.main()\n"
@@ -131,13 +132,13 @@ def measured(catalogue: Path, out: Path) -> tuple[float, float, float, dict]:
 
 
 def published_filter(frame: pd.DataFrame, column: str, label: str) -> pd.DataFrame:
-    """One label's rows by the description: look for the text in every row's list of values."""
-    held = frame[column].map(lambda value: label in value.split("|") if value else False)
-    return frame[held & ~frame["assigned"]]
+    """Return the rows of one label, by the published description: search for the text in the values of every row."""
+    found = frame[column].map(lambda value: label in value.split("|") if value else False)
+    return frame[found & ~frame["assigned"]]
 
 
 def published_sample(rows: pd.DataFrame, target: int, over: list[str]) -> pd.DataFrame:
-    """Draw a sample by the description: a random fraction of every group, again until few enough are left."""
+    """Return a sample, by the published description: random fractions of every group until few enough rows are left."""
     while len(rows) > target * 1.05:
         part = max(target / len(rows), 0.5)
         rows = rows.groupby(over, group_keys=False)[rows.columns.tolist()].apply(pd.DataFrame.sample, frac=part)
@@ -145,7 +146,7 @@ def published_sample(rows: pd.DataFrame, target: int, over: list[str]) -> pd.Dat
 
 
 def published(catalogue: Path, report: dict, labels: int = 4) -> tuple[float, float]:
-    """Time the published algorithm: CPU seconds for a label's filter (mean of some), and for the samples of one."""
+    """Return CPU seconds of the published algorithm: to find the rows of a label (mean of some), and to sample one."""
     frame = pq.read_table(catalogue).to_pandas()
     frame["assigned"] = False
     spread = report["classes"][:: max(len(report["classes"]) // labels, 1)][:labels]
@@ -179,7 +180,7 @@ def main() -> None:
     catalogue = asked.folder / f"catalog-{asked.rows}.parquet"
     if not catalogue.exists():
         partial = catalogue.with_suffix(".partial")
-        # in a process of its own, whose memory is not this one's
+        # in a separate process, so that its memory is not counted here
         subprocess.run([sys.executable, __file__, "--rows", str(asked.rows), "--make", str(partial)], check=True)
         os.replace(partial, catalogue)
     runs = [measured(catalogue, asked.folder / "selection.parquet") for _ in range(asked.runs)]
@@ -193,12 +194,14 @@ def main() -> None:
     for run in runs:
         print(f"| `cytoimagenet label`, file to file | {run[0]:.1f} | {run[1]:.1f} | {run[2]:.2f} |")
     if not asked.no_published:
-        filtered, drawn = published(catalogue, report)
-        whole = filtered * potential + drawn * sampled
+        filtered, sampling = published(catalogue, report)
+        total = filtered * potential + sampling * sampled
         cpu = min(run[1] for run in runs)
-        print(f"| published algorithm: one label's filter (mean of 4) | | {filtered:.2f} | |")
-        print(f"| published algorithm: the samples of the median sampled label | | {drawn:.1f} | |")
-        print(f"| published algorithm: whole, **extrapolated** from these | | {whole:,.0f} ({whole / cpu:,.0f}x) | |")
+        print(f"| published algorithm: rows of one label (mean of 4 labels) | | {filtered:.2f} | |")
+        print(f"| published algorithm: sampling of the median sampled label | | {sampling:.1f} | |")
+        print(
+            f"| published algorithm: complete, **extrapolated** from these | | {total:,.0f} ({total / cpu:,.0f}x) | |"
+        )
 
 
 if __name__ == "__main__":

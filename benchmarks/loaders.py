@@ -1,16 +1,17 @@
-"""Images a second from the same shards, through other loaders and through ours, at 224 x 224.
+"""Images per second from the same shards, with other loaders and with ours, at 224 x 224.
 
-    python benchmarks/loaders.py                      # 3,000 images of 300 px, three rounds: some 8 minutes
+    python benchmarks/loaders.py                      # 3,000 images of 300 px, three rounds: about 8 minutes
     python benchmarks/loaders.py --images 500 --rounds 1
 
-First it makes sure that our three ways give the same pixels as OpenCV, bit for bit. Then every way is measured in
-rounds, one after the other, so that a busy machine is busy for all of them; the best round counts. Each way has started
-(files listed, workers forked, caches filled) and has given one batch before its clock runs; all leave out the last,
-short batch. Batches that were begun ahead of the clock are at most three of 46.
+First it checks that our three loaders return pixels that are bit-identical to those of OpenCV. Then every loader is
+measured in rounds, one after the other, so that other programs on the machine affect all of them; the best round
+counts. Each loader has started (files listed, workers forked, caches filled) and returned one batch before its time
+is measured; all leave out the last, smaller batch. At most three of 46 batches were begun before the measurement.
 
-CPU time is that of the process, its threads and its workers; it says more than the clock where others use the machine.
+CPU time is that of the process, its threads and its workers. It is more informative than elapsed time if other
+programs use the machine.
 
-The `limit` rows decode and resize bytes that lie in memory and do nothing else: our decoder and OpenCV's.
+The `limit` rows only decode and resize bytes in memory, with our decoder and with OpenCV's.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 BATCH, SIZE = 64, 224
-EPOCHS = 100  # of the decoded cache: one alone is over in milliseconds
+CACHE_EPOCHS = 100  # one epoch from the decoded cache takes only milliseconds
 WORKERS = (0, 1, 2)
 
 
 def as_rgb(image: Image.Image) -> torch.Tensor:
-    """Do what a torchvision pipeline does: RGB, bilinear, channels first."""
+    """Convert an image as a torchvision pipeline does: RGB, bilinear resize, channels first."""
     image = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
 
@@ -113,7 +114,7 @@ def ours(reader: ImageReader, workers: int, epochs: int = 1) -> Iterator[torch.T
 
 
 def limit(pngs: list[bytes], threads: int, decode: Callable[[bytes], object]) -> Iterator[torch.Tensor]:
-    """Decode and resize on threads that share nothing; without any where there are to be none."""
+    """Decode and resize in threads that share nothing, or in this thread if `threads` is 0."""
     ready = threading.Barrier(threads + 1)
 
     def work(number: int) -> None:
@@ -140,7 +141,7 @@ def cpu(who: int) -> float:
 
 
 def measure(make: Callable[[], Iterable]) -> tuple[float, float, int]:
-    """Return images a second after the first batch, CPU seconds an image of all, and how many images these were."""
+    """Return images per second after the first batch, CPU seconds per image over all batches, and number of images."""
     data = make()
     own, helpers = cpu(resource.RUSAGE_SELF), cpu(resource.RUSAGE_CHILDREN)
     batches = iter(data)
@@ -148,11 +149,11 @@ def measure(make: Callable[[], Iterable]) -> tuple[float, float, int]:
     images, start = first, time.perf_counter()
     for batch in batches:
         images += len(batch)
-    passed, own = time.perf_counter() - start, cpu(resource.RUSAGE_SELF) - own
+    elapsed, own = time.perf_counter() - start, cpu(resource.RUSAGE_SELF) - own
     del batches, data
-    gc.collect()  # ends the workers: only then is their CPU time known
+    gc.collect()  # ends the workers: their CPU time is only known then
     helpers = cpu(resource.RUSAGE_CHILDREN) - helpers
-    return (images - first) / passed, (own + helpers) / images, images
+    return (images - first) / elapsed, (own + helpers) / images, images
 
 
 def main() -> None:
@@ -185,41 +186,43 @@ def run(folder: Path, images: int, rounds: int) -> None:
     print(f"{len(index):,} images of 300 x 300 px, {np.mean([*map(len, pngs)]) / 1000:.0f} kB, in {len(shards)} shards")
     compare((streamed, random_access, cache), pngs)
 
-    ways: dict[tuple[str, int], Callable[[], Iterable]] = {}
+    loaders: dict[tuple[str, int], Callable[[], Iterable]] = {}
     for w in WORKERS:
-        ways["folder of PNG, Pillow RGB", w] = lambda w=w: image_folder(files, w)
-        ways["webdataset, Pillow RGB", w] = lambda w=w: web(shards, w, lambda png: as_rgb(Image.open(io.BytesIO(png))))
-        ways["webdataset, OpenCV grey", w] = lambda w=w: web(shards, w, as_grey)
-        ways["datasets, streaming, RGB", w] = lambda w=w: hugging_face(shards, w, True, str(folder / "hf"))
-        ways["datasets, map-style, RGB", w] = lambda w=w: hugging_face(shards, w, False, str(folder / "hf"))
-        ways["**ours, stream**", w] = lambda w=w: ours(streamed, w)
-        ways["**ours, random access**", w] = lambda w=w: ours(random_access, w)
-        ways["**ours, decoded cache**", w] = lambda w=w: ours(cache, w, EPOCHS)
-        ways["limit, OpenCV", w] = lambda w=w: limit(pngs, w, by_opencv)
-        ways["limit, our decoder", w] = lambda w=w: limit(pngs, w, lambda png: to_pixels(png, SIZE))
-    rate, spent, counted = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, np.inf), dict.fromkeys(ways, 0)
+        loaders["folder of PNG, Pillow RGB", w] = lambda w=w: image_folder(files, w)
+        loaders["webdataset, Pillow RGB", w] = lambda w=w: web(
+            shards, w, lambda png: as_rgb(Image.open(io.BytesIO(png)))
+        )
+        loaders["webdataset, OpenCV grey", w] = lambda w=w: web(shards, w, as_grey)
+        loaders["datasets, streaming, RGB", w] = lambda w=w: hugging_face(shards, w, True, str(folder / "hf"))
+        loaders["datasets, map-style, RGB", w] = lambda w=w: hugging_face(shards, w, False, str(folder / "hf"))
+        loaders["**ours, stream**", w] = lambda w=w: ours(streamed, w)
+        loaders["**ours, random access**", w] = lambda w=w: ours(random_access, w)
+        loaders["**ours, decoded cache**", w] = lambda w=w: ours(cache, w, CACHE_EPOCHS)
+        loaders["limit, OpenCV", w] = lambda w=w: limit(pngs, w, by_opencv)
+        loaders["limit, our decoder", w] = lambda w=w: limit(pngs, w, lambda png: to_pixels(png, SIZE))
+    rate, spent, counted = dict.fromkeys(loaders, 0.0), dict.fromkeys(loaders, np.inf), dict.fromkeys(loaders, 0)
     for _ in range(rounds):
-        for way, make in ways.items():
-            found, seconds, counted[way] = measure(make)
-            rate[way], spent[way] = max(rate[way], found), min(spent[way], seconds)
-    print("\n| loader | workers | images | images/s | to webdataset + Pillow | to the limit | CPU ms/image |")
+        for loader, make in loaders.items():
+            found, seconds, counted[loader] = measure(make)
+            rate[loader], spent[loader] = max(rate[loader], found), min(spent[loader], seconds)
+    print("\n| loader | workers | images | images/s | relative to webdataset | relative to limit | CPU ms/image |")
     print("|---|---|---|---|---|---|---|")
     for (name, w), found in rate.items():
         pillow, bound = found / rate["webdataset, Pillow RGB", w], found / rate["limit, our decoder", w]
         cost = spent[name, w] * 1000
         print(f"| {name} | {w} | {counted[name, w]:,} | {found:,.0f} | {pillow:.2f} | {bound:.2f} | {cost:.3f} |")
-    print("\nRatios are to the row with the same number of workers.")
+    print("\nRatios are relative to webdataset with Pillow and to our decoder, with the same number of workers.")
 
 
 def compare(readers: Iterable[ImageReader], pngs: list[bytes]) -> None:
-    """Refuse to measure ways that do not give the pixels of OpenCV."""
+    """Stop if a loader does not return the pixels of OpenCV."""
     expected = np.stack([by_opencv(png) for png in pngs])
     ids = np.random.default_rng(0).permutation(len(pngs))
     for reader in readers:
         with reader.open(ids) as read:
             if not np.array_equal(read(ids), expected[ids]):
-                raise SystemExit(f"{type(reader).__name__} gives other pixels than OpenCV")
-    print("stream, random access and decoded cache: the same pixels as OpenCV, bit for bit")
+                raise SystemExit(f"{type(reader).__name__} returns other pixels than OpenCV")
+    print("stream, random access and decoded cache return pixels that are bit-identical to those of OpenCV")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The recipes `modern` and `paper` compared by how well the features they give transfer.
+"""Compare the recipes `modern` and `paper` by how well their features transfer.
 
-    python benchmarks/recipes.py --out /tmp/recipes        # run again to go on: what is finished is not repeated
+    python benchmarks/recipes.py --out /tmp/recipes        # run again to resume
 
-Both train on the demo's simulated dataset from the same random weights, for equally many steps of equally many images,
-with several seeds; then the three simulated tasks score their features by the evaluation's own functions. Everything
-that is not the recipe is equal: image size, batch, epochs, speed of BatchNorm's statistics.
+Both train on the demo's simulated dataset from the same random weights, for the same number of steps and images, with
+several seeds. Then the evaluation scores their features on the three simulated tasks. Everything apart from the
+recipe is the same: image size, batch size, epochs, momentum of BatchNorm's statistics.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import numpy as np
 import pandas as pd
 from cytoimagenet.builder.build import Recipe, build
 from cytoimagenet.eval.demo import MIN_IMAGES, simulate_evaldata, simulate_raw
-from cytoimagenet.eval.run import Choices, score_models, task_roots
+from cytoimagenet.eval.protocols.settings import EvaluationSettings
+from cytoimagenet.eval.run import score_models, task_roots
+from cytoimagenet.eval.tasks.registry import TASKS
 from cytoimagenet.training.train import train
 
 RECIPES = ("paper", "modern")
-# the published score of each task; COOS-7 has four tests, of which the mean counts
+# the published score of each task; for COOS-7 the mean of its four tests
 SCORES = {"bbbc021": ("BBBC021, NSC", "nsc"), "coos7": ("COOS-7, kNN", "knn"), "cyclops": ("CYCLoPs, kNN", "knn")}
 
 
@@ -33,7 +35,7 @@ def prepare(folder: Path) -> Path:
 
 
 def train_all(dataset: Path, runs: Path, seeds: int, equal: dict[str, object]) -> pd.DataFrame:
-    """Train every recipe with every seed, in turns, so that a cut-off comparison is still one of pairs."""
+    """Train every recipe with every seed, alternating, so that an interrupted comparison still has pairs."""
     rows = []
     for seed in range(seeds):
         for recipe in RECIPES:
@@ -52,13 +54,13 @@ def train_all(dataset: Path, runs: Path, seeds: int, equal: dict[str, object]) -
 
 
 def transfer(folder: Path, runs: list[Path], size: int) -> pd.DataFrame:
-    """Score the runs and random weights; return a row a network, a column a task, values in [0, 1]."""
-    roots, _ = task_roots(folder / "evaldata", list(SCORES))
+    """Score the runs and random weights; return one row per network, one column per task, values in [0, 1]."""
+    roots, _ = task_roots(folder / "evaldata", [TASKS[name] for name in SCORES])
     run = score_models(
         roots,
         ["random", *map(str, runs)],
         folder / "results",
-        Choices(probe=False),
+        EvaluationSettings(probe=False),
         methods=["concat-norm"],
         size=size,
     )
@@ -86,13 +88,16 @@ def show(table: pd.DataFrame, trained: pd.DataFrame) -> None:
         table.loc[f"modern-{seed}"] - table.loc[f"paper-{seed}"] for seed in range(len(trained) // len(RECIPES))
     )
     print(
-        "| modern - paper, in pairs | " + " | ".join(spread(pairs[c].to_numpy(), signed=True) for c in table) + " | | |"
+        "| modern - paper, by seed | " + " | ".join(spread(pairs[c].to_numpy(), signed=True) for c in table) + " | | |"
     )
-    print("\nPair by pair, mean of the three: " + ", ".join(f"{100 * value:+.1f}" for value in pairs["mean"]))
+    print(
+        "\nDifference of the mean of the three tasks, by seed: "
+        + ", ".join(f"{100 * value:+.1f}" for value in pairs["mean"])
+    )
 
 
 def spread(values: np.ndarray, *, signed: bool = False) -> str:
-    """Return mean and standard deviation over seeds, in per cent."""
+    """Return mean and standard deviation over seeds as text, in percent."""
     sign = "+" if signed else ""
     deviation = f" ± {100 * values.std(ddof=1):.1f}" if len(values) > 1 else ""
     return f"{100 * values.mean():{sign}.1f}{deviation}"
@@ -100,7 +105,7 @@ def spread(values: np.ndarray, *, signed: bool = False) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("recipes-benchmark"), help="folder of everything; kept")
+    parser.add_argument("--out", type=Path, default=Path("recipes-benchmark"), help="folder for all files; it is kept")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--size", type=int, default=64)
@@ -108,13 +113,13 @@ def main() -> None:
     asked = parser.parse_args()
     folder = asked.out.resolve()
     dataset = prepare(folder)
-    # BatchNorm's statistics follow slowly in both recipes, for long runs: a run of a few hundred steps needs 0.1
+    # in both recipes BatchNorm's statistics change slowly, as suits long runs: a few hundred steps need 0.1
     equal = {"size": asked.size, "epochs": asked.epochs, "batch_size": asked.batch, "norm_momentum": 0.1}
     runs = folder / f"runs-{asked.size}px-{asked.epochs}-epochs"
     trained = train_all(dataset, runs, asked.seeds, equal)
     table = transfer(folder, [runs / f"{r}-{seed}" for seed in range(asked.seeds) for r in RECIPES], asked.size)
     steps = sorted(set(trained["steps"]))
-    print(f"\n{asked.size} px, batches of {asked.batch}, {steps} steps, {asked.seeds} seeds; per cent, mean ± sd\n")
+    print(f"\n{asked.size} px, batches of {asked.batch}, {steps} steps, {asked.seeds} seeds; percent, mean ± std\n")
     show(table, trained)
 
 

@@ -1,9 +1,9 @@
-"""Sharding and verifying beside cp and sha256sum over the same bytes, from a cold disk; memory as images grow.
+"""Sharding and verifying compared with cp and sha256sum of the same bytes; memory for different numbers of images.
 
-python benchmarks/shards.py [--images 50000] [--folder /tmp]
+    python benchmarks/shards.py [--images 50000] [--folder /tmp]
 
-The page cache is emptied before each timed part; `cp` is followed by a sync, as each shard is. The program is loaded
-before its clock starts.
+The page cache is emptied before each timed part. `cp` is followed by `sync`, since `shard` syncs each shard. The
+program is loaded before its time is measured.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cold import forget, said
+from cold import cache_note, empty_page_cache
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.simulate.curated_folder import encode, write_curated
 
-SIDE = 245  # noise of this size is a PNG of 60 kB, the mean of the published dataset
-PER_STORE = 2000
+SIDE = 245  # pixels; noise of this size gives a PNG of 60 kB, the mean of the published dataset
+IMAGES_PER_STORE = 2000
 RUN = """
 import resource, sys, time
 from cytoimagenet.builder.pages import write as pages, preview
@@ -40,14 +40,14 @@ print(time.perf_counter() - start, time.process_time() - cpu, peak)
 
 
 def curated(folder: Path, images: int) -> int:
-    """Write a curated folder of noise; return its bytes."""
+    """Write a curated folder of noise images; return the number of its bytes."""
     write_curated(folder, classes=8, images=8)
     pngs = [encode(np.random.default_rng(n).integers(0, 256, (SIDE, SIDE), np.uint8)) for n in range(64)]
     base = schema.read(folder / "rows.parquet", schema.CURATED)
     rows = pd.concat([base] * (images // len(base) + 1), ignore_index=True).head(images)
     number = pd.Series(range(images)).astype(str)
     sizes = np.array([len(pngs[i % 64]) for i in range(images)])
-    store = np.arange(images) // PER_STORE
+    store = np.arange(images) // IMAGES_PER_STORE
     rows = rows.assign(
         filename="image-" + number + ".png",
         idx="source-" + number,
@@ -62,23 +62,25 @@ def curated(folder: Path, images: int) -> int:
     (folder / "store").mkdir()
     for n in range(store[-1] + 1):
         with open(folder / "store" / f"{n:05d}.bin", "wb") as file:
-            for i in range(n * PER_STORE, min(images, (n + 1) * PER_STORE)):
+            for i in range(n * IMAGES_PER_STORE, min(images, (n + 1) * IMAGES_PER_STORE)):
                 file.write(pngs[i % 64])
     schema.write(rows, folder / "rows.parquet", schema.CURATED)
     return int(sizes.sum())
 
 
 def timed(command: list[str]) -> float:
-    forget()
+    empty_page_cache()
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def ours(*arguments: str | Path) -> tuple[float, float, float]:
-    """Return seconds, seconds of processor time, and the peak of memory in MB."""
-    forget()
-    subprocess.run([sys.executable, "-c", RUN.split("start,")[0]], check=True)  # the libraries are no input
+    """Run a command of this program; return seconds, CPU seconds and peak memory in MB."""
+    empty_page_cache()
+    subprocess.run(
+        [sys.executable, "-c", RUN.split("start,")[0]], check=True
+    )  # loads the libraries into the page cache
     ran = subprocess.run([sys.executable, "-c", RUN, *map(str, arguments)], check=True, capture_output=True, text=True)
     seconds, cpu, megabytes = map(float, ran.stdout.split())
     return seconds, cpu, megabytes
@@ -86,7 +88,7 @@ def ours(*arguments: str | Path) -> tuple[float, float, float]:
 
 def speed(folder: Path, images: int) -> None:
     size = curated(folder / "curated", images)
-    print(f"\n| {size / 1e9:.2f} GB, {images:,} images | s | CPU, s | MB/s | images/s | peak MB | against |")
+    print(f"\n| {size / 1e9:.2f} GB, {images:,} images | s | CPU, s | MB/s | images/s | peak MB | speed relative to |")
     print("|" + "---|" * 7)
 
     def row(name: str, seconds: float, cpu: str = "", peak: str = "", against: str = "") -> None:
@@ -113,9 +115,9 @@ def speed(folder: Path, images: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--folder", default=None, help="where to write; default: the temporary folder")
+    parser.add_argument("--folder", default=None, help="folder to write to; default: the system's temporary folder")
     given = parser.parse_args()
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; times of one run each; {said()}")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; one run each; {cache_note()}")
     for images in (given.images // 4, given.images):
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             speed(Path(folder), images)

@@ -1,11 +1,11 @@
-"""A training step by the Trainer against a bare PyTorch loop over the same batches, and images a second by size.
+"""A training step with our Trainer compared with a plain PyTorch loop over the same batches; images per second by size.
 
     python benchmarks/training.py                              # CPU: 64, 128 and 224 px, about 3 minutes on two cores
     python benchmarks/training.py --sizes 224 --batch 256 --steps 100     # on a GPU
 
-Both sides train EfficientNet-B0 by the quick recipe on the same decoded images with the same optimizer, in turns, in
-one process: load on the machine hits both. On a GPU the table has bf16 and `torch.compile` as well; none of that was
-measured on the machine these docs were written on.
+Both sides train EfficientNet-B0 with the quick recipe on the same decoded images with the same optimizer. They
+alternate in one process, so other programs affect both. On a GPU the table also has bf16 and `torch.compile`; these
+were not measured for the documents.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from cytoimagenet.training.train import batches_of, make_trainer
 from torch.nn import functional
 from transformers import TrainerCallback
 
-WARM = 2  # steps that are not counted
-Step = tuple[float, float]  # clock and processor seconds
+WARM_UP_STEPS = 2  # not counted
+Step = tuple[float, float]  # elapsed and CPU seconds
 
 
 def now() -> Step:
-    """Return clock and processor time, once the device has done what it was given."""
+    """Return elapsed and CPU time, after the device has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter(), time.process_time()
 
 
 class Clock(TrainerCallback):
-    """Notes when each step ends."""
+    """Records the time at the end of each step."""
 
     def __init__(self) -> None:
         self.times: list[Step] = []
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        """Look at the clock."""
+        """Record the time."""
         self.times.append(now())
 
 
 def by_trainer(folder: Path, chosen: Settings, index: Index) -> list[Step]:
     clock = Clock()
     trainer = make_trainer(folder / "run", chosen, index, None, 0, 1, [clock])
-    trainer.save_model = trainer._save_checkpoint = lambda *_, **__: None  # steps are compared, not disks
+    trainer.save_model = trainer._save_checkpoint = lambda *_, **__: None  # only the steps are compared, not saving
     trainer.train()
     return clock.times
 
 
-def bare(batches: Batches, chosen: Settings) -> list[Step]:
-    """Do what a user would write without a Trainer: the same work, nothing around it."""
+def plain_loop(batches: Batches, chosen: Settings) -> list[Step]:
+    """Train with a loop as a user would write it without a Trainer."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, _ = build_model(
         chosen.model,
@@ -107,12 +107,12 @@ def bare(batches: Batches, chosen: Settings) -> list[Step]:
 
 
 def steps_of(times: list[Step]) -> list[Step]:
-    """Return how long each step took, without the first ones."""
-    return [(b[0] - a[0], b[1] - a[1]) for a, b in zip(times[WARM - 1 :], times[WARM:], strict=False)]
+    """Return the duration of each step after the warm-up."""
+    return [(b[0] - a[0], b[1] - a[1]) for a, b in zip(times[WARM_UP_STEPS - 1 :], times[WARM_UP_STEPS:], strict=False)]
 
 
 def measure(folder: Path, index: Index, size: int, batch: int, rounds: int, precision: str, compiled: str) -> str:
-    """Train in turns by both sides; return a row of the table."""
+    """Train with both sides, alternating; return a row of the table."""
     cache = build_cache(index.root, size=size, folder=folder / "decoded")
     chosen = settings(
         "quick",
@@ -128,9 +128,9 @@ def measure(folder: Path, index: Index, size: int, batch: int, rounds: int, prec
     loop: list[Step] = []
     trainer: list[Step] = []
     for _ in range(rounds):
-        loop += steps_of(bare(batches_of(index, chosen, training=True), chosen))
+        loop += steps_of(plain_loop(batches_of(index, chosen, training=True), chosen))
         trainer += steps_of(by_trainer(folder, chosen, index))
-    # the median: other work on the machine disturbs single steps
+    # the median, since other programs disturb single steps
     (clock, cpu), (clock_t, cpu_t) = (
         [statistics.median(step[i] for step in side) for i in (0, 1)] for side in (loop, trainer)
     )
@@ -144,27 +144,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=10, help="of a round")
+    parser.add_argument("--steps", type=int, default=10, help="steps per round")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cytoimagenet-bench-"))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     try:
-        images = asked.batch * (asked.steps + WARM)
+        images = asked.batch * (asked.steps + WARM_UP_STEPS)
         curated = write_curated(folder / "curated", classes=10, images=-(-images // 9), sides=(96, 128))
         write_dataset(curated, folder / "cytoimagenet")
         index = read_index(folder / "cytoimagenet")
-        ways = [("fp32", "none")]
+        modes = [("fp32", "none")]
         if torch.cuda.is_available():
-            ways += [("bf16", "none"), ("bf16", "inductor")]
+            modes += [("bf16", "none"), ("bf16", "inductor")]
         print(f"EfficientNet-B0, {device}, median of the steps\n")
         print(
-            "| px | batch | precision | compile | steps | bare loop, images/s | Trainer, images/s | ratio of the clock "
-            "| bare loop, CPU s a step | Trainer, CPU s a step | ratio of CPU |"
+            "| px | batch | precision | compile | steps | plain loop, images/s | Trainer, images/s "
+            "| ratio of elapsed time | plain loop, CPU s per step | Trainer, CPU s per step | ratio of CPU time |"
         )
         print("|---" * 11 + "|")
         for size in asked.sizes:
-            for precision, compiled in ways:
+            for precision, compiled in modes:
                 print(measure(folder, index, size, asked.batch, asked.rounds, precision, compiled), flush=True)
     finally:
         shutil.rmtree(folder)

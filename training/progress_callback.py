@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from ..builder import console
 from ..builder.progress import progress
-from . import run_folder as run
+from . import run_folder
 
 
 class ProgressCallback(TrainerCallback):
@@ -55,8 +55,8 @@ class ProgressCallback(TrainerCallback):
         """Write the table of epochs; print the epoch that was just completed."""
         if not state.is_world_process_zero:
             return
-        table = run.history(state.log_history)
-        run.write_table(self.folder / run.HISTORY, table)
+        table = run_folder.history(state.log_history)
+        run_folder.write_table(self.folder / run_folder.HISTORY, table)
         if len(table) and table.iloc[-1]["step"] == state.global_step:
             console.err.print(_epoch_line(table.iloc[-1].to_dict(), round(state.num_train_epochs)))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..builder.errors import UsageError
 from ..builder.hf.hub_errors import check_repository_name, in_plain_words
-from . import run_folder as run
+from . import run_folder
 
 MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")
 REPORT_FILES = ("history.csv", "per_class.csv", "loss.png", "accuracy.png", "per_class.png")
@@ -76,8 +76,8 @@ def files_to_push(folder: Path) -> tuple[str, ...]:
     UsageError
         If the run is not finished, or a file that a model repository needs is missing.
     """
-    known: dict[str, Any] | None = run.known(folder)
-    if known is not None and not known["finished"]:
+    facts: dict[str, Any] | None = run_folder.read_facts(folder)
+    if facts is not None and not facts["finished"]:
         raise UsageError(
             "The training run is not finished",
             where=folder,

@@ -35,8 +35,8 @@ from .recipes import Settings, settings, to_yaml
 SETTINGS, RUN, HISTORY, STATE = "settings.yaml", "run.json", "history.csv", "trainer_state.json"
 MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # moved into the folder in this order
 _LIBRARIES = ("cytoimagenet", "torch", "transformers", "accelerate", "numpy", "opencv-python-headless")
-_FREE = ("workers", "cache_dir", "evaluate_every", "save_every")
-"""Settings that change nothing about the weights: a run may go on with others."""
+_WITHOUT_EFFECT_ON_WEIGHTS = ("workers", "cache_dir", "evaluate_every", "save_every")
+"""Settings that may differ when a run is resumed."""
 
 
 def default_folder(recipe: str, digest: str) -> Path:
@@ -56,57 +56,57 @@ def stored_settings(folder: Path) -> Settings | None:
     return settings(path) if path.exists() else None
 
 
-def known(folder: Path) -> dict[str, Any] | None:
+def read_facts(folder: Path) -> dict[str, Any] | None:
     """Return the contents of `run.json`, or None if there is no run."""
     return json.loads((folder / RUN).read_text()) if (folder / RUN).exists() else None
 
 
 def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, Any]:
-    """Take a folder for a run, or find the run that is in it.
+    """Start a run in a new or empty folder, or return the facts of the run that the folder contains.
 
     Parameters
     ----------
     folder : Path
     chosen : Settings
     facts : dict
-        What the run is made from; its `digest` must be that of the run found.
+        The facts of the run to start, see `collect_facts`. A run in the folder must have the same `digest`.
 
     Returns
     -------
     dict
-        What the run knows of itself; `finished` says whether it is done.
+        The contents of `run.json`; `finished` is true if the run is finished.
 
     Raises
     ------
     SettingsChangedError
-        If the folder holds a run with other settings or of another dataset.
+        If the folder contains a run with other settings or of another dataset.
     UsageError
-        If it holds something else.
+        If the folder contains something else.
     """
     before = stored_settings(folder)
     if before is None:
         if folder.exists() and any(not file.name.startswith(TEMPORARY) for file in folder.iterdir()):
-            raise UsageError("This folder holds something else", where=folder, next="Name an empty or new folder")
+            raise UsageError("This folder contains something else", where=folder, next="Name a new or empty folder")
         write_atomic(folder / RUN, _json({**facts, "finished": False}))
         write_atomic(folder / SETTINGS, to_yaml(chosen).encode())
         return {**facts, "finished": False}
-    noted = known(folder) or {**facts, "finished": False}
+    stored = read_facts(folder) or {**facts, "finished": False}
     resume.refuse_changes(
         folder,
-        {**_fixed(before), "dataset": noted["digest"]},
-        {**_fixed(chosen), "dataset": facts["digest"]},
+        {**_weight_settings(before), "dataset": stored["digest"]},
+        {**_weight_settings(chosen), "dataset": facts["digest"]},
         what="This folder contains a run with other settings",
         next="Name another folder with --out, or continue that run with --resume and no other settings.",
     )
-    return noted
+    return stored
 
 
-def _fixed(chosen: Settings) -> dict[str, Any]:
-    """Return the settings that the weights depend on."""
-    return {name: value for name, value in asdict(chosen).items() if name not in _FREE}
+def _weight_settings(chosen: Settings) -> dict[str, Any]:
+    """Return the settings on which the weights depend."""
+    return {name: value for name, value in asdict(chosen).items() if name not in _WITHOUT_EFFECT_ON_WEIGHTS}
 
 
-def facts_of(data_dir: str, digest: str, images: dict[str, int], classes: int, world: int) -> dict[str, Any]:
+def collect_facts(data_dir: str, digest: str, images: dict[str, int], classes: int, world: int) -> dict[str, Any]:
     """Return the contents of `run.json` that are known at the start of a run."""
     return {
         "data_dir": data_dir,

@@ -22,7 +22,7 @@ from ..loaders.mapstyle import RowReader
 from ..loaders.processes import rank_and_world
 from ..loaders.stream import ShardReader, decode_threads
 from ..loaders.weights import class_weights
-from . import run_folder as run
+from . import run_folder
 from .card import write_card
 from .model import B0, build_model, prepare_for_training
 from .per_class import per_class, summarise
@@ -102,12 +102,16 @@ def train(
     subset: dict[str, Any] = {"category": chosen.category, "labels": chosen.labels, "database": chosen.database}
     index = read_index(data_dir, "train", **subset)
     validation = _validation(data_dir, subset)
-    folder = Path(out) if out is not None else run.default_folder(chosen.recipe, index.digest)
+    folder = Path(out) if out is not None else run_folder.default_folder(chosen.recipe, index.digest)
     rank, world = rank_and_world()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
-    facts = run.facts_of(data_dir, index.digest, images, len(index.class_names), world)
+    facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names), world)
     # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
-    facts = run.claim(folder, chosen, facts) if rank == 0 else run.known(folder) or {**facts, "finished": False}
+    facts = (
+        run_folder.claim(folder, chosen, facts)
+        if rank == 0
+        else run_folder.read_facts(folder) or {**facts, "finished": False}
+    )
     if facts["finished"]:
         return Run(folder, facts["metrics"])
     trainer = make_trainer(folder, chosen, index, validation, rank, world, callbacks)
@@ -132,8 +136,8 @@ def _from_rank_0(value: Any) -> Any:
 
 def _resumed(out: Any, data_dir: str, chosen: Settings, changes: dict[str, Any]) -> Settings:
     """Return the settings stored in the run folder, with the changes."""
-    folder = Path(out) if out is not None else run.default_folder(chosen.recipe, read_index(data_dir).digest)
-    before = run.stored_settings(folder)
+    folder = Path(out) if out is not None else run_folder.default_folder(chosen.recipe, read_index(data_dir).digest)
+    before = run_folder.stored_settings(folder)
     if before is None:
         raise UsageError("There is no run to resume", where=folder, next="Leave out --resume to start one")
     return settings(before.recipe, **{**{k: v for k, v in vars(before).items() if k != "recipe"}, **changes})
@@ -280,23 +284,23 @@ def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: I
         process = {"rank": trainer.args.process_index, "world": trainer.args.world_size}
         evaluated = batches_of(index, trainer.settings, training=False, **process)
     confusion = trainer.confusion(evaluated)
-    table = run.history(trainer.state.log_history)
+    table = run_folder.history(trainer.state.log_history)
     metrics = {str(name): float(value) for name, value in table.iloc[-1].dropna().items()}
     if trainer.args.process_index != 0:
         return Run(folder, metrics)
     classes = per_class(index, confusion, trained=index, validation=validation)
     summary = summarise(classes)
-    run.write_table(folder / run.HISTORY, table)
+    run_folder.write_table(folder / run_folder.HISTORY, table)
     plot_history(table, folder, len(index.class_names))
-    run.write_table(folder / "per_class.csv", classes)
+    run_folder.write_table(folder / "per_class.csv", classes)
     plot_per_class(classes, folder / "per_class.png")
-    run.save_model(
+    run_folder.save_model(
         folder,
         trainer.best_weights(),
         (trainer.mean.flatten().tolist(), trainer.std.flatten().tolist()),
         trainer.settings.size,
     )
-    trainer.state.save_to_json(str(folder / run.STATE))
+    trainer.state.save_to_json(str(folder / run_folder.STATE))
     facts = {
         **facts,
         "metrics": metrics,
@@ -304,5 +308,5 @@ def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: I
         "evaluated_on": "validation" if validation is not None else "train",
     }
     write_card(folder, trainer.settings, facts, table)
-    run.mark_finished(folder, facts)
+    run_folder.mark_finished(folder, facts)
     return Run(folder, metrics)

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from ..dataset.ranges import announce
 from ..errors import UnreadableImageError, UsageError
+from ..formats.limits import MAX_PIXELS
 from .zip_directory import Columns, DamagedZipError, Entry, entries_of
 
-MAX_FILE_BYTES = 2**26  # of one file, decompressed: enough for any 8-bit image of 8,192 x 8,192 pixels
+MAX_FILE_BYTES = MAX_PIXELS  # of one decompressed file: its images have one byte per pixel
 STORED, DEFLATED = 0, 8  # compression methods of zip
 _BYTES_PER_PIECE = 2**18  # of a stream
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")

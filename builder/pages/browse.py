@@ -12,12 +12,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..dataset.choose import choose_images
 from ..dataset.manifest import Manifest
 from ..dataset.read_images import read_images
 from ..images.contact_sheet import TILE, grid
 from ..progress import progress
 from ..storage import join, write_atomic
-from .preview import sample_rows
 from .webpage import render_page
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,7 +52,7 @@ def write_site(
     rows = manifest.metadata(["key", "label", "dir_name", "shard", "offset", "size"])
     pairs = rows[["label", "dir_name"]].drop_duplicates().sort_values(["label", "dir_name"])
     sources = pairs.groupby("label")["dir_name"].agg(list).to_dict()
-    chosen = sample_rows(rows, images, seed)
+    chosen = choose_images(manifest, rows, classes=None, images=images, seed=seed)
     classes: list[dict[str, Any]] = []
     with progress("examples", len(manifest.classes), unit="classes") as bar:
         for start in range(0, len(manifest.classes), CLASSES_PER_BATCH):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from os import PathLike
 
-import pandas as pd
 from PIL import Image
 
+from ..dataset.choose import choose_images
 from ..dataset.manifest import Manifest
 from ..dataset.read_images import read_images
-from ..errors import UsageError
 from ..images.contact_sheet import sheet
 
 MAX_CLASSES = 40
@@ -49,27 +48,17 @@ def montage(
         If the dataset has no class of a name.
     """
     manifest = data_dir if isinstance(data_dir, Manifest) else Manifest.load(data_dir)
-    unknown = [label for label in labels or () if label not in manifest.class_names]
-    if unknown:
-        raise UsageError(
-            f"No class {unknown[0]!r} in this dataset", next="`cytoimagenet info DIR --classes` lists them"
-        )
     rows = manifest.metadata(["key", "label", "shard", "offset", "size"])
-    names = pd.Series(manifest.class_names)
-    if labels:
-        names = names[names.isin(labels)]
-    elif len(names) > classes:
-        names = names.sample(min(classes, MAX_CLASSES), random_state=seed).sort_index()
-    chosen = sample_rows(rows[rows["label"].isin(names)], images, seed)
+    total = len(manifest.class_names)
+    shown = total if total <= classes else min(classes, MAX_CLASSES)
+    chosen = choose_images(manifest, rows, classes=shown, images=images, labels=labels, seed=seed)
     pictures = dict(zip(chosen["key"], read_images(chosen, manifest.root), strict=True))
     lines = []
-    for index, label in names.items():
-        entry = manifest.classes[int(str(index))]
+    labels_shown = set(chosen["label"])
+    for entry in manifest.classes:
+        label = entry["label"]
+        if label not in labels_shown:
+            continue
         number = f"{entry['category']}, {entry['train'] + entry['validation']:,} images"
         lines.append((label, number, [pictures[key] for key in chosen["key"][chosen["label"] == label]]))
     return sheet(lines, images)
-
-
-def sample_rows(rows: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
-    """Sample up to `images` rows of each label; the order of the rows has no effect. Needs the columns key, label."""
-    return rows.sort_values("key").sample(frac=1, random_state=seed).groupby("label").head(images)

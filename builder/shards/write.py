@@ -161,21 +161,19 @@ def _read_curation(curated: str | PathLike[str]) -> dict[str, Any]:
 
 def _claim(out: str, task: dict[str, Any]) -> Manifest | None:
     """Take `out` for this task; return its manifest if the task is already done."""
-    refused = {
-        "what": "This folder contains a dataset made with other settings",
-        "next": "Name another folder with --out, or remove this one.",
-    }
+    what = "This folder contains a dataset made with other settings"
+    next = "Name another folder with --out, or remove this one."
     if exists(join(out, manifests.NAME)):
         present = Manifest.load(out)
         stored = {
             "format": present.shard_format, "settings": present.settings, "seed": present.seed,
             "input": present.counts.get("input"),
         }  # fmt: skip
-        resume.refuse_changes(out, stored, task, **refused)
+        resume.refuse_changes(out, stored, task, what=what, next=next)
         remove_temporaries(out)
         _remove_notes(out)
         return present
-    resume.claim(out, f"{UNFINISHED}/task.json", task, **refused)
+    resume.claim(out, f"{UNFINISHED}/task.json", task, what=what, next=next)
     return None
 
 

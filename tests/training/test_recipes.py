@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.training.recipes import RECIPES, Settings, changed, parse_assignments, settings, to_yaml
+from cytoimagenet.training.recipes import RECIPES, Settings, parse_assignments, settings, to_yaml
 
 
 def test_the_paper_recipe_is_the_preprints():
@@ -82,11 +82,6 @@ def test_the_former_name_of_a_setting_is_accepted_with_a_warning(tmp_path):
     assert settings(tmp_path / "old.yaml") == expected
     with pytest.raises(UsageError, match="former name"):
         settings("quick", **{"database": "Kaggle", "source": "Kaggle"})
-
-
-def test_changed_names_what_differs():
-    assert changed(settings("paper"), settings("paper", seed=1, size=64)) == ["size", "seed"]
-    assert not changed(settings("quick"), settings("quick"))
 
 
 def test_every_setting_has_its_reason():
