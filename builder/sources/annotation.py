@@ -140,7 +140,7 @@ def _read_tables(study: Study, folder: Folder) -> list[pd.DataFrame]:
     tables += [
         folder.table(glob, must, optional=may) for glob in ("*library*.txt", "*library*.txt.gz") if folder.find(glob)
     ]
-    return tables
+    return [table for table in tables if table is not None]
 
 
 def _of_this_study(lines: pd.DataFrame, study: Study, folder: Folder) -> pd.DataFrame:
