@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
+from ...builder.commands.options import Json, examples
 from .options import Data, Engine, InputSize, Model, Workers, listed, pixels
 
-EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet features --model imagenet --tasks bbbc021 --data evaldata --out imagenet.parquet
-
-  cytoimagenet features --model runs/first --tasks coos7,cyclops --preprocess concat-norm,merge-norm
-
-  torchrun --no-python --nproc-per-node 4 cytoimagenet features --model runs/first --tasks coos7
-"""
+EXAMPLES = examples(
+    "cytoimagenet features --model imagenet --tasks bbbc021 --data evaldata --out imagenet.parquet",
+    "cytoimagenet features --model runs/first --tasks coos7,cyclops --preprocess concat-norm,merge-norm",
+    "torchrun --no-python --nproc-per-node 4 cytoimagenet features --model runs/first --tasks coos7",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,9 +43,7 @@ def features(
     ] = None,
     engine: Engine = "auto",
     workers: Workers = 2,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print path, size and settings of the tables as JSON.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Compute the features of a network for the samples of a task: one row per sample, with its id.
 
