@@ -1,4 +1,4 @@
-"""A storage over HTTP that fails as told."""
+"""An HTTP storage with prescribed faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def server(small_dataset):
-    """A server of the dataset folder with range requests, whose faults are drawn from a list."""
+    """A server of the dataset folder with range requests; its next faults are the entries of `faults`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -44,11 +44,11 @@ def server(small_dataset):
             self.send_response(206 if found else 200)
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
-            told = len(part) if fault != "short, and says so" else len(part) // 2
-            self.send_header("Content-Length", str(told))
+            length = len(part) if fault != "short with its true length" else len(part) // 2
+            self.send_header("Content-Length", str(length))
             self.end_headers()
             if body:
-                self.wfile.write(part[: told if fault != "cut off" else told // 2])
+                self.wfile.write(part[: length if fault != "cut off" else length // 2])
                 if fault == "cut off":
                     self.close_connection = True
 

@@ -1,4 +1,4 @@
-"""Remote shards: a storage that fails in passing costs time, never an image."""
+"""Remote shards: temporary faults of the storage cost time but no images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = 24
 
 @pytest.fixture
 def no_pauses(monkeypatch):
-    """Note the pauses instead of making them."""
+    """Record the pauses instead of waiting."""
     pauses = []
     monkeypatch.setattr(remote, "_pause", pauses.append)
     return pauses
@@ -44,18 +44,18 @@ def test_memory_storage_gives_the_same_batches(small_dataset):
         fs.rm("/remote", recursive=True)
 
 
-def test_faults_cost_no_image_and_double_none(small_dataset, server, no_pauses):
-    faults = ["503", "", "reset", "", "cut off", "", "short, and says so", "", "503", "503", "", "reset"]
+def test_faults_lose_and_repeat_no_image(small_dataset, server, no_pauses):
+    faults = ["503", "", "reset", "", "cut off", "", "short with its true length", "", "503", "503", "", "reset"]
     server.faults[:] = faults
     url = f"http://127.0.0.1:{server.server_port}"
     there = collect(stream(url, batch_size=16, size=SIZE, workers=2))
     assert same(there, collect(stream(small_dataset, batch_size=16, size=SIZE, workers=2)))
-    assert not server.faults, "all of them happened"
+    assert not server.faults, "all faults happened"
     # the HTTP client itself asks again when a connection it kept open is reset
     assert 5 <= len(no_pauses) <= 7
 
 
-def test_validation_over_http_is_whole(small_dataset, server, no_pauses):
+def test_validation_over_http_is_complete(small_dataset, server, no_pauses):
     server.faults[:] = ["cut off"]
     url = f"http://127.0.0.1:{server.server_port}"
     images, labels = collect(stream(url, "validation", batch_size=7, size=SIZE))
@@ -63,7 +63,7 @@ def test_validation_over_http_is_whole(small_dataset, server, no_pauses):
     assert labels.tolist() == read_index(small_dataset, "validation").label.tolist()
 
 
-def test_a_storage_that_stays_broken_is_told(server, no_pauses):
+def test_a_storage_that_stays_broken_is_reported(server, no_pauses):
     url = f"http://127.0.0.1:{server.server_port}"
     batches = stream(url, batch_size=16, size=SIZE)
     server.faults[:] = ["503"] * 100
@@ -75,7 +75,7 @@ def test_a_storage_that_stays_broken_is_told(server, no_pauses):
     assert all(pause <= 8 for pause in no_pauses)
 
 
-def test_what_is_not_there_is_said_at_once(server, no_pauses):
+def test_a_missing_file_is_reported_at_once(server, no_pauses):
     with pytest.raises(FileNotFoundError):
         remote.read_range(f"http://127.0.0.1:{server.server_port}/data/none.tar", 0, 10)
     assert not no_pauses
@@ -95,7 +95,7 @@ def test_a_sparse_subset_reads_only_its_own_bytes(small_dataset, server, no_paus
         assert (read(ids) == pixels).all()
 
 
-def test_long_ranges_are_asked_for_in_parts(small_dataset, server, monkeypatch, no_pauses):
+def test_long_ranges_are_requested_in_parts(small_dataset, server, monkeypatch, no_pauses):
     monkeypatch.setattr(remote, "RANGE", 1000)
     shard = sorted((small_dataset / "data").glob("train-*.tar"))[0]
     server.faults[:] = ["", "503", "", "reset"]
@@ -104,7 +104,7 @@ def test_long_ranges_are_asked_for_in_parts(small_dataset, server, monkeypatch, 
     assert max(stop - start for _, start, stop, _ in server.asked) <= 1000
 
 
-def test_a_cut_off_shard_is_named(small_dataset, tmp_path):
+def test_a_truncated_shard_is_named(small_dataset, tmp_path):
     broken = tmp_path / "cytoimagenet"
     shutil.copytree(small_dataset, broken)
     shard = sorted((broken / "data").glob("train-*.tar"))[0]
@@ -114,6 +114,6 @@ def test_a_cut_off_shard_is_named(small_dataset, tmp_path):
     assert shard.name in str(caught.value)
 
 
-def test_random_access_asks_for_a_local_folder(server):
+def test_random_access_needs_a_local_folder(server):
     with pytest.raises(UsageError, match="local disk"):
         MapDataset(f"http://127.0.0.1:{server.server_port}")
