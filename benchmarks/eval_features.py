@@ -83,19 +83,18 @@ def speed(module, rounds: int, seconds: float) -> list[tuple]:
 
 def decodes(folder: Path, module, size: str) -> list[tuple]:
     """Time one call for all four preprocessing methods and one call per method, alternating; the best round counts."""
-    from cytoimagenet.eval import tasks
     from cytoimagenet.eval.features.backbones import backbone
     from cytoimagenet.eval.features.mean_intensity import mean_intensity
+    from cytoimagenet.eval.sets import bbbc021, coos7
     from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
     from cytoimagenet.eval.simulate import coos7 as simulate_coos7
 
-    sets = {
-        "bbbc021": simulate_bbbc021.simulate_bbbc021(folder / "bbbc021", shape=(256, 320), sites=1),
-        "coos7": simulate_coos7.simulate_coos7(folder / "coos7", train=100 if size == "full" else 10, test=10),
-    }
+    root = simulate_bbbc021.simulate_bbbc021(folder / "bbbc021", shape=(256, 320), sites=1)
+    sets = {"bbbc021": bbbc021.read(root)}
+    root = simulate_coos7.simulate_coos7(folder / "coos7", train=100 if size == "full" else 10, test=10)
+    sets["coos7"] = coos7.read(root)
     rows = []
-    for task, root in sets.items():
-        samples = tasks.read(task, root)
+    for task, samples in sets.items():
         for what, one in (("mean intensity only", mean_intensity()), ("EfficientNet-B0", backbone(module, "b0"))):
             found = []
             for number in range(4 if size == "full" else 2):
@@ -111,31 +110,31 @@ def decodes(folder: Path, module, size: str) -> list[tuple]:
 
 
 def together(samples, network, place: Path) -> float:
-    from cytoimagenet.eval.features import extract as features
+    from cytoimagenet.eval.features.extract import extract
 
     begun = time.perf_counter()
-    features.extract(samples, network, cache=place / "one")
+    extract(samples, network, cache=place / "one")
     return time.perf_counter() - begun
 
 
 def alone(samples, network, place: Path) -> float:
-    from cytoimagenet.eval.features import extract as features
+    from cytoimagenet.eval.features.extract import extract
     from cytoimagenet.eval.features.views import METHODS
 
     begun = time.perf_counter()
     for method in METHODS:
-        features.extract(samples, network, methods=[method], cache=place / "four")
+        extract(samples, network, methods=[method], cache=place / "four")
     return time.perf_counter() - begun
 
 
 # VmHWM and not getrusage, which includes the memory of the parent process at the fork
 PEAK = """
 import re, sys
-from cytoimagenet.eval.features import extract as features
-from cytoimagenet.eval import tasks
+from cytoimagenet.eval.features.extract import extract
 from cytoimagenet.eval.features.mean_intensity import mean_intensity
-samples = tasks.read("coos7", sys.argv[1])
-features.extract(samples, mean_intensity(), cache=sys.argv[2])
+from cytoimagenet.eval.sets import coos7
+samples = coos7.read(sys.argv[1])
+extract(samples, mean_intensity(), cache=sys.argv[2])
 print(len(samples), int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 2**10)
 """
 

@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 from cytoimagenet.builder.build import Recipe, build
 from cytoimagenet.eval.demo import MIN_IMAGES, simulate_evaldata, simulate_raw
-from cytoimagenet.eval.run import Choices, score_models, task_roots
+from cytoimagenet.eval.protocols.settings import EvaluationSettings
+from cytoimagenet.eval.run import score_models, task_roots
+from cytoimagenet.eval.tasks.registry import TASKS
 from cytoimagenet.training.train import train
 
 RECIPES = ("paper", "modern")
@@ -53,12 +55,12 @@ def train_all(dataset: Path, runs: Path, seeds: int, equal: dict[str, object]) -
 
 def transfer(folder: Path, runs: list[Path], size: int) -> pd.DataFrame:
     """Score the runs and random weights; return one row per network, one column per task, values in [0, 1]."""
-    roots, _ = task_roots(folder / "evaldata", list(SCORES))
+    roots, _ = task_roots(folder / "evaldata", [TASKS[name] for name in SCORES])
     run = score_models(
         roots,
         ["random", *map(str, runs)],
         folder / "results",
-        Choices(probe=False),
+        EvaluationSettings(probe=False),
         methods=["concat-norm"],
         size=size,
     )

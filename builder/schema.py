@@ -7,7 +7,7 @@ and fail at a null in a later one.
 from __future__ import annotations
 
 from os import PathLike
-from typing import IO
+from typing import Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -140,7 +140,13 @@ def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Ta
     return pa.table(columns, schema=schema)
 
 
-def writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+class _Writable(Protocol):
+    """A file, or an object of ours that is written to like one."""
+
+    def write(self, data: Any, /) -> Any: ...
+
+
+def writer(file: _Writable, schema: pa.Schema) -> pq.ParquetWriter:
     """Return a Parquet writer, compressed and with a checksum in every page, so that damage is found on reading."""
     return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
 

@@ -1,10 +1,11 @@
-"""Everything once, small: raw sources -> dataset -> load_dataset -> training -> scores -> one page to look at.
+"""The complete pipeline on small simulated data: raw sources -> dataset -> training -> scores -> report.
 
-Nothing is downloaded. Five sources are written as their publishers ship them, with drawn cells; the evaluation sets
-are drawn from styles of their own, so that what training learns about the ones has to carry over to the others.
+Nothing is downloaded. Six sources with simulated cells are written in the layouts of their publishers. The evaluation
+sets have other cell styles, so that what is learnt on the sources has to transfer.
 
-What the gains over random weights show is that the road works, no more: a first drawing of the single cells, alike but
-for the protein's place, was as easy for random weights, and the cells were made to vary after that was seen.
+Gains over random weights show only that the pipeline works. In a first version of the single cells, which differed only
+in the place of the protein, random weights did as well as trained ones; more variation between cells was added after
+that was seen.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,43 +35,48 @@ from ..builder.errors import CytoImageNetError
 from ..builder.progress import track
 from ..builder.simulate.cells import Style, draw_field, style_of
 from ..builder.simulate.source import layouts, simulate_source
-from .simulate import bbbc021 as simulate_bbbc021
-from .simulate import coos7 as simulate_coos7
-from .simulate import cyclops as simulate_cyclops
+from .simulate.bbbc021 import simulate_bbbc021
+from .simulate.coos7 import simulate_coos7
+from .simulate.cyclops import simulate_cyclops
+
+if TYPE_CHECKING:
+    from .report.page import Section
 
 FIELDS = {"rec_rxrx1": 144, "idr0080": 96, "idr0037": 64, "bbbc017": 64, "kag_leukemia": 80, "bbbc041": 32}
-"""Sources and how many fields of each: 6-channel PNG, IDR TIFF, Cellomics .DIB, BMP, and brightfield with boxes."""
+"""Sources and number of fields: PNG of 6 channels, IDR TIFF, Cellomics .DIB, BMP, and brightfield with boxes."""
 
 FIELD_SIDE = 160  # pixels; large enough for four crops of 80 pixels
 MIN_IMAGES = 14  # labels are rare in a small set
-INPUT = 64  # pixels; what the quick recipe trains at
-COOS7_CELLS = {"train": 80, "test": 50}  # of each of 7 classes; a test set then has a standard error near 2 %
-CYCLOPS_CELLS = 90  # of each class
-CLASS_COLUMNS = ("sirna", "gene", "compound", "phenotype", "cell_type")  # what a field looks like, first known one
+INPUT_SIDE = 64  # pixels; the image size of the recipe quick
+COOS7_CELLS = {"train": 80, "test": 50}  # per class, of 7; a test set then has a standard error of about 2 %
+CYCLOPS_CELLS = 90  # per class
+CLASS_COLUMNS = ("sirna", "gene", "compound", "phenotype", "cell_type")
+"""The look of a field depends on the first of these columns that has a value."""
+
 UNTREATED = ("", "EMPTY", "none", "NONE", "Chr2")
 
 
 @dataclass
 class Step:
-    """What took how long; `peak_gb` is left to the steps that know."""
+    """A step of the demo: its name, duration and printed lines."""
 
     step: str
     seconds: float = 0.0
-    said: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
 
 def demo(out: str | PathLike[str] = "demo", *, seed: int = 0, epochs: int | None = None) -> Path:
-    """Run the whole road on simulated sources.
+    """Run the complete pipeline on simulated sources.
 
     Parameters
     ----------
     out : path
-        Folder for everything: `raw/`, `cytoimagenet/`, `runs/quick/`, `evaldata/`, `results/`, `report.html`. A rerun
-        goes on where it stopped.
+        Folder for all files: `raw/`, `cytoimagenet/`, `runs/quick/`, `evaldata/`, `results/`, `report.html`. A rerun
+        resumes an interrupted one.
     seed : int
-        Of the drawing, the labelling, the crops and the training.
+        Random seed of the simulated images, labels, crops and training.
     epochs : int, optional
-        Instead of the quick recipe's.
+        Number of training epochs; by default that of the recipe quick.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def demo(out: str | PathLike[str] = "demo", *, seed: int = 0, epochs: int | None
         recipe = Recipe(min_images=MIN_IMAGES, seed=seed)
         manifest, _ = build(folder / "raw", folder / "cytoimagenet", recipe, workers=2)
     with _step(steps, 'load_dataset("cytoimagenet")') as step:
-        step.said = load_as_a_user_would(folder)
+        step.printed = load_as_a_user_would(folder)
     with _step(steps, "train EfficientNet-B0, recipe quick"):
         changes: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
         run = train(folder / "cytoimagenet", folder / "runs" / "quick", recipe="quick", seed=seed, **changes)
@@ -99,60 +105,60 @@ def demo(out: str | PathLike[str] = "demo", *, seed: int = 0, epochs: int | None
 
 
 def simulate_raw(raw: Path, *, seed: int) -> None:
-    """Write the sources of `FIELDS` below `raw`, in their publishers' layouts."""
+    """Write the sources of `FIELDS` below `raw`, in the layouts of their publishers."""
     done = raw / ".simulated"
-    told = f"{seed} {sorted(FIELDS.items())}"
-    if done.exists() and done.read_text() == told:
+    settings = f"{seed} {sorted(FIELDS.items())}"
+    if done.exists() and done.read_text() == settings:
         return
     for name, count in track(FIELDS.items(), "simulate", len(FIELDS), "sources"):
         layout = layouts()[name]
-        if min(layout.shape) < FIELD_SIDE and name != "kag_leukemia":  # its images are one cell each
+        if min(layout.shape) < FIELD_SIDE and name != "kag_leukemia":  # its images show one cell each
             layout = replace(layout, shape=(FIELD_SIDE, FIELD_SIDE))
         simulate_source(name, raw, seed=seed, fields=count, draw=draw, layout=layout)
-    storage.write_atomic(done, told.encode())
+    storage.write_atomic(done, settings.encode())
 
 
 def simulate_evaldata(root: Path, *, seed: int) -> None:
-    """Write the three evaluation sets, drawn from styles that no training class has."""
+    """Write the three evaluation sets, with cell styles that no training class has."""
     done = root / ".simulated"
-    told = f"{seed} {sorted(COOS7_CELLS.items())} {CYCLOPS_CELLS}"
-    if done.exists() and done.read_text() == told:
+    settings = f"{seed} {sorted(COOS7_CELLS.items())} {CYCLOPS_CELLS}"
+    if done.exists() and done.read_text() == settings:
         return
-    simulate_bbbc021.simulate_bbbc021(root / "bbbc021", seed=seed)
-    simulate_coos7.simulate_coos7(root / "coos7", seed=seed, train=COOS7_CELLS["train"], test=COOS7_CELLS["test"])
-    simulate_cyclops.simulate_cyclops(root / "cyclops", seed=seed, cells=CYCLOPS_CELLS)
-    storage.write_atomic(done, told.encode())
+    simulate_bbbc021(root / "bbbc021", seed=seed)
+    simulate_coos7(root / "coos7", seed=seed, train=COOS7_CELLS["train"], test=COOS7_CELLS["test"])
+    simulate_cyclops(root / "cyclops", seed=seed, cells=CYCLOPS_CELLS)
+    storage.write_atomic(done, settings.encode())
 
 
 def draw(info: dict[str, Any], stain: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Draw one channel of a field of a simulated source; the cells are the same in all channels of the field."""
+    """Simulate one channel of a field; the cells are the same in all channels of the field."""
     if "objects" in info:
         return _smear(info, shape)
     name = next((str(info[c]) for c in CLASS_COLUMNS if str(info.get(c, "")) not in UNTREATED), "untreated")
-    return _field(info["seed"], style_of(f"train {name}"), shape, _drawn_as(stain), stain)
+    return _field(info["seed"], style_of(f"train {name}"), shape, _pattern_of(stain), stain)
 
 
-def _drawn_as(stain: str) -> str:
-    """A treatment moves every stain but the nuclear one to a place of its own."""
+def _pattern_of(stain: str) -> str:
+    """Return the stain pattern: a treatment changes the place of every stain except the nuclear one."""
     return stain if stain in ("nucleus", "brightfield") else "protein"
 
 
 @lru_cache(maxsize=8)
-def _field(seed: int, style: Style, shape: tuple[int, int], drawn_as: str, stain: str) -> NDArray[np.float32]:
-    # the first generator places the cells, equal for all channels; the stain's own camera noise comes on top
-    drawn = draw_field(np.random.default_rng(seed), style, shape, [drawn_as])[drawn_as]
+def _field(seed: int, style: Style, shape: tuple[int, int], pattern: str, stain: str) -> NDArray[np.float32]:
+    # the cells are the same for all channels of a field; camera noise is different for each stain
+    cells = draw_field(np.random.default_rng(seed), style, shape, [pattern])[pattern]
     noise = np.random.default_rng([seed, zlib.crc32(stain.encode())]).normal(0, 0.01, shape)
-    return np.clip(drawn + noise, 0, 1).astype(np.float32)
+    return np.clip(cells + noise, 0, 1).astype(np.float32)
 
 
 def _smear(info: dict[str, Any], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Draw a blood smear: one cell in each box, on a grey ground."""
+    """Simulate a blood smear: one cell in each box, on a grey background."""
     rng = np.random.default_rng(info["seed"])
     image = 0.62 + rng.normal(0, 0.012, shape)
-    for thing in info["objects"]:
-        low, high = thing["bounding_box"]["minimum"], thing["bounding_box"]["maximum"]
+    for cell in info["objects"]:
+        low, high = cell["bounding_box"]["minimum"], cell["bounding_box"]["maximum"]
         size = (high["r"] - low["r"], high["c"] - low["c"])
-        style = style_of(f"train {thing['category']}")
+        style = style_of(f"train {cell['category']}")
         image[low["r"] : high["r"], low["c"] : high["c"]] = draw_field(rng, style, size, ["brightfield"], cells=1)[
             "brightfield"
         ]
@@ -160,7 +166,7 @@ def _smear(info: dict[str, Any], shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def load_as_a_user_would(folder: Path) -> list[str]:
-    """Run `load_dataset("cytoimagenet")` in the folder that holds the dataset, in a Python of its own."""
+    """Run `load_dataset("cytoimagenet")` in the folder of the dataset, in a separate Python; return what it printed."""
     code = textwrap.dedent(
         """
         import cytoimagenet
@@ -186,23 +192,37 @@ def score(folder: Path, run: Path) -> dict[str, Any]:
     """Run the evaluation script as a user would; return its results."""
     script = Path(__file__).with_name("run_all.py")
     command = [sys.executable, str(script), "--data", str(folder / "evaldata"), "--out", str(folder / "results")]
-    command += ["--models", f"random,imagenet,{run},fusion", "--input-size", str(INPUT)]
-    command += ["--preprocess", "concat-norm", "--no-probe"]  # as published, and in minutes
+    command += ["--models", f"random,imagenet,{run},fusion", "--input-size", str(INPUT_SIDE)]
+    command += ["--preprocess", "concat-norm", "--no-probe"]  # the published preprocessing; the probe is slow
     done = subprocess.run(command, cwd=folder)
     if done.returncode:
-        raise CytoImageNetError("The evaluation failed", where=script, next="Its own words stand above")
+        raise CytoImageNetError("The evaluation failed", where=script, next="Its error message is printed above")
     return json.loads((folder / "results" / "results.json").read_text())
 
 
 def write_page(folder: Path, manifest: Manifest, run: Path, results: dict[str, Any], steps: list[Step]) -> Path:
-    """Write `report.html`: the dataset, the training, the scores."""
-    import io
+    """Write `report.html`: dataset, training and scores."""
+    from .report.write import write_report
 
-    import pandas as pd
+    return write_report(
+        results,
+        folder / "report.html",
+        title="CytoImageNet, from raw sources to transfer scores",
+        extra_sections=[_dataset_section(folder, manifest, steps[2].printed), _training_section(manifest, run)],
+        notes=[
+            "All data is simulated. The published scores are those of the full, real sets and are shown for "
+            "orientation only. Variation between the single cells of a class was added after a first, more uniform "
+            "version on which random weights did as well as trained ones; one seed was run."
+        ],
+        steps=[{"step": step.step, "seconds": step.seconds, "peak_gb": None} for step in steps],
+    )
+
+
+def _dataset_section(folder: Path, manifest: Manifest, printed: list[str]) -> Section:
+    import io
 
     from ..builder.pages.preview import montage
     from .report.page import Figure, Section, Table
-    from .report.write import write_report
 
     buffer = io.BytesIO()
     montage(folder / "cytoimagenet", classes=40, images=10).save(buffer, "PNG")
@@ -212,46 +232,35 @@ def write_page(folder: Path, manifest: Manifest, run: Path, results: dict[str, A
         [[c["label"], c["category"], c["train"], c["validation"]] for c in manifest.classes],
         title="Classes",
     )
+    text = [
+        f"{images:,} images of {len(manifest.classes)} classes, built from {len(FIELDS)} simulated sources "
+        f"({', '.join(FIELDS)}) in the layouts of their publishers. Labels are weak: the images of a class share an "
+        "entry of their metadata.",
+        'load_dataset("cytoimagenet") returned: ' + " ".join(printed),
+    ]
+    figure = Figure(buffer.getvalue(), "Some images of every class", "Sampled at random; one row per class.")
+    return Section("The dataset", text, figures=[figure], tables=[classes])
+
+
+def _training_section(manifest: Manifest, run: Path) -> Section:
+    import pandas as pd
+
+    from .report.page import Figure, Section
+
     history = pd.read_csv(run / "history.csv")
     last = history.iloc[-1]
-    dataset = Section(
-        "The dataset",
-        [
-            f"{images:,} images of {len(manifest.classes)} classes, "
-            f"made from {len(FIELDS)} simulated sources ({', '.join(FIELDS)}) in their publishers' file layouts. "
-            "Labels are weak: a class is a text that its source images share.",
-            'What load_dataset("cytoimagenet") gave: ' + " ".join(steps[2].said),
-        ],
-        figures=[Figure(buffer.getvalue(), "Some images of every class", "Chosen at random; each row is a class.")],
-        tables=[classes],
+    text = (
+        f"EfficientNet-B0 from random weights, {len(history)} epochs at {INPUT_SIDE} pixels: loss "
+        f"{history.iloc[0]['train_loss']:.2f} to {last['train_loss']:.2f}; "
+        f"{100 * last['validation_accuracy']:.0f} % of the validation images correct, whose source images are not in "
+        f"the training set (chance: {100 / len(manifest.classes):.0f} %)."
     )
-    training = Section(
-        "The training",
-        [
-            f"EfficientNet-B0 from random weights, {len(history)} epochs at {INPUT} pixels: loss "
-            f"{history.iloc[0]['train_loss']:.2f} to {last['train_loss']:.2f}; "
-            f"{100 * last['validation_accuracy']:.0f} % of the validation images right, whose source images were never "
-            f"trained on "
-            f"(chance: {100 / len(manifest.classes):.0f} %)."
-        ],
-        figures=[
-            Figure(run / name, title, "")
-            for name, title in (("loss.png", "Loss"), ("accuracy.png", "Accuracy"))
-            if (run / name).exists()
-        ],
-    )
-    return write_report(
-        results,
-        folder / "report.html",
-        title="CytoImageNet, from raw sources to transfer scores",
-        extra_sections=[dataset, training],
-        notes=[
-            "Everything here is simulated: the published numbers are those of the full, real sets and stand for "
-            "orientation only. The single cells were made to vary within their class after a first, more uniform "
-            "drawing on which random weights did as well as trained ones; one seed was run."
-        ],
-        steps=[{"step": step.step, "seconds": step.seconds, "peak_gb": None} for step in steps],
-    )
+    figures = [
+        Figure(run / name, title)
+        for name, title in (("loss.png", "Loss"), ("accuracy.png", "Accuracy"))
+        if (run / name).exists()
+    ]
+    return Section("The training", [text], figures=figures)
 
 
 @contextmanager

@@ -1,33 +1,33 @@
-"""Score a table of features, whoever computed it."""
+"""Score a table of features on a task, whatever computed the features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from . import protocols, tasks
-from .protocols import entries as protocols_entries
-from .protocols.settings import CyclopsLabels, Settings, Taxol
+from .protocols.settings import CyclopsLabels, EvaluationSettings, Taxol
 from .results.score import Result, key_of
-from .tables.align import align
+from .sets.samples import Samples
 from .tables.feature_table import FeatureTable, read_table
+from .tasks.record import Task
+from .tasks.registry import find
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .scores.standardise import Way
+    from .protocols.entries import Scored
+    from .scores.standardise import Standardisation
     from .scores.votes import Ties
-    from .tasks import Samples
 
 
 def evaluate(
-    task: str,
+    task: str | Task,
     features: str | PathLike[str] | pd.DataFrame | FeatureTable,
     metadata: str | PathLike[str] | Samples | None = None,
     *,
-    standardise: Way = "none",
+    standardise: Standardisation = "none",
     taxol: Taxol = "all",
     ties: Ties = "nearest",
     cyclops_labels: CyclopsLabels = "clean",
@@ -37,26 +37,27 @@ def evaluate(
     preprocess: str = "",
     about: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Score features on one of the three tasks.
+    """Score features on a task.
 
     Parameters
     ----------
-    task : "bbbc021", "coos7" or "cyclops"
+    task : str or Task
+        "bbbc021", "coos7", "cyclops", or a task of your own.
     features : path, DataFrame or FeatureTable
-        A row per image or cell (column `id`), or for BBBC021 per well (`Metadata_Plate`, `Metadata_Well`) or treatment
-        (`compound`, `concentration`); every other number is a feature. See `tables.read_table`.
+        One row per image or cell (column `id`), or for BBBC021 per well (`Metadata_Plate`, `Metadata_Well`) or
+        treatment (`compound`, `concentration`). Every other column of numbers is a feature. See `tables.feature_table`.
     metadata : path or Samples, optional
-        The task's folder, where the labels are. Without it the table must bring them: `label`, for COOS-7 `split` too,
-        for BBBC021 `compound` and `concentration` too.
+        The folder of the task, which contains the labels. Without it the table must contain them: `label`, for COOS-7
+        also `split`, for BBBC021 also `compound` and `concentration`.
     standardise : str
-        How features are brought to one scale; one of `standardise.WAYS`. The publication used "all" for BBBC021 and
-        CYCLoPs and "train" for COOS-7.
+        How features are brought to one scale; see `scores.standardise.MEANING`. The publication used "all" for BBBC021
+        and CYCLoPs and "train" for COOS-7.
     taxol, ties, cyclops_labels, probe, seed
-        See `settings.Settings`.
+        See `protocols.settings.EvaluationSettings`.
     model, preprocess : str
-        Names for the tables: what made the features, and from what view of the image.
+        Names for tables and report: what computed the features, and from which view of the image.
     about : mapping, optional
-        Further settings of the features (input size, weights ...), kept with each number.
+        Further settings of the features (input size, weights ...), stored with each score.
 
     Returns
     -------
@@ -66,62 +67,63 @@ def evaluate(
     Raises
     ------
     UsageError
-        If table and metadata do not fit together.
+        If a setting is unknown, or the table does not match the metadata.
     MetadataError
-        If the metadata is not what its publisher says it is.
+        If the metadata differs from what its publisher describes.
 
     Examples
     --------
-    >>> import numpy as np, pandas as pd
+    >>> import pandas as pd
     >>> table = pd.DataFrame({"id": list("abcdef"), "label": list("xxxyyy"), "f": [0.0, 1, 2, 10, 11, 12]})
-    >>> float(evaluate("cyclops", table, probe=False).scores["knn"])  # 5 neighbours, 3 of them the other class
+    >>> float(evaluate("cyclops", table, probe=False).scores["knn"])  # of 5 other cells, 3 have the other label
     0.0
     """
-    settings = Settings(
+    settings = EvaluationSettings(
         standardise=standardise, taxol=taxol, ties=ties, cyclops_labels=cyclops_labels, probe=probe, seed=seed
     )
-    module = tasks.module(task)
+    return score_features(find(task), features, metadata, settings, model=model, preprocess=preprocess, about=about)
+
+
+def score_features(
+    task: Task,
+    features: str | PathLike[str] | pd.DataFrame | FeatureTable,
+    metadata: str | PathLike[str] | Samples | None,
+    settings: EvaluationSettings,
+    *,
+    model: str,
+    preprocess: str,
+    about: Mapping[str, Any] | None = None,
+) -> Result:
+    """Score features on a task; as `evaluate`, with the settings as one object."""
+    settings = task.resolve(settings)
     table = read_table(features)
-    if metadata is None or isinstance(metadata, tasks.Samples):
+    if metadata is None or isinstance(metadata, Samples):
         samples = metadata
-    elif task == "cyclops":
-        samples = module.read(metadata, labels=cyclops_labels)
     else:
-        samples = module.read(metadata, **({"images": False} if task == "bbbc021" else {}))
-    aligned = align(table, samples, task)
-    protocol = protocols.module(task)
+        samples = task.read(metadata, settings, images=False)
+    aligned = task.align(table, samples)
     common = {
-        "task": task,
+        "task": task.name,
         "model": model,
         "preprocess": preprocess,
-        "about": dict(about or {}),
         "digest": table.digest(),
         "rows": len(aligned.values),
         "left_out": len(table.values) - len(aligned.values),
     }
     result = Result([], {})
-    _take(result, protocol.score(aligned, settings), common, settings, beside=False)
-    for way, found in protocol.beside(aligned, settings):
-        _take(result, found, common, Settings(**{**asdict(settings), "standardise": way}), beside=True)
+
+    def add(scores: list[Scored], settings: EvaluationSettings, *, beside: bool) -> None:
+        chosen = {name: getattr(settings, name) for name in ("standardise", *task.options, "seed")}
+        for partial, predictions in scores:
+            entry = {**common, **partial, "beside": beside}
+            entry["settings"] = {**chosen, **(about or {}), **partial["settings"]}
+            entry["key"] = key_of(entry)
+            result.entries.append(entry)
+            if predictions is not None:
+                result.predictions[entry["key"]] = predictions
+
+    add(task.score(aligned, settings), settings, beside=False)
+    if task.score_alternatives:
+        for standardisation, scores in task.score_alternatives(aligned, settings):
+            add(scores, replace(settings, standardise=standardisation), beside=True)
     return result
-
-
-def _take(
-    result: Result,
-    found: list[protocols_entries.Scored],
-    common: Mapping[str, Any],
-    settings: Settings,
-    *,
-    beside: bool,
-) -> None:
-    """Add scores to the result, each with its settings and its key."""
-    for partial, predictions in found:
-        of_task = {"bbbc021": ("taxol",), "coos7": ("ties",), "cyclops": ("ties", "cyclops_labels")}[common["task"]]
-        chosen = {name: getattr(settings, name) for name in ("standardise", *of_task, "seed")}
-        entry = {**common, **partial, "beside": beside}
-        entry["settings"] = {**chosen, **common["about"], **partial["settings"]}
-        del entry["about"]
-        entry["key"] = key_of(entry)
-        result.entries.append(entry)
-        if predictions is not None:
-            result.predictions[entry["key"]] = predictions

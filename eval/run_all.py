@@ -3,18 +3,18 @@
 import sys
 from pathlib import Path
 
-# Python put this folder first on its path, where a module of ours could be taken for one of a library's. The checkout's
-# root takes its place (or, installed, the folder the package lies in): so this runs from any working directory.
-_room = Path(__file__).resolve().parent
-_root = _room.parent if (_room.parent / "cytoimagenet.py").is_file() else _room.parent.parent
-if sys.path and Path(sys.path[0] or ".").resolve() == _room:
+# Python puts the folder of this script first on its path, where our modules could hide those of a library. The root of
+# the checkout (or, if installed, the folder that contains the package) replaces it: the script runs from any folder.
+_folder = Path(__file__).resolve().parent
+_root = _folder.parent if (_folder.parent / "cytoimagenet.py").is_file() else _folder.parent.parent
+if sys.path and Path(sys.path[0] or ".").resolve() == _folder:
     sys.path[0] = str(_root)
 else:
     sys.path.insert(0, str(_root))
 
 
 def main() -> None:
-    """Run the command as `cytoimagenet eval` does, errors and all."""
+    """Run the command as `cytoimagenet eval` does, with the same error messages."""
     import typer
     from cytoimagenet.builder import console
     from cytoimagenet.eval.commands import run

@@ -69,17 +69,21 @@ def summarise(classes: pd.DataFrame) -> dict[str, Any]:
         `classes`: number of classes; `nothing_right`: number of classes without a right answer; `categories`: category
         -> the same two numbers and `accuracy`, the mean over its classes.
     """
-    seen = classes[classes["evaluated"] > 0]
-    missed = seen["right"] == 0
+    seen, missed = classes[classes["evaluated"] > 0], never_right(classes)
     categories = {
         str(name): {
             "classes": len(part),
-            "nothing_right": int((part["right"] == 0).sum()),
+            "nothing_right": int((missed["category"] == name).sum()),
             "accuracy": float(part["accuracy"].mean()),
         }
         for name, part in seen.groupby("category", sort=True)
     }
-    return {"classes": len(seen), "nothing_right": int(missed.sum()), "categories": categories}
+    return {"classes": len(seen), "nothing_right": len(missed), "categories": categories}
+
+
+def never_right(classes: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of classes with evaluated images of which none was predicted correctly."""
+    return classes[(classes["evaluated"] > 0) & (classes["right"] == 0)]
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

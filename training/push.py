@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..builder.errors import UsageError
-from ..builder.hf.hub_errors import _check_name, _said
+from ..builder.hf.hub_errors import check_repository_name, in_plain_words
 from . import run_folder
 
 MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")
@@ -18,7 +18,7 @@ REPORT_FILES = ("history.csv", "per_class.csv", "loss.png", "accuracy.png", "per
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedModel:
     """Result of an upload: repository, commit and names of the files."""
 
     repository: str
@@ -26,7 +26,7 @@ class Pushed:
     files: tuple[str, ...]
 
 
-def push_model(folder: str | PathLike[str], repository: str, *, private: bool = False) -> Pushed:
+def push_model(folder: str | PathLike[str], repository: str, *, private: bool = False) -> PushedModel:
     """Upload the model of a finished run as a model repository, in one commit.
 
     Parameters
@@ -48,7 +48,7 @@ def push_model(folder: str | PathLike[str], repository: str, *, private: bool = 
     """
     import huggingface_hub
 
-    _check_name(repository)
+    check_repository_name(repository)
     files = files_to_push(Path(folder))
     api = huggingface_hub.HfApi()
     try:
@@ -64,8 +64,8 @@ def push_model(folder: str | PathLike[str], repository: str, *, private: bool = 
     except ValueError as error:
         raise UsageError(f"The Hub rejects the model card: {error}", where=Path(folder) / "README.md") from error
     except Exception as error:
-        raise _said(error, repository) from error
-    return Pushed(repository, commit.oid, files)
+        raise in_plain_words(error, repository) from error
+    return PushedModel(repository, commit.oid, files)
 
 
 def files_to_push(folder: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
 """From the published Kaggle archive to a dataset folder, without unpacking it.
 
-Imports the ground, `curate` (split and file names), `dataset`, `formats`, `images`, `shards` and `sources`.
+May import the ground, `curate` (split and file names), `dataset`, `formats`, `images`, `shards` and `sources`.
 """

@@ -1,4 +1,4 @@
-"""Opens every image of the archive once, and keeps the result of each."""
+"""Open every image of the archive once, and record the result of each."""
 
 from __future__ import annotations
 
@@ -17,37 +17,52 @@ from ..shards.format import batched
 from .files import Archive
 from .metadata import Matched
 
-AT_ONCE = 4096  # rows checked between two notes: seconds of work
+ROWS_PER_NOTE = 4096  # some seconds of work; a killed run loses no more
+ROWS_PER_THREAD = 32  # a thread requests and checks this many images together
 
-
-TOGETHER = 32  # rows a thread checks in one go
-
+CheckedImage = tuple[str, str, int, int, bytes]
+"""Result of one row: reason (empty if the image is good), detail, width, height, digest of the pixels."""
 
 _CHECK = pa.schema([("reason", pa.string()), ("detail", pa.string()), ("width", pa.int64()), ("height", pa.int64()),
                     ("sha256", pa.binary(32))])  # fmt: skip
+"""The columns of a `CheckedImage`."""
 
 
-Checked = tuple[str, str, int, int, bytes]
-"""Reason, detail, width, height, digest of the pixels: a row of _CHECK."""
+def check_images(opened: Archive, matched: Matched, work: str, fingerprint: str, workers: int) -> pa.Table:
+    """Open the image of every row; results that a former run noted are used again.
 
+    Parameters
+    ----------
+    opened : Archive
+    matched : Matched
+        The file of each row.
+    work : str
+        Folder for the notes, `checked/*.parquet`.
+    fingerprint : str
+        Of the archive; part of the notes' names.
+    workers : int
+        Number of threads.
 
-def _check_all(opened: Archive, matched: Matched, work: str, fingerprint: str, workers: int) -> pa.Table:
-    """Open every image of a row; what a former run has checked is taken from its notes."""
+    Returns
+    -------
+    pyarrow.Table
+        One row per row of metadata.csv: reason, detail, width, height, sha256 of the pixels.
+    """
     parts = []
 
-    def check_some(entries: list[int]) -> list[Checked]:
+    def check_some(entries: list[int]) -> list[CheckedImage]:
         opened.announce([entry for entry in entries if entry >= 0])
         return [_check(opened, entry) for entry in entries]
 
     with progress("open", len(matched.entry)) as bar, ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(matched.entry), AT_ONCE):
+        for start in range(0, len(matched.entry), ROWS_PER_NOTE):
             note = storage.join(work, "checked", f"{start:09d}-{fingerprint[:16]}.parquet")
-            entries = matched.entry[start : start + AT_ONCE].tolist()
+            entries = matched.entry[start : start + ROWS_PER_NOTE].tolist()
             part = pq.read_table(note, schema=_CHECK) if storage.exists(note) else _CHECK.empty_table()
-            if len(part) != len(entries):  # a former version may have noted another number at a time
-                found = [one for some in pool.map(check_some, batched(entries, TOGETHER)) for one in some]
-                part = pa.table([pa.array(c, f.type) for c, f in zip(zip(*found, strict=True), _CHECK, strict=True)],
-                                schema=_CHECK)  # fmt: skip
+            if len(part) != len(entries):  # a former version may have noted another number of rows
+                results = [one for some in pool.map(check_some, batched(entries, ROWS_PER_THREAD)) for one in some]
+                columns = zip(zip(*results, strict=True), _CHECK, strict=True)
+                part = pa.table([pa.array(values, field.type) for values, field in columns], schema=_CHECK)
                 with storage.atomic_writer(note) as file, schema.writer(file, _CHECK) as writer:
                     writer.write_table(part)
             parts.append(part)
@@ -55,8 +70,8 @@ def _check_all(opened: Archive, matched: Matched, work: str, fingerprint: str, w
     return pa.concat_tables(parts) if parts else _CHECK.empty_table()
 
 
-def _check(opened: Archive, entry: int) -> Checked:
-    """Open one image; return reason, detail, width, height, digest of its pixels."""
+def _check(opened: Archive, entry: int) -> CheckedImage:
+    """Open one image; `entry` is -1 for a row without a file."""
     if entry < 0:
         return "absent", "", 0, 0, bytes(32)
     try:

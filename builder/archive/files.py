@@ -1,6 +1,6 @@
-"""The files of the published archive, a zip or a folder: what there is, and the bytes of any of it.
+"""The files of the published archive, a zip or a folder: list them, and read the bytes of any of them.
 
-Nothing is unpacked to disk. The zip's own directory is turned into a few arrays, since a Python object for each of
+Nothing is unpacked to disk. The zip's directory is stored in a few arrays, since one Python object for each of its
 890,737 entries would take more memory than the images' metadata.
 """
 
@@ -26,19 +26,21 @@ from numpy.typing import NDArray
 
 from ..dataset.ranges import announce
 from ..errors import UnreadableImageError, UsageError
+from ..formats.limits import MAX_PIXELS
 from .zip_directory import Columns, DamagedZipError, Entry, entries_of
 
-MAX_BYTES = 2**26  # of one file once decompressed: more than any 8-bit image of 8,192 x 8,192 pixels needs
-STORED, DEFLATED = 0, 8
-_PIECE = 2**18  # bytes of a stream held at a time
-_LOCAL = struct.Struct("<4s5H3I2H")
-_HEADER = 256  # bytes that hold the header of an entry, its name and extra field as a rule
+MAX_FILE_BYTES = MAX_PIXELS  # of one decompressed file: its images have one byte per pixel
+STORED, DEFLATED = 0, 8  # compression methods of zip
+_BYTES_PER_PIECE = 2**18  # of a stream
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_HEADER_BYTES = 256  # usually enough for the header of an entry with its name and extra field
+# the reasons below are recorded in rejected.parquet, which the dataset's digest covers: their wording must not change
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in an archive, by name.
+    """The files of an archive, sorted by name.
 
     Attributes
     ----------
@@ -47,11 +49,11 @@ class Listing:
     names : pyarrow.Array of str
         Paths below the archive's root, with `/`, sorted.
     sizes : int array
-        Bytes of each file once decompressed.
+        Decompressed size of each file in bytes.
     starts, packed, methods, checks : int arrays
-        Zip only: where the entry's header begins, bytes it takes, how it is compressed, CRC-32 of its content.
+        Zip only: offset of the entry's header, compressed size in bytes, compression method, CRC-32 of the content.
     refused : dict of str to str
-        Names that were not taken, and why.
+        Names of files that are not listed, with the reason.
     """
 
     path: Path
@@ -70,7 +72,7 @@ class Listing:
 
 
 def unsafe(name: str) -> str:
-    """Say why a name may not be opened, or nothing.
+    """Return why a file of this name must not be opened; empty if it may be.
 
     Examples
     --------
@@ -84,37 +86,39 @@ def unsafe(name: str) -> str:
 
 
 def list_archive(path: str | PathLike[str]) -> Listing:
-    """List a zip or a folder.
+    """List the files of a zip or of a folder.
 
     Raises
     ------
     UsageError
-        If there is neither, or the zip's directory is damaged or cut off.
+        If there is neither, or the zip's directory is damaged or incomplete.
     """
     place = Path(path)
     if place.is_dir():
         return _list_folder(place)
     if not place.is_file():
         raise UsageError(
-            "There is no such archive", where=place, next="Name the zip or folder, or fetch it with --download"
+            "There is no such archive", where=place, next="Name the zip or folder, or download it with --download"
         )
     try:
         return _list_zip(place)
     except (DamagedZipError, OSError) as error:
         raise UsageError(
-            f"Not a whole zip file: {error}", where=place, next="Fetch it again: a broken download looks like this"
+            f"Not a complete zip file: {error}",
+            where=place,
+            next="The download is incomplete: download it again",
         ) from error
 
 
 def _list_zip(place: Path) -> Listing:
     refused: dict[str, str] = {}
-    columns, whole = Columns(), place.stat().st_size
+    columns, archive_bytes = Columns(), place.stat().st_size
     for number, entry in enumerate(entries_of(place)):
         if entry.name.endswith("/"):
             continue
-        why = _refusal(entry, whole)
-        if why:
-            refused[entry.name or f"entry {number}"] = why
+        reason = _refusal(entry, archive_bytes)
+        if reason:
+            refused[entry.name or f"entry {number}"] = reason
         else:
             columns.add(entry)
     ends = np.array(columns.ends, dtype=np.int64)
@@ -127,22 +131,22 @@ def _list_zip(place: Path) -> Listing:
     return Listing(place, sorted_names, sizes, starts, packed, methods, checks, refused)
 
 
-def _refusal(entry: Entry, whole: int) -> str:
-    """Say why an entry of a zip of `whole` bytes is not taken, or nothing."""
+def _refusal(entry: Entry, archive_bytes: int) -> str:
+    """Return why an entry of a zip of `archive_bytes` bytes is not listed; empty if it is."""
     if not entry.name:
         return "its name is no text"
-    if why := unsafe(entry.name):
-        return why
+    if reason := unsafe(entry.name):
+        return reason
     if stat.S_ISLNK(entry.mode):
         return "a symbolic link"
     if entry.flags & 1:
         return "encrypted"
     if entry.method not in (STORED, DEFLATED):
         return f"compression method {entry.method}"
-    if entry.start + entry.packed > whole:
+    if entry.start + entry.packed > archive_bytes:
         return "reaches beyond the end of the archive"
-    if entry.size > MAX_BYTES and not entry.name.endswith(".csv"):
-        return f"{entry.size:,} bytes once decompressed, at most {MAX_BYTES:,} allowed"
+    if entry.size > MAX_FILE_BYTES and not entry.name.endswith(".csv"):
+        return f"{entry.size:,} bytes once decompressed, at most {MAX_FILE_BYTES:,} allowed"
     return ""
 
 
@@ -166,14 +170,14 @@ def _list_folder(root: Path) -> Listing:
 
 
 class Archive:
-    """An open archive: the bytes of any file of a listing. Threads may share it."""
+    """An open archive, from which the files of a listing are read. Threads may share it."""
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self._handle = os.open(listing.path, os.O_RDONLY) if listing.is_zip else -1
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -185,24 +189,24 @@ class Archive:
         self.close()
 
     def announce(self, numbers: Sequence[int]) -> None:
-        """Let the system fetch these files of a zip all at once."""
+        """Let the operating system read these files of a zip in advance, all at the same time."""
         if self.listing.is_zip:
             starts, packed = self.listing.starts, self.listing.packed
             for number in numbers:
-                announce(self._handle, int(starts[number]), int(packed[number]) + _HEADER)
+                announce(self._handle, int(starts[number]), int(packed[number]) + _HEADER_BYTES)
 
     def read(self, number: int) -> bytes:
-        """Return the content of file `number`, checked against the size and checksum the directory gives.
+        """Return the content of file `number`, after checking it against the size and checksum in the directory.
 
         Raises
         ------
         UnreadableImageError
-            If it is not what the directory says.
+            If size or checksum differ, or the file can't be read.
         """
         listing = self.listing
         size, packed = int(listing.sizes[number]), int(listing.packed[number])
-        if max(size, packed) > MAX_BYTES:
-            raise UnreadableImageError(self._name(number), f"{size:,} bytes, at most {MAX_BYTES:,} allowed")
+        if max(size, packed) > MAX_FILE_BYTES:
+            raise UnreadableImageError(self._name(number), f"{size:,} bytes, at most {MAX_FILE_BYTES:,} allowed")
         if not listing.is_zip:
             try:
                 with open(self._name(number), "rb", buffering=0) as file:
@@ -210,9 +214,9 @@ class Archive:
             except OSError as error:
                 raise UnreadableImageError(self._name(number), str(error.strerror or error)) from error
         start = int(listing.starts[number])
-        found = os.pread(self._handle, _HEADER + packed, start)  # as a rule header and content in one
-        begin = self._begin(number, start, found)
-        content = found[begin - start : begin - start + packed]
+        data = os.pread(self._handle, _HEADER_BYTES + packed, start)  # usually header and complete content
+        begin = self._begin(number, start, data)
+        content = data[begin - start : begin - start + packed]
         if len(content) < packed:
             content = os.pread(self._handle, packed, begin)
         if listing.methods[number] != STORED:
@@ -222,64 +226,65 @@ class Archive:
         return content
 
     def stream(self, number: int) -> IO[bytes]:
-        """Open file `number` to be read from its beginning, a piece at a time: for tables, which may be large.
+        """Open file `number` for reading from its beginning, piece by piece: for tables, which may be large.
 
         Raises
         ------
         UnreadableImageError
-            At its opening or at its end, if it is not what the directory says.
+            At the beginning or at the end, if the file differs from its entry in the directory.
         """
         listing = self.listing
         name = listing.names[number].as_py()
         if not listing.is_zip:
             return open(listing.path / name, "rb")
-        said = (int(listing.packed[number]), int(listing.sizes[number]), int(listing.checks[number]))
+        packed, size, check = (int(column[number]) for column in (listing.packed, listing.sizes, listing.checks))
         stored = bool(listing.methods[number] == STORED)
         start = int(listing.starts[number])
-        begin = self._begin(number, start, os.pread(self._handle, _LOCAL.size, start))
-        return io.BufferedReader(_Stream(self._handle, begin, *said, stored, self._name(number)), _PIECE)
+        begin = self._begin(number, start, os.pread(self._handle, _LOCAL_HEADER.size, start))
+        stream = _Stream(self._handle, begin, packed, size, check, stored, self._name(number))
+        return io.BufferedReader(stream, _BYTES_PER_PIECE)
 
     def _name(self, number: int) -> str:
         return f"{self.listing.path}/{self.listing.names[number].as_py()}"
 
     def _begin(self, number: int, start: int, header: bytes) -> int:
-        """Return where in the zip the content of an entry begins, whose header begins at `start`."""
-        if len(header) < _LOCAL.size or header[:4] != b"PK\x03\x04":
+        """Return the offset of the content of an entry whose header begins at offset `start` of the zip."""
+        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
             raise UnreadableImageError(self._name(number), "no zip entry where the directory says")
-        *_, name_length, extra_length = _LOCAL.unpack_from(header)
-        return start + _LOCAL.size + name_length + extra_length
+        *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
+        return start + _LOCAL_HEADER.size + name_length + extra_length
 
 
 class _Stream(io.RawIOBase):
-    """The content of one zip entry, decompressed as it is read; it ends with an error where it is not as announced."""
+    """The content of one zip entry, decompressed while it is read; reading ends with an error if size or CRC differ."""
 
     def __init__(self, handle: int, begin: int, packed: int, size: int, check: int, stored: bool, where: str) -> None:
         self._handle, self._at, self._end = handle, begin, begin + packed
-        self._left, self._check, self._where = size, check, where
-        self._engine = None if stored else zlib.decompressobj(-zlib.MAX_WBITS)
-        self._seen = 0
+        self._left, self._expected_crc, self._where = size, check, where
+        self._decompressor = None if stored else zlib.decompressobj(-zlib.MAX_WBITS)
+        self._crc = 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read the next piece."""
+        """Read the next piece into `buffer`; return its number of bytes, 0 at the end."""
         piece = self._next(len(buffer))
-        self._seen = zlib.crc32(piece, self._seen)
+        self._crc = zlib.crc32(piece, self._crc)
         self._left -= len(piece)
-        if self._left < 0 or (not piece and (self._left or self._seen != self._check)):
+        if self._left < 0 or (not piece and (self._left or self._crc != self._expected_crc)):
             raise UnreadableImageError(self._where, "content and checksum differ")
         buffer[: len(piece)] = piece
         return len(piece)
 
     def _next(self, most: int) -> bytes:
-        if self._engine is None:
+        if self._decompressor is None:
             return self._fetch(most)
-        while not self._engine.eof:
-            waiting = self._engine.unconsumed_tail or self._fetch(_PIECE)
+        while not self._decompressor.eof:
+            waiting = self._decompressor.unconsumed_tail or self._fetch(_BYTES_PER_PIECE)
             try:
-                piece = self._engine.decompress(waiting, most)
+                piece = self._decompressor.decompress(waiting, most)
             except zlib.error as error:
                 raise UnreadableImageError(self._where, f"damaged zip entry ({error})") from error
             if piece or not waiting:
@@ -293,9 +298,8 @@ class _Stream(io.RawIOBase):
 
 
 def _inflate(packed: bytes, size: int, where: str) -> bytes:
-    """Decompress at most one byte more than was announced: a bomb ends there."""
-    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    """Decompress at most one byte more than the directory gives: a zip bomb stops there, and the size differs."""
     try:
-        return engine.decompress(packed, size + 1)
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + 1)
     except zlib.error as error:
         raise UnreadableImageError(where, f"damaged zip entry ({error})") from error

@@ -1,7 +1,7 @@
-"""The published archive -> the dataset folder: PNG bytes unchanged, every image opened, everything counted.
+"""From the published archive to the dataset folder: list, match, check, write tables, write shards.
 
-The archive (some 56 GB on Kaggle) is read in place. Checks are kept in `<out>.import/`, a file for each few thousand
-rows, and a killed run goes on from them.
+The archive (56 GB on Kaggle) is read without unpacking it, and its PNG bytes are copied unchanged. Results of the
+checks are noted in `<out>.import/`, one file per few thousand rows; a killed run continues from them.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 from os import PathLike
-from typing import TypeGuard
 
 import pyarrow as pa
 
 from .. import resume, storage
 from ..defaults import SHARD_SIZE_BYTES
-from ..errors import CytoImageNetError, UsageError
+from ..errors import UsageError
 from ..shards.format import FORMATS
 from ..shards.write import write_dataset
-from .check import _check_all
+from .check import check_images
 from .files import Archive, Listing, list_archive
 from .metadata import find_metadata, match, read_metadata
 from .published import Imported
-from .tables import _write_tables
-
-KAGGLE = "stanleyhua/cytoimagenet"
+from .tables import write_tables
 
 
 def import_archive(
@@ -41,40 +38,42 @@ def import_archive(
     Parameters
     ----------
     archive : path
-        The zip file as downloaded, or a folder it was unpacked to.
+        The zip file as downloaded, or the folder it was unpacked to.
     out : str or path
-        The dataset folder to write, local or a URL. What was checked is kept in `<out>.import/` (in the working
-        directory if `out` is remote); it may be removed afterwards.
+        The dataset folder to write, local or a URL. Results of the checks are noted in `<out>.import/` (in the working
+        directory if `out` is remote), which may be removed afterwards.
     seed : int
-        Of split and shuffle.
+        Random seed of the split and of the order of the images.
     shard_size, format
         As `write_dataset`.
     workers : int, optional
-        Threads that open images; by default two for each core, since some wait for the disk.
+        Number of threads that open images; by default two per core, since some of them wait for the disk.
 
     Returns
     -------
     Imported
-        What was kept, left out and why, beside the published numbers.
+        Numbers of images kept and left out, by reason, compared with the published numbers.
 
     Raises
     ------
     UsageError
-        If there is no whole archive, or it holds no metadata.csv.
+        If there is no archive, it is incomplete, or it has no metadata.csv.
     MetadataError
-        If metadata.csv is not what was published.
+        If metadata.csv does not have the published form.
+    SettingsChangedError
+        If `out` has work of another archive or of other settings.
 
     Examples
     --------
     >>> print(import_archive("cytoimagenet.zip", "cytoimagenet"))  # doctest: +SKIP
     """
-    if format not in FORMATS:  # said now, not after hours of checks
+    if format not in FORMATS:  # reported now, not after hours of checks
         raise UsageError(f"No shard format {format!r}; there are {', '.join(FORMATS)}")
     listing = list_archive(archive)
     out = os.fspath(out).rstrip("/")
     work = f"{out if storage.is_local(out) else out.rsplit('/', 1)[-1]}.import"
     with Archive(listing) as opened:
-        imported = _curate(opened, work, seed, workers or 2 * (os.cpu_count() or 1))
+        imported = _write_curated(opened, work, seed, workers or 2 * (os.cpu_count() or 1))
         write_dataset(
             work, out, shard_size=shard_size, format=format, seed=seed, workers=workers,
             fetch=lambda stores, numbers, sizes: _fetch(opened, numbers),
@@ -82,48 +81,17 @@ def import_archive(
     return imported
 
 
-def download(owner_name: str = KAGGLE) -> str:
-    """Fetch the published archive through kagglehub, which keeps it in its own cache and resumes; return its folder.
-
-    Raises
-    ------
-    UsageError
-        If the extra `[kaggle]` is not installed.
-    CytoImageNetError
-        If Kaggle can't be reached or does not give it; says how to fetch it by hand.
-    """
-    try:
-        import kagglehub
-        from kagglehub import exceptions as refusals
-    except ImportError as error:
-        raise UsageError("kagglehub is not installed", next="Run: pip install 'cytoimagenet[kaggle]'") from error
-    # OSError: no network, no room, and every answer of the server that is an error
-    failures: tuple[type[Exception], ...] = (OSError, *filter(_is_error, vars(refusals).values()))
-    try:
-        return str(kagglehub.dataset_download(owner_name))
-    except failures as error:
-        raise CytoImageNetError(
-            f"Kaggle did not give the archive: {(str(error).splitlines() or [type(error).__name__])[0]}",
-            where=f"https://www.kaggle.com/datasets/{owner_name}",
-            next="Run it again to go on, or download the zip there by hand and give its name instead of --download",
-        ) from error
-
-
-def _is_error(kind: object) -> TypeGuard[type[Exception]]:
-    return isinstance(kind, type) and issubclass(kind, Exception)
-
-
-def _curate(opened: Archive, work: str, seed: int, workers: int) -> Imported:
-    """Leave in `work` what a curation would; only the listing is in memory afterwards."""
+def _write_curated(opened: Archive, work: str, seed: int, workers: int) -> Imported:
+    """Write the tables of a curated folder to `work`. Afterwards only the archive's listing is left in memory."""
     listing = opened.listing
-    number = find_metadata(listing)
-    table = read_metadata(listing, number)
+    metadata = find_metadata(listing)
+    table = read_metadata(listing, metadata)
     pa.default_memory_pool().release_unused()
-    matched = match(listing, table, number)
+    matched = match(listing, table, metadata)
     pa.default_memory_pool().release_unused()
     fingerprint = _claim(work, listing, len(table))
-    checks = _check_all(opened, matched, work, fingerprint, workers)
-    return _write_tables(work, listing, table, matched, checks, seed, fingerprint)
+    checks = check_images(opened, matched, work, fingerprint, workers)
+    return write_tables(work, listing, table, matched, checks, seed, fingerprint)
 
 
 def _claim(work: str, listing: Listing, rows: int) -> str:
@@ -147,5 +115,6 @@ def _claim(work: str, listing: Listing, rows: int) -> str:
 
 
 def _fetch(opened: Archive, numbers: list[int]) -> list[bytes]:
+    """Return the PNGs of some files, by their numbers in the listing."""
     opened.announce(numbers)
     return [opened.read(number) for number in numbers]

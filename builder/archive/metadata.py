@@ -1,7 +1,7 @@
-"""`metadata.csv` of the published archive, in any of its known forms, matched with the archive's files.
+"""Read `metadata.csv` of the published archive, in all its known forms, and match its rows with the archive's files.
 
-Copies differ: paths are absolute on the authors' machine or relative, older ones have no `category`, some carry columns
-of the authors' own book-keeping. Repeated texts are held once (dictionary codes), so that 890,737 rows stay small.
+Copies differ: paths are relative, or absolute on the authors' machine; older copies have no `category`; some have extra
+columns of the authors. Repeated texts are stored once (dictionary encoding), so that 890,737 rows need little memory.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ..errors import MetadataError, UnreadableImageError, UsageError
 from .files import Archive, Listing
 
 METADATA = "metadata.csv"
-MAX_CSV = 2**32  # bytes of metadata.csv once decompressed; the published one has some 300 MB
+MAX_CSV_BYTES = 2**32  # decompressed; the published metadata.csv has about 300 MB
 OLD_NAMES = {"cell_component": "cell_visible", "unique_id": "idx"}
-REPEATED = (
+DICTIONARY_COLUMNS = (
     "label",
     "category",
     "database",
@@ -32,8 +32,8 @@ REPEATED = (
     "channels",
     *schema.LABEL_COLUMNS,
 )
-WANTED = (*REPEATED, "filename", "idx", "crop", "scaling", "x_min", "x_max", "y_min", "y_max")
-NEEDED = ("label", "filename")
+COLUMNS = (*DICTIONARY_COLUMNS, "filename", "idx", "crop", "scaling", "x_min", "x_max", "y_min", "y_max")
+REQUIRED_COLUMNS = ("label", "filename")
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Matched:
     entry : int array, shape (rows,)
         Number of the file in the listing, or -1.
     moved : bool array, shape (rows,)
-        The file lies in another folder than the row says.
+        Whether the file is in another folder than the row names.
     twice : bool array, shape (rows,)
-        An earlier row has this file already; `entry` is -1.
+        Whether an earlier row has this file already; `entry` is then -1.
     extra : int array
-        Files no row speaks of.
+        Numbers of the files that no row names.
     """
 
     entry: NDArray[np.int64]
@@ -69,30 +69,37 @@ def find_metadata(listing: Listing) -> int:
         raise UsageError(
             f"There is no {METADATA} in the archive",
             where=listing.path,
-            next="Is this the published archive? It holds cytoimagenet/metadata.csv and a folder for each label",
+            next="Is this the published archive? It has cytoimagenet/metadata.csv and one folder per label",
         )
     return min(found)[1]
 
 
 def read_metadata(listing: Listing, number: int) -> pa.Table:
-    """Read the table: every column of `WANTED`, as text, the unknown ones empty.
+    """Read `metadata.csv`: every column of `COLUMNS`, as text; columns that it does not have are empty.
+
+    Parameters
+    ----------
+    listing : Listing
+        The files of the archive.
+    number : int
+        Number of `metadata.csv` in the listing.
 
     Raises
     ------
     MetadataError
-        If it is no CSV, a row has another number of fields, or a column that must be there is absent.
+        If it is not a CSV file, a row has another number of fields, or a required column is absent.
     """
     name = listing.names[number].as_py()
     where = f"{listing.path}/{name}"
-    if listing.sizes[number] > MAX_CSV:
-        raise MetadataError(f"{listing.sizes[number]:,} bytes, at most {MAX_CSV:,} allowed", where=where)
+    if listing.sizes[number] > MAX_CSV_BYTES:
+        raise MetadataError(f"{listing.sizes[number]:,} bytes, at most {MAX_CSV_BYTES:,} allowed", where=where)
     texts = {
-        old: pa.dictionary(pa.int32(), pa.string()) if new in REPEATED else pa.string()
-        for new in WANTED
+        old: pa.dictionary(pa.int32(), pa.string()) if new in DICTIONARY_COLUMNS else pa.string()
+        for new in COLUMNS
         for old in (new, *(o for o, n in OLD_NAMES.items() if n == new))
     }
     convert = pv.ConvertOptions(column_types=texts, strings_can_be_null=False, quoted_strings_can_be_null=False)
-    # one thread, so that an error can say which row it is in
+    # one thread, so that an error names the row
     options = {"parse_options": pv.ParseOptions(newlines_in_values=True), "convert_options": convert}
     try:
         with Archive(listing) as opened, opened.stream(number) as stream:
@@ -101,21 +108,21 @@ def read_metadata(listing: Listing, number: int) -> pa.Table:
         raise MetadataError(
             f"{METADATA} can't be read: {error}",
             where=where,
-            next=f"Expected a CSV file with the columns {', '.join(WANTED)}",
+            next=f"Expected a CSV file with the columns {', '.join(COLUMNS)}",
         ) from error
     table = table.rename_columns([OLD_NAMES.get(column, column) for column in table.column_names])
-    absent = [column for column in NEEDED if column not in table.column_names]
+    absent = [column for column in REQUIRED_COLUMNS if column not in table.column_names]
     if absent:
         raise MetadataError(
             f"{METADATA} has no column {' and '.join(absent)}",
             where=where,
-            next=f"Expected the columns {', '.join(WANTED)}; found {', '.join(table.column_names)}",
+            next=f"Expected the columns {', '.join(COLUMNS)}; found {', '.join(table.column_names)}",
         )
     columns = {}
-    for column in WANTED:
+    for column in COLUMNS:
         empty = pa.repeat(pa.scalar("", pa.string()), len(table))
         values = table[column] if column in table.column_names else pa.chunked_array([empty])
-        columns[column] = values.combine_chunks() if column in REPEATED else values
+        columns[column] = values.combine_chunks() if column in DICTIONARY_COLUMNS else values
         if not pa.types.is_dictionary(values.type) and not pa.types.is_string(values.type):
             columns[column] = pc.cast(values, pa.string())
     return pa.table(columns)
@@ -128,7 +135,17 @@ def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def match(listing: Listing, table: pa.Table, metadata: int) -> Matched:
-    """Find the file of every row: by its folder and name, else by its name alone where that is unique."""
+    """Find the file of every row: by folder and name, otherwise by its name if only one file has it.
+
+    Parameters
+    ----------
+    listing : Listing
+        The files of the archive.
+    table : pyarrow.Table
+        As `read_metadata` returns it.
+    metadata : int
+        Number of `metadata.csv` in the listing; no row gets it.
+    """
     name = pc.replace_substring_regex(as_text(table["filename"]), r"(?s)^.*/", "")
     entry = _by_folder(listing, table, name)
     lost = np.flatnonzero(entry < 0)
@@ -150,7 +167,7 @@ def match(listing: Listing, table: pa.Table, metadata: int) -> Matched:
 
 
 def _by_folder(listing: Listing, table: pa.Table, name: pa.Array) -> NDArray[np.int64]:
-    """Return the file at the last folder and the name that each row gives, or -1."""
+    """Return for each row the file in its last folder with its name, or -1; without a path the folder is the label."""
     folder = _last_part(table["path"])
     folder = pc.if_else(pc.equal(folder, ""), as_text(table["label"]), folder)
     placed = pc.replace_substring_regex(listing.names, r"(?s)^.*/([^/]*/[^/]*)$", r"\1")
@@ -158,19 +175,23 @@ def _by_folder(listing: Listing, table: pa.Table, name: pa.Array) -> NDArray[np.
 
 
 def _by_name(listing: Listing, name: pa.Array) -> NDArray[np.int64]:
-    """Return the only file of each name, wherever it lies, or -1."""
+    """Return for each name the only file that has it, in any folder, or -1 if there are none or several."""
     bare = pc.replace_substring_regex(listing.names, r"(?s)^.*/", "")
     entry = _index(name, bare)
-    asked = pc.filter(bare, pc.is_in(bare, value_set=name)).value_counts()
-    unique = asked.field("values").filter(pc.equal(asked.field("counts"), 1))
+    files_per_name = pc.filter(bare, pc.is_in(bare, value_set=name)).value_counts()
+    unique = files_per_name.field("values").filter(pc.equal(files_per_name.field("counts"), 1))
     entry[_index(name, unique) < 0] = -1
     return entry
 
 
 def categories_of(table: pa.Table) -> dict[str, str]:
-    """Return the category of every label: the one most of its rows give, else the column most of them hold it in."""
+    """Return the category of every label.
+
+    The category that most of its rows state; if none states a valid one, the label column that contains the label in
+    most rows; otherwise `phenotype`.
+    """
     labels = as_text(table["label"])
-    given: dict[str, dict[str, int]] = {}
+    rows_by_column: dict[str, dict[str, int]] = {}
     for column in schema.LABEL_COLUMNS:
         values = as_text(table[column])
         framed = pc.binary_join_element_wise("|", values, "|", "")
@@ -179,10 +200,10 @@ def categories_of(table: pa.Table) -> dict[str, str]:
         )
         for label, text, count in zip(*(pairs[c].to_pylist() for c in ("label", "framed", "count_all")), strict=True):
             if f"|{label}|" in text:
-                given.setdefault(label, {}).setdefault(column, 0)
-                given[label][column] += count
-    said = pa.table({"label": labels, "category": as_text(table["category"])})
-    counted = said.group_by(["label", "category"]).aggregate([([], "count_all")])
+                rows_by_column.setdefault(label, {}).setdefault(column, 0)
+                rows_by_column[label][column] += count
+    pairs = pa.table({"label": labels, "category": as_text(table["category"])})
+    counted = pairs.group_by(["label", "category"]).aggregate([([], "count_all")])
     stated: dict[str, dict[str, int]] = {}
     for label, category, count in zip(
         *(counted[c].to_pylist() for c in ("label", "category", "count_all")), strict=True
@@ -191,13 +212,13 @@ def categories_of(table: pa.Table) -> dict[str, str]:
             stated.setdefault(label, {})[category] = count
     result = {}
     for label in sorted(pc.unique(labels).to_pylist()):
-        votes = stated.get(label) or given.get(label) or {"phenotype": 0}
+        votes = stated.get(label) or rows_by_column.get(label) or {"phenotype": 0}
         result[label] = min(votes, key=lambda column: (-votes[column], schema.CATEGORIES.index(column)))
     return result
 
 
 def _last_part(path: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """Return the last folder of each path; work is done once for each path that repeats."""
+    """Return the last folder of each path; each distinct path is handled once."""
     coded = path.combine_chunks() if isinstance(path, pa.ChunkedArray) else path
     if not isinstance(coded, pa.DictionaryArray):
         coded = coded.dictionary_encode()
@@ -206,5 +227,6 @@ def _last_part(path: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def _index(values: pa.Array, among: pa.Array) -> NDArray[np.int64]:
+    """Return the index of each value in `among`, or -1."""
     found = pc.index_in(values, value_set=among)
     return np.array(pc.fill_null(found, -1), dtype=np.int64)

@@ -1,12 +1,10 @@
-"""Facts about the published archive, to compare an import with."""
+"""Numbers of the published archive, to compare an import with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 PUBLISHED_IMAGES, PUBLISHED_CLASSES = 890_737, 894  # preprint, abstract
-
-
 PUBLISHED_CATEGORIES = {
     "compound": 637, "phenotype": 93, "cell_type": 44, "gene": 43, "cell_visible": 38, "sirna": 36, "organism": 3,
 }  # fmt: skip
@@ -15,7 +13,7 @@ PUBLISHED_CATEGORIES = {
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import found. `print` it.
+    """Result of an import; `print` shows it next to the published numbers.
 
     Attributes
     ----------
@@ -24,10 +22,11 @@ class Imported:
     kept : int
         Images in the dataset.
     reasons : dict of str to int
-        Rows and files left out, by reason; `renamed` ones are kept.
+        Number of rows and files left out, by reason; those under `renamed` are kept.
     categories : dict of str to int
-        Classes per category.
+        Number of classes per category.
     classes : int
+        Number of classes.
     """
 
     rows: int

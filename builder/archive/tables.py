@@ -1,4 +1,4 @@
-"""The tables of an imported archive: rows for the sharder, and rejected rows with reasons."""
+"""The tables of an imported archive: rows for the shards, and rejected rows with their reasons."""
 
 from __future__ import annotations
 
@@ -21,13 +21,31 @@ from .files import Listing
 from .metadata import Matched, as_text, categories_of
 from .published import Imported
 
-ROWS = 16_384  # rows written at a time
+ROWS_PER_BATCH = 16_384
 
 
-def _write_tables(
+def write_tables(
     work: str, listing: Listing, table: pa.Table, matched: Matched, checks: pa.Table, seed: int, fingerprint: str
 ) -> Imported:
-    """Write rows.parquet, rejected.parquet and curated.json as a curation would."""
+    """Write rows.parquet, rejected.parquet and curated.json, as in a curated folder.
+
+    Parameters
+    ----------
+    work : str
+        The folder to write to.
+    listing : Listing
+        The files of the archive.
+    table : pyarrow.Table
+        metadata.csv, as `read_metadata` returns it.
+    matched : Matched
+        The file of each row.
+    checks : pyarrow.Table
+        The check of each row, as `check_images` returns it.
+    seed : int
+        Random seed of the split.
+    fingerprint : str
+        Of the archive; recorded.
+    """
     reason = checks["reason"].to_numpy().copy()
     detail = checks["detail"].to_numpy().copy()
     reason[matched.twice], detail[matched.twice] = "duplicate", "an earlier row names the same file"
@@ -52,17 +70,17 @@ def _write_tables(
     )
     left_out = sum(count for why, count in counted.items() if why not in ("renamed", "extra"))
     assert imported.rows == imported.kept + left_out, "rows were lost between metadata.csv and the dataset"
-    told = {
+    note = {
         "settings": {"imported": "published archive", "split": "by-image", "archive": fingerprint},
         "seed": seed,
         "counts": {"rows": imported.rows, "reasons": imported.reasons, "categories": imported.categories},
     }
-    storage.write_atomic(storage.join(work, "curated.json"), json.dumps(told, indent=1).encode())
+    storage.write_atomic(storage.join(work, "curated.json"), json.dumps(note, indent=1).encode())
     return imported
 
 
 def _copies(digests: pa.ChunkedArray, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield each of some rows that shows the same as an earlier one, and that one."""
+    """Yield (row, earlier row) for each of some rows whose pixels equal those of an earlier one."""
     codes = np.asarray(digests.take(pa.array(rows)).combine_chunks().dictionary_encode().indices)
     first = first_equal(codes, np.arange(len(rows)))
     for place in np.flatnonzero(first != np.arange(len(rows))):
@@ -70,7 +88,7 @@ def _copies(digests: pa.ChunkedArray, rows: NDArray[np.int64]) -> Iterator[tuple
 
 
 def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Choose the validation images by source image: crops of one source share its idx."""
+    """Return which of the kept rows are for validation; all crops of a source image (one `idx`) are in one split."""
     names = as_text(table["idx"].take(pa.array(kept)))
     if pc.any(pc.equal(names, "")).as_py():
         names = pc.if_else(pc.equal(names, ""), as_text(table["filename"].take(pa.array(kept))), names)
@@ -84,7 +102,10 @@ def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[
 
 
 def _sorted_codes(values: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
-    """Return the distinct texts, sorted, and which of them each value is: numpy's unique without an object a text."""
+    """Return the distinct texts, sorted, and the index of each value among them.
+
+    As `numpy.unique`, but without one Python object per text.
+    """
     distinct = pc.unique(values)
     distinct = distinct.take(pc.array_sort_indices(distinct))
     return distinct, np.asarray(pc.index_in(values, value_set=distinct)).astype(np.int64)
@@ -94,15 +115,15 @@ def _rows(
     listing: Listing, table: pa.Table, matched: Matched, checks: pa.Table, categories: dict[str, str],
     kept: NDArray[np.int64], validation: NDArray[np.bool_],
 ) -> Iterator[pa.Table]:  # fmt: skip
-    """Yield the rows of the dataset, some at a time, in the columns of schema.CURATED."""
+    """Yield the kept rows in batches, with the columns of schema.CURATED."""
     from ..sources.registry import SOURCES
 
     folders = slugs((category, label) for label, category in categories.items())
     licences = {source.dir_name: source.licence_label for source in SOURCES.values()}
-    for start in range(0, len(kept), ROWS):
-        rows = pa.array(kept[start : start + ROWS])
+    for start in range(0, len(kept), ROWS_PER_BATCH):
+        rows = pa.array(kept[start : start + ROWS_PER_BATCH])
         part, check = table.take(rows), checks.take(rows)
-        entries = matched.entry[kept[start : start + ROWS]]
+        entries = matched.entry[kept[start : start + ROWS_PER_BATCH]]
         text = {name: as_text(part[name]) for name in part.column_names}
         labels, sources = text["label"].to_pylist(), text["dir_name"].to_pylist()
         width, height = check["width"].to_numpy(), check["height"].to_numpy()
@@ -117,10 +138,10 @@ def _rows(
             "y_min": _numbers(text["y_min"], np.zeros(len(rows))).astype(np.int64),
             "x_max": _numbers(text["x_max"], width).astype(np.int64),
             "y_max": _numbers(text["y_max"], height).astype(np.int64),
-            "split": np.where(validation[start : start + ROWS], "validation", "train"),
+            "split": np.where(validation[start : start + ROWS_PER_BATCH], "validation", "train"),
             "width": width,
             "height": height,
-            "channels": [""] * len(rows),  # the archive does not say which files were merged
+            "channels": [""] * len(rows),  # the archive does not record which files were merged
             "stains": text["channels"],
             "sha256": [value.hex() for value in check["sha256"].to_pylist()],
             "licence": [licences.get(source, "unknown") for source in sources],
@@ -132,7 +153,7 @@ def _rows(
 
 
 def _numbers(column: pa.Array, otherwise: NDArray) -> NDArray[np.float64]:
-    """Read numbers, with a value for each that is none."""
+    """Read numbers from text; where the text is not a number, take the value of `otherwise`."""
     is_number = pc.match_substring_regex(column, r"^\s*-?\d+(\.\d*)?([eE][-+]?\d+)?\s*$")
     values = pc.cast(pc.utf8_trim_whitespace(pc.if_else(is_number, column, "0")), pa.float64()).to_numpy()
     return np.where(np.asarray(is_number), values, otherwise)
@@ -141,16 +162,17 @@ def _numbers(column: pa.Array, otherwise: NDArray) -> NDArray[np.float64]:
 def _write_rejected(
     work: str, listing: Listing, table: pa.Table, matched: Matched, notes: list[tuple[int, str, str]]
 ) -> None:
+    """Write rejected.parquet: the rows in `notes` (row, reason, detail), then the files that no row names."""
     rows = pa.array([row for row, _, _ in notes], pa.int64())
-    said = {name: as_text(table[name]).take(rows).to_pylist() for name in ("idx", "filename", "dir_name", "label")}
+    cells = {name: as_text(table[name]).take(rows).to_pylist() for name in ("idx", "filename", "dir_name", "label")}
     others = [(listing.names[int(i)].as_py(), "no row of metadata.csv names it") for i in matched.extra]
     others += [(name, why) for name, why in sorted(listing.refused.items())]
     blank = [""] * len(others)
     columns = {
-        "idx": said["idx"] + blank,
-        "file": said["filename"] + [name for name, _ in others],
-        "dir_name": said["dir_name"] + blank,
-        "label": said["label"] + blank,
+        "idx": cells["idx"] + blank,
+        "file": cells["filename"] + [name for name, _ in others],
+        "dir_name": cells["dir_name"] + blank,
+        "label": cells["label"] + blank,
         "stage": ["import"] * (len(notes) + len(others)),
         "reason": [why for _, why, _ in notes] + ["extra"] * len(others),
         "detail": [more for _, _, more in notes] + [why for _, why in others],

@@ -1,7 +1,7 @@
-"""The directory at the end of a zip file, as arrays.
+"""Read the directory at the end of a zip file into arrays.
 
-Python's zipfile makes an object of each entry: 640 MB for the 890,737 images of the published archive. Here an entry
-takes its name and forty bytes. Layout: PKWARE's APPNOTE 6.3.9, sections 4.3.12 to 4.3.16 and 4.5.3.
+Python's zipfile creates one object per entry: 640 MB for the 890,737 images of the published archive. Here an entry
+takes forty bytes and its name. Layout: PKWARE's APPNOTE 6.3.9, sections 4.3.12 to 4.3.16 and 4.5.3.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _ENTRY = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
 _LOCATOR = struct.Struct("<4sIQI")
 _END_64 = struct.Struct("<4sQ2H2I4Q")
-_FULL = 0xFFFFFFFF  # the number is in the zip64 field
-_BLOCK = 2**20
-_COMMENT = 2**16
+_IN_ZIP64_FIELD = 0xFFFFFFFF  # in place of a number that is in the zip64 field
+_BYTES_PER_READ = 2**20
+_MAX_COMMENT_BYTES = 2**16
 
 
 class DamagedZipError(ValueError):
@@ -29,7 +29,18 @@ class DamagedZipError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """What the directory says of one file. `name` is empty where its bytes are no text."""
+    """One file in the directory of a zip. `name` is empty if its bytes are not text.
+
+    Attributes
+    ----------
+    name : str
+    flags, method, mode, crc : int
+        As in the zip: flag bits, compression method, Unix file mode, CRC-32 of the content.
+    packed, size : int
+        Compressed and decompressed size in bytes.
+    start : int
+        Offset of the entry's header in the file.
+    """
 
     name: str
     flags: int
@@ -43,7 +54,7 @@ class Entry:
 
 @dataclass
 class Columns:
-    """The entries that are kept, column by column."""
+    """The listed entries, column by column. `ends` are the ends of the names in `names`, after a leading 0."""
 
     names: bytearray = field(default_factory=bytearray)
     ends: array = field(default_factory=lambda: array("q", [0]))
@@ -54,7 +65,7 @@ class Columns:
     checks: array = field(default_factory=lambda: array("q"))
 
     def add(self, entry: Entry) -> None:
-        """Take one entry."""
+        """Append one entry."""
         self.names += entry.name.encode()
         self.ends.append(len(self.names))
         self.sizes.append(entry.size)
@@ -70,35 +81,36 @@ def entries_of(path: Path) -> Iterator[Entry]:
     Raises
     ------
     DamagedZipError
-        If the file ends early, or its directory is not what its end says.
+        If the file ends early, or its directory differs from the record at its end.
     """
     with open(path, "rb") as file:
         begin, end, count, shift = _place(file)
         file.seek(begin)
-        left, held, at = end - begin, b"", 0
+        left, buffer, at = end - begin, b"", 0
 
         def need(size: int) -> None:
-            nonlocal left, held, at
-            while len(held) - at < size:
-                block = file.read(min(_BLOCK, left))
+            """Read on until the buffer has `size` bytes from `at`."""
+            nonlocal left, buffer, at
+            while len(buffer) - at < size:
+                block = file.read(min(_BYTES_PER_READ, left))
                 if not block:
                     raise DamagedZipError("its directory is cut off")
                 left -= len(block)
-                held, at = held[at:] + block, 0
+                buffer, at = buffer[at:] + block, 0
 
         for _ in range(count):
             need(_ENTRY.size)
             (mark, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, comment_length, _, _,
-             outer, start) = _ENTRY.unpack_from(held, at)  # fmt: skip
+             outer, start) = _ENTRY.unpack_from(buffer, at)  # fmt: skip
             if mark != b"PK\x01\x02":
                 raise DamagedZipError("its directory is damaged")
             whole = _ENTRY.size + name_length + extra_length + comment_length
             need(whole)
             after_name = at + _ENTRY.size + name_length
-            name = held[at + _ENTRY.size : after_name]
-            if _FULL in (packed, size, start):
-                extra = held[after_name : after_name + extra_length]
-                size, packed, start = _long(extra, size, packed, start)
+            name = buffer[at + _ENTRY.size : after_name]
+            if _IN_ZIP64_FIELD in (packed, size, start):
+                extra = buffer[after_name : after_name + extra_length]
+                size, packed, start = _from_zip64_field(extra, size, packed, start)
             at += whole
             try:
                 text = name.decode("utf-8" if flags & 0x800 else "cp437")
@@ -108,9 +120,9 @@ def entries_of(path: Path) -> Iterator[Entry]:
 
 
 def _place(file: IO[bytes]) -> tuple[int, int, int, int]:
-    """Return where the directory begins and ends, how many entries it has, and what lies before the zip itself."""
+    """Return begin and end of the directory, its number of entries, and the number of bytes before the zip itself."""
     total = file.seek(0, os.SEEK_END)
-    tail_at = max(0, total - _END.size - _COMMENT - _LOCATOR.size)
+    tail_at = max(0, total - _END.size - _MAX_COMMENT_BYTES - _LOCATOR.size)
     file.seek(tail_at)
     tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
@@ -134,8 +146,8 @@ def _place(file: IO[bytes]) -> tuple[int, int, int, int]:
     return begin, end, count, begin - offset
 
 
-def _long(extra: bytes, size: int, packed: int, start: int) -> tuple[int, int, int]:
-    """Take the numbers too large for 32 bits from the zip64 field."""
+def _from_zip64_field(extra: bytes, size: int, packed: int, start: int) -> tuple[int, int, int]:
+    """Return size, packed and start, those too large for 32 bits from the zip64 field of `extra`."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)
@@ -143,7 +155,7 @@ def _long(extra: bytes, size: int, packed: int, start: int) -> tuple[int, int, i
             numbers = [size, packed, start]
             place = at + 4
             for i, number in enumerate(numbers):
-                if number == _FULL:
+                if number == _IN_ZIP64_FIELD:
                     if place + 8 > min(at + 4 + length, len(extra)):
                         raise DamagedZipError("a zip64 field is cut off")
                     (numbers[i],) = struct.unpack_from("<Q", extra, place)

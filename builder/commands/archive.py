@@ -1,4 +1,4 @@
-"""The command that turns the published archive into shards: import-kaggle."""
+"""The command that imports the published archive: import-kaggle."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from typing import Annotated
 
 import typer
 
-from .options import SHARD_SIZE, Form, ShardFormat, ShardSize, parse_size
+from .options import SHARD_SIZE, Form, Json, ShardFormat, ShardSize, examples, parse_size, seed_of
 
-EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet import-kaggle cytoimagenet.zip --out cytoimagenet
-
-  cytoimagenet import-kaggle /data/unpacked --out s3://bucket/cytoimagenet
-
-  cytoimagenet import-kaggle --download --out cytoimagenet
-"""
+EXAMPLES = examples(
+    "cytoimagenet import-kaggle cytoimagenet.zip --out cytoimagenet",
+    "cytoimagenet import-kaggle /data/unpacked --out s3://bucket/cytoimagenet",
+    "cytoimagenet import-kaggle --download --out cytoimagenet",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,23 +24,28 @@ def add_to(app: typer.Typer) -> None:
 def import_kaggle(
     out: Annotated[str, typer.Option(help="Dataset folder to write, local or a URL.")],
     archive: Annotated[
-        Path | None, typer.Argument(help="The zip as downloaded, or the folder it was unpacked to.")
+        Path | None, typer.Argument(help="The zip file as downloaded, or the folder it was unpacked to.")
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch it through kagglehub first (56 GB).")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download the archive from Kaggle first (56 GB, with kagglehub).")
+    ] = False,
     shard_size: ShardSize = SHARD_SIZE,
     form: ShardFormat = Form.webdataset,
-    seed: Annotated[int, typer.Option(help="Of the split and the shuffle.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that open images.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    seed: Annotated[int, seed_of("the split and of the order of the images")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Number of threads that open images; by default two per core.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Turn the published archive into a dataset folder, without unpacking it.
+    """Convert the published archive to a dataset folder, without unpacking it.
 
-    PNG bytes are copied unchanged; each image is opened; what is absent, extra, broken, double or moved is counted and
-    listed in rejected.parquet. The same command again goes on where it stopped.
+    Every image is opened, and its PNG bytes are copied unchanged. Files that are absent, extra, damaged, duplicate or
+    in another folder are counted and listed in rejected.parquet. Run the same command again to continue where it
+    stopped.
     """
     from dataclasses import asdict
 
-    from ..archive.import_kaggle import download as fetch
+    from ..archive.download import download as fetch
     from ..archive.import_kaggle import import_archive
     from ..console import emit
     from ..console import out as printed
@@ -53,10 +54,10 @@ def import_kaggle(
 
     if (archive is None) == (not download):
         raise UsageError(
-            "Name an archive or give --download, one of the two",
+            "Name an archive, or give --download, but not both",
             next="cytoimagenet import-kaggle cytoimagenet.zip --out cytoimagenet",
         )
-    told = import_archive(
+    imported = import_archive(
         fetch() if archive is None else archive,
         out,
         seed=seed,
@@ -66,7 +67,7 @@ def import_kaggle(
     )
     remember(out)
     if as_json:
-        emit(asdict(told))
+        emit(asdict(imported))
     else:
-        printed.print(str(told), markup=False)
-        printed.print(f"\nNext: cytoimagenet verify {out}; {out}.import may be removed", markup=False)
+        printed.print(str(imported), markup=False)
+        printed.print(f"\nNext: cytoimagenet verify {out}. You may remove {out}.import.", markup=False)

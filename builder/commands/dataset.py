@@ -1,4 +1,4 @@
-"""Commands over a dataset folder: shard, verify, info, preview, card, browse."""
+"""Commands about a dataset folder: shard, verify, info, preview, card, browse."""
 
 from __future__ import annotations
 
@@ -9,27 +9,55 @@ import typer
 
 from ..console import emit, out
 from ..errors import CheckFailedError
-from .options import SHARD_SIZE, Form, Json, ShardFormat, ShardSize, parse_size
+from .options import SHARD_SIZE, Form, Json, ShardFormat, ShardSize, Threads, examples, parse_size, seed_of
 
+SHARD_EXAMPLES = examples(
+    "cytoimagenet shard CURATED --out cytoimagenet",
+    "cytoimagenet shard CURATED --out s3://bucket/cytoimagenet-parquet --format parquet --shard-size 256MB",
+)
+VERIFY_EXAMPLES = examples(
+    "cytoimagenet verify cytoimagenet",
+    "cytoimagenet verify hf://datasets/OWNER/cytoimagenet --json",
+)
+INFO_EXAMPLES = examples(
+    "cytoimagenet info cytoimagenet",
+    "cytoimagenet info cytoimagenet --classes",
+    "cytoimagenet info cytoimagenet --json | jq .classes",
+)
+PREVIEW_EXAMPLES = examples(
+    "cytoimagenet preview cytoimagenet --out montage.png",
+    "cytoimagenet preview cytoimagenet --label actin --label nucleus --images 12",
+)
+CARD_EXAMPLES = examples("cytoimagenet card cytoimagenet")
+BROWSE_EXAMPLES = examples(
+    "cytoimagenet browse cytoimagenet --out site",
+    "cytoimagenet browse hf://datasets/OWNER/cytoimagenet --out site --images 4",
+)
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, local or a URL.")]
 
 
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    app.command("shard", epilog=SHARD_EXAMPLES)(shard)
+    app.command("verify", epilog=VERIFY_EXAMPLES)(verify)
+    app.command("info", epilog=INFO_EXAMPLES)(info)
+    app.command("preview", epilog=PREVIEW_EXAMPLES)(preview)
+    app.command("card", epilog=CARD_EXAMPLES)(card)
+    app.command("browse", epilog=BROWSE_EXAMPLES)(browse)
+
+
 def shard(
-    curated: Annotated[str, typer.Argument(metavar="CURATED", help="What `cytoimagenet curate` wrote.")],
-    to: Annotated[str, typer.Option("--out", help="The dataset folder to write, local or a URL.")],
+    curated: Annotated[str, typer.Argument(metavar="CURATED", help="Folder that `cytoimagenet curate` wrote.")],
+    to: Annotated[str, typer.Option("--out", help="Dataset folder to write, local or a URL.")],
     shard_size: ShardSize = SHARD_SIZE,
     form: ShardFormat = Form.webdataset,
-    seed: Annotated[int, typer.Option(help="Of the global shuffle.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Threads; the result does not depend on it.")] = None,
+    seed: Annotated[int, seed_of("the order of the images")] = 0,
+    workers: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Write the dataset folder from curated images. Run again to go on where it stopped.
+    """Write the dataset folder: shuffle curated images into shards (files of many images each), with tables.
 
-    [bold]Examples[/bold]
-
-      cytoimagenet shard CURATED --out cytoimagenet
-
-      cytoimagenet shard CURATED --out s3://bucket/cytoimagenet-parquet --format parquet --shard-size 256MB
+    Run the same command again to continue where it stopped.
     """
     from ..shards.write import write_dataset
 
@@ -40,23 +68,20 @@ def shard(
         emit({"out": manifest.root, "digest": manifest.digest, "splits": manifest.splits, "counts": manifest.counts})
     else:
         out.print(repr(manifest), markup=False)
-        out.print(f'\nNext: cytoimagenet verify {to}, or load_dataset("cytoimagenet") beside it', markup=False)
+        out.print(
+            f'\nNext: cytoimagenet verify {to}, or load_dataset("cytoimagenet") in the folder that contains it',
+            markup=False,
+        )
 
 
 def verify(
     folder: Folder,
-    workers: Annotated[int | None, typer.Option(help="Shards read at a time.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of shards read at the same time.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset folder to the byte against its manifest, and its parts against each other.
+    """Check every byte of a dataset folder against its manifest, and its files against each other.
 
-    Exit code 0 if all is well, 1 if not; every finding is named.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet verify cytoimagenet
-
-      cytoimagenet verify hf://datasets/OWNER/cytoimagenet --json
+    The exit code is 0 if there is no problem, otherwise 1; every problem is listed.
     """
     from ..dataset.describe import size
     from ..shards.verify import inspect
@@ -67,52 +92,38 @@ def verify(
         emit({"ok": not report.problems, **vars(report)})
         raise typer.Exit(CheckFailedError.exit_code if report.problems else 0)
     report = check(folder, workers=workers)
-    out.print(f"{folder} is whole: {report.images:,} images, {report.files:,} files, {size(report.bytes)} read")
+    read = f"{report.images:,} images, {report.files:,} files, {size(report.bytes)} read"
+    out.print(f"{folder} is complete and undamaged: {read}")
     for note in report.notes:
         out.print(f"Note: {note}", markup=False)
 
 
 def info(
     folder: Folder,
-    classes: Annotated[bool, typer.Option("--classes", help="Name every class.")] = False,
+    classes: Annotated[bool, typer.Option("--classes", help="List every class.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Say everything about a dataset folder.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet info cytoimagenet
-
-      cytoimagenet info cytoimagenet --classes
-
-      cytoimagenet info cytoimagenet --json | jq .classes
-    """
-    from ..dataset.describe import describe
+    """Print splits, categories, classes, settings, counts and versions of a dataset folder."""
     from ..dataset.manifest import Manifest
 
     manifest = Manifest.load(folder)
     if as_json:
         emit(manifest.data)
     else:
-        out.print(describe(manifest, all_classes=classes), markup=False)
+        out.print(manifest.describe(all_classes=classes), markup=False)
 
 
 def preview(
     folder: Folder,
-    to: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("montage.png"),
-    classes: Annotated[int, typer.Option(min=1, max=40, help="How many classes, drawn by seed.")] = 20,
-    images: Annotated[int, typer.Option(min=1, max=40, help="How many images of each.")] = 8,
-    label: Annotated[list[str] | None, typer.Option(help="A class to show; repeat for more.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+    to: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("montage.png"),
+    classes: Annotated[int, typer.Option(min=1, max=40, help="Number of classes, chosen at random.")] = 20,
+    images: Annotated[int, typer.Option(min=1, max=40, help="Number of images of each class.")] = 8,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Show this class instead; may be given several times.")
+    ] = None,
+    seed: Annotated[int, seed_of("the choice of classes and images")] = 0,
 ) -> None:
-    """Draw a montage: a row of images for each of some classes.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet preview cytoimagenet --out montage.png
-
-      cytoimagenet preview cytoimagenet --label actin --label nucleus --images 12
-    """
+    """Write a montage: one row of example images for each of some classes."""
     import io
 
     from ..pages.preview import montage
@@ -125,12 +136,7 @@ def preview(
 
 
 def card(folder: Folder) -> None:
-    """Write README.md, croissant.json and preview.png of a dataset folder anew; its images and digest stay as they are.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet card cytoimagenet
-    """
+    """Rewrite README.md, croissant.json and preview.png of a dataset folder; images and digest stay the same."""
     from ..dataset.manifest import Manifest, record_pages
     from ..pages.write import write_pages
 
@@ -142,23 +148,10 @@ def card(folder: Folder) -> None:
 def browse(
     folder: Folder,
     to: Annotated[str, typer.Option("--out", help="Folder for the page and its pictures.")] = "site",
-    images: Annotated[int, typer.Option(min=1, max=40, help="How many examples of each class.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+    images: Annotated[int, typer.Option(min=1, max=40, help="Number of example images of each class.")] = 8,
+    seed: Annotated[int, seed_of("the choice of the examples")] = 0,
 ) -> None:
-    """Write a page of all classes to search and look through; it needs no server.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet browse cytoimagenet --out site
-
-      cytoimagenet browse hf://datasets/OWNER/cytoimagenet --out site --images 4
-    """
+    """Write a page with all classes and example images, to search and to scroll through; it needs no server."""
     from ..pages.browse import write_site
 
     out.print(f"Open {write_site(folder, to, images=images, seed=seed)}", markup=False)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands to the application."""
-    for command in (shard, verify, info, preview, card, browse):
-        app.command()(command)

@@ -1,4 +1,4 @@
-"""Commands that move a dataset folder: push, pull."""
+"""Commands that exchange a dataset folder with the Hugging Face Hub: push, pull."""
 
 from __future__ import annotations
 
@@ -7,74 +7,77 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from .options import Json, examples
 
-PUSH = """
-[bold]Examples[/bold]
-
-  cytoimagenet push cytoimagenet me/cytoimagenet
-
-  cytoimagenet push cytoimagenet me/cytoimagenet --tag v1.0 --private
-"""
-PULL = """
-[bold]Examples[/bold]
-
-  cytoimagenet pull me/cytoimagenet
-
-  cytoimagenet pull me/cytoimagenet --out cytoimagenet --revision v1.0
-
-  cytoimagenet pull me/cytoimagenet --split validation --split sample
-"""
+PUSH_EXAMPLES = examples(
+    "cytoimagenet push cytoimagenet me/cytoimagenet",
+    "cytoimagenet push cytoimagenet me/cytoimagenet --tag v1.0 --private",
+)
+PULL_EXAMPLES = examples(
+    "cytoimagenet pull me/cytoimagenet",
+    "cytoimagenet pull me/cytoimagenet --out cytoimagenet --revision v1.0",
+    "cytoimagenet pull me/cytoimagenet --split validation --split sample",
+)
 Repository = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A dataset repository on the Hub.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    app.command("push", epilog=PUSH)(push)
-    app.command("pull", epilog=PULL)(pull)
+    app.command("push", epilog=PUSH_EXAMPLES)(push)
+    app.command("pull", epilog=PULL_EXAMPLES)(pull)
 
 
 def push(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished dataset folder.")],
     repository: Repository,
-    tag: Annotated[str | None, typer.Option(help="By default made of schema version and digest.")] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    tag: Annotated[
+        str | None, typer.Option(help="Tag of this version; by default from schema version and digest.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Create a new repository as a private one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a dataset folder to the Hub in one commit, and tag it. Run again to go on after a broken upload."""
+    """Upload a dataset folder to the Hub in one commit, and tag it. Run again to continue an interrupted upload."""
     from dataclasses import asdict
 
     from ..console import emit, out
     from ..hf import hub
 
-    done = hub.push(folder, repository, tag=tag, private=private)
+    pushed = hub.push(folder, repository, tag=tag, private=private)
     if as_json:
-        emit(asdict(done))
+        emit(asdict(pushed))
     else:
-        out.print(f"{done.repository} {done.tag} (commit {done.commit[:12]})", markup=False)
-        out.print(f"Get it with: cytoimagenet pull {done.repository} --revision {done.tag}", markup=False)
+        out.print(f"{pushed.repository} {pushed.tag} (commit {pushed.commit[:12]})", markup=False)
+        out.print(f"Get it with: cytoimagenet pull {pushed.repository} --revision {pushed.tag}", markup=False)
 
 
 def pull(
     repository: Repository,
-    to: Annotated[Path | None, typer.Option("--out", help="Folder to fill; by default in the user's cache.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Tag, branch or commit.")] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Only train, validation or sample; repeatable.")] = None,
-    include: Annotated[list[str] | None, typer.Option(help="Only shards that fit; repeatable.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; by default in your cache folder.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Tag, branch or commit; by default main.")] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Only download this split: train, validation or sample; may be given several times."),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only download shards that match this pattern; may be given several times."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch a dataset from the Hub and check every byte. Run again to go on after a broken download."""
+    """Download a dataset from the Hub and check every byte. Run again to continue an interrupted download."""
     from dataclasses import asdict
 
     from ..console import emit, out
     from ..hf import hub
 
-    done = hub.pull(repository, to, revision=revision, splits=split or (), include=include or ())
+    pulled = hub.pull(repository, to, revision=revision, splits=split or (), include=include or ())
     if as_json:
-        emit(asdict(done))
+        emit(asdict(pulled))
         return
-    out.print(f"{done.files} files, every byte as the manifest says, in {done.folder}", markup=False)
-    if not done.whole:
-        out.print("A part of the dataset: stream its split, or load the config `sample`.", markup=False)
+    out.print(f"{pulled.files} files in {pulled.folder}, every byte checked against the manifest", markup=False)
+    if not pulled.whole:
+        out.print("This is a part of the dataset: stream its split, or load the config `sample`.", markup=False)
     elif to is None:
-        out.print('load_dataset("cytoimagenet") now finds it after `import cytoimagenet`.', markup=False)
+        out.print('After `import cytoimagenet`, load_dataset("cytoimagenet") finds it.', markup=False)

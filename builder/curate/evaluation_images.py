@@ -7,10 +7,8 @@ channels or cropped.
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any, NamedTuple
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConstantImageError, NotFiniteImageError, UnreadableImageError, UsageError
 from ..formats.read import read_channel, read_file
+from ..formats.zips import open_member
 from ..images.digest import pixel_digest
 from ..images.normalise import normalise, to_grey8
 from ..progress import progress
@@ -28,7 +27,6 @@ from ..storage import exists, filesystem, join
 IMAGES = (".tif", ".tiff", ".png", ".bmp", ".jpg", ".jpeg", ".dib", ".flex", ".dv")
 TABLES = (".hdf5", ".h5")
 ZIPS = (".zip",)
-MAX_BYTES_OF_MEMBER = 2**28  # of a zip, unpacked; none of BBBC021's images has a hundredth of it
 CELL_SHAPE = (64, 64)  # pixels, in COOS-7 and in the DeepLoc files, which contain two channels of each cell
 CELLS_AT_ONCE = 256
 
@@ -130,14 +128,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Ite
     where = f"{path}/{member.filename}"
     if not member.filename.lower().endswith(IMAGES):
         raise UnreadableImageError(where, "inside a zip; unpack the outer zip to have it compared")
-    if member.file_size > MAX_BYTES_OF_MEMBER:
-        raise UnreadableImageError(where, f"unpacks to more than {MAX_BYTES_OF_MEMBER:,} bytes")
-    try:
-        with archive.open(member) as packed:
-            data = packed.read(MAX_BYTES_OF_MEMBER)  # no more, whatever the directory states
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise UnreadableImageError(where, f"can't be unpacked: {error}") from error
-    yield read_file(io.BytesIO(data), where)
+    yield read_file(open_member(archive, member, where), where)
 
 
 def _refused(path: str, reason: str) -> Iterator[NDArray[Any]]:

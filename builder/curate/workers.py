@@ -56,7 +56,7 @@ def workers_of(workers: int | None = None, dask: str | None = None) -> Workers:
         Address of a Dask scheduler, or `local` for a cluster of `workers` processes on this machine.
     """
     if workers is not None and workers < 0:
-        raise UsageError(f"There can't be {workers} workers")
+        raise UsageError(f"The number of workers can't be negative: {workers}")
     if dask is not None:
         return _dask(dask, workers)
     count = _cores() if workers is None else workers

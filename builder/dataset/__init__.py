@@ -1,4 +1,4 @@
-"""What a finished dataset folder is: its manifest, where to find it, and how to read its rows and images.
+"""A finished dataset folder: its manifest, how it is found, and how its rows and images are read.
 
-Imports the ground and `formats`. Nothing here writes a dataset.
+May import the ground only. Nothing here writes a dataset.
 """

@@ -1,4 +1,4 @@
-"""The columns of the dataset in the types of `datasets`."""
+"""The columns of the dataset in the types that `datasets` uses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .manifest import Manifest
 
 
 def card_features(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return the columns as plain `datasets` reads them, in the card's YAML form."""
+    """Return the columns as the YAML of a dataset card lists them, for `datasets` without this package."""
     names = {str(i): label for i, label in enumerate(manifest.class_names)}
     label = {"class_label": {"names": names}}
-    columns = [{"name": "key", "dtype": "string"}, *({"name": f.name, "dtype": dtype(f.type)} for f in schema.ROW)]
+    columns = [{"name": "key", "dtype": "string"}, *({"name": f.name, "dtype": _dtype(f.type)} for f in schema.ROW)]
     if manifest.shard_format == "parquet":
         rest = [column for column in columns if column["name"] != "label"]
         return [{"name": "image", "dtype": "image"}, {"name": "label", "dtype": label}, *rest]
@@ -22,17 +22,17 @@ def card_features(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def parquet_features(class_names: list[str]) -> dict[str, Any]:
-    """Return the columns of the Parquet twin in the form `datasets` keeps inside Parquet files."""
+    """Return the columns of a Parquet shard in the form `datasets` stores inside Parquet files."""
     columns: dict[str, Any] = {
         "image": {"_type": "Image"},
         "label": {"names": class_names, "_type": "ClassLabel"},
         "key": {"dtype": "string", "_type": "Value"},
     }
     for field in schema.ROW:
-        columns.setdefault(field.name, {"dtype": dtype(field.type), "_type": "Value"})
+        columns.setdefault(field.name, {"dtype": _dtype(field.type), "_type": "Value"})
     return columns
 
 
-def dtype(kind: pa.DataType) -> str:
-    """Return how `datasets` names an Arrow type of our schema."""
+def _dtype(kind: pa.DataType) -> str:
+    """Return the name that `datasets` gives to an Arrow type of our schema."""
     return {"double": "float64"}.get(str(kind), str(kind))

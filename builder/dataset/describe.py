@@ -1,4 +1,4 @@
-"""Everything about a dataset folder in one screen of text."""
+"""A dataset folder on one screen of text."""
 
 from __future__ import annotations
 
@@ -6,71 +6,70 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from .manifest import Manifest
-
-SHOWN = 12  # classes named of a larger number
+CLASSES_SHOWN = 12
 
 
-def describe(manifest: Manifest, *, all_classes: bool = False) -> str:
-    """Return what a reader wants to know of a dataset folder.
+def describe(root: str, data: Mapping[str, Any], *, all_classes: bool = False) -> str:
+    """Return what `cytoimagenet info` prints about a dataset folder.
 
     Parameters
     ----------
-    manifest : Manifest
-        Of the folder.
+    root : str
+        The dataset folder.
+    data : mapping
+        The content of its `manifest.json`.
     all_classes : bool
-        Name every class; else the first dozen.
+        List every class instead of the first dozen.
     """
-    images = sum(entry["train"] + entry["validation"] for entry in manifest.classes)
-    total = sum(entry["bytes"] for entry in manifest.files.values())
-    categories = Counter(entry["category"] for entry in manifest.classes)
+    classes = data["classes"]
+    images = sum(entry["train"] + entry["validation"] for entry in classes)
+    total = sum(entry["bytes"] for entry in data["files"].values())
+    categories = Counter(entry["category"] for entry in classes)
     lines = [
-        f"CytoImageNet at {manifest.root}",
-        f"  {images:,} images of {len(manifest.classes):,} classes (weak labels), {size(total)}",
+        f"CytoImageNet at {root}",
+        f"  {images:,} images of {len(classes):,} classes (weak labels), {size(total)}",
         "",
-        *table(
+        *_table(
             ["split", "images", "shards", "size"],
             [
                 [name, f"{entry['rows']:,}", f"{entry['shards']:,}", size(entry["bytes"])]
-                for name, entry in manifest.splits.items()
+                for name, entry in data["splits"].items()
             ],
         ),
         "",
-        *table(["category", "classes"], [[name, f"{count:,}"] for name, count in categories.most_common()]),
+        *_table(["category", "classes"], [[name, f"{count:,}"] for name, count in categories.most_common()]),
         "",
     ]
-    shown = manifest.classes if all_classes else manifest.classes[:SHOWN]
-    numbered = list(enumerate(shown))
-    lines += table(
+    shown = classes if all_classes else classes[:CLASSES_SHOWN]
+    lines += _table(
         ["index", "class", "category", "train", "validation"],
-        [[str(i), c["label"], c["category"], f"{c['train']:,}", f"{c['validation']:,}"] for i, c in numbered],
+        [
+            [str(i), entry["label"], entry["category"], f"{entry['train']:,}", f"{entry['validation']:,}"]
+            for i, entry in enumerate(shown)
+        ],
     )
-    if len(shown) < len(manifest.classes):
-        lines.append(f"  ... and {len(manifest.classes) - len(shown):,} more")
+    if len(shown) < len(classes):
+        lines.append(f"  ... and {len(classes) - len(shown):,} more")
+    counts = {name: value for name, value in data["counts"].items() if not isinstance(value, str)}
     lines += [
         "",
-        f"  form      {manifest.shard_format}, schema {manifest.schema_version}",
-        f"  made with {_pairs(manifest.settings)}; images shuffled by seed {manifest.seed}",
-        f"  counts    {_pairs({k: v for k, v in manifest.counts.items() if not isinstance(v, str)})}",
-        f"  versions  {_pairs(manifest.versions)}",
-        f"  digest    {manifest.digest}",
+        f"  format    {data['shard_format']}, schema {data['schema_version']}",
+        f"  settings  {_pairs(data['settings'])}; images shuffled by seed {data['seed']}",
+        f"  counts    {_pairs(counts)}",
+        f"  versions  {_pairs(data['versions'])}",
+        f"  digest    {data['digest']}",
     ]
     return "\n".join(lines)
 
 
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Return lines of aligned columns; columns of numbers are set right."""
-    columns = list(zip(head, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(cell.replace(",", "").isdigit() for cell in column[1:]) for column in columns]
-    return [
-        "  " + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
-        for row in [head, *rows]
-    ]
-
-
 def size(count: int) -> str:
-    """Return a number of bytes as people write it."""
+    """Return a number of bytes with a unit and three digits.
+
+    Examples
+    --------
+    >>> size(999), size(1_820_000), size(56_000_000_000)
+    ('999 bytes', '1.82 MB', '56 GB')
+    """
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if value < 1000:
@@ -80,13 +79,24 @@ def size(count: int) -> str:
     return f"{value:,.{digits}f}".removesuffix("." + "0" * digits) + f" {unit}"
 
 
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a table with aligned columns; columns of numbers are aligned to the right."""
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(cell.replace(",", "").isdigit() for cell in column[1:]) for column in columns]
+    return [
+        "  " + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)).rstrip()
+        for row in [head, *rows]
+    ]
+
+
 def _pairs(values: Mapping[str, Any], within: str = "") -> str:
-    """Return `name=value, ...`; of a table within the table, `name.inner=value`; what is empty was not given."""
-    said = [
+    """Return `name=value, ...`, with `name.inner=value` for a mapping within the mapping."""
+    pairs = [
         _pairs(value, f"{within}{name}.") if isinstance(value, dict) else f"{within}{name}={_word(value)}"
         for name, value in values.items()
     ]
-    return ", ".join(filter(None, said)) or ("" if within else "nothing noted")
+    return ", ".join(filter(None, pairs)) or ("" if within else "none recorded")
 
 
 def _word(value: Any) -> str:

@@ -1,8 +1,10 @@
-"""`manifest.json`: what a dataset folder holds, to the byte. Written last, so that a folder that has one is whole.
+"""`manifest.json`: size and sha256 of every file of a dataset folder. Written last: a folder that has one is complete.
 
-The digest covers the data and how it was made: everything but itself, `versions` (the same data from another library
-version is the same data) and `pages` (README and the like are made from this manifest and may be made anew). The seal
-covers those as well, so that nothing in the file can change unseen.
+The digest covers the data and how it was produced: everything but itself, `versions` (the same data from another
+library version is the same data) and `pages` (README.md and the like are derived from the manifest and may be
+rewritten). The seal covers those as well, so that no change of the file goes unnoticed.
+
+The keys are documented for users in docs/dataset.md.
 """
 
 from __future__ import annotations
@@ -19,21 +21,22 @@ import pandas as pd
 from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
 from ..storage import filesystem, is_local, join, read_bytes, write_atomic
+from .describe import describe
 
 NAME = "manifest.json"
 FORMAT = "cytoimagenet"
 METADATA, CLASSES, REJECTED = "metadata.parquet", "classes.parquet", "rejected.parquet"
 TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.REJECTED}
 PAGES = ("README.md", "croissant.json", "preview.png")
-"""Files made from the manifest, for people and machines to read."""
+"""Files derived from the manifest, for people and machines to read."""
 
 _OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
-_KINDS = {
+_KEY_TYPES = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
     "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
 }  # fmt: skip
 
-_ENTRIES: dict[str, dict[str, type]] = {
+_ENTRY_TYPES: dict[str, dict[str, type]] = {
     "classes": {"label": str, "category": str, "train": int, "validation": int},
     "splits": {"rows": int, "bytes": int, "shards": int},
     "files": {"rows": int, "bytes": int, "sha256": str},
@@ -43,14 +46,14 @@ _ENTRIES: dict[str, dict[str, type]] = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a dataset folder holds.
+    """The manifest of a dataset folder; its representation is what `cytoimagenet info` prints.
 
     Parameters
     ----------
     root : str
         The dataset folder, a local path or a URL.
     data : mapping
-        The content of `manifest.json`.
+        The content of `manifest.json`, checked.
 
     Examples
     --------
@@ -71,30 +74,30 @@ class Manifest:
         UsageError
             If the folder has no manifest.
         SchemaError
-            If the manifest is not one, or of a later kind.
+            If the file is not a manifest, or was written for another schema version.
         CheckFailedError
             If it was altered after it was written.
         CytoImageNetError
-            If the storage it lies on can't be reached.
+            If the storage can't be reached.
         """
         where = join(root, NAME)
         try:
             raw = read_bytes(where)
         except FileNotFoundError as error:
             raise UsageError(
-                "This is no finished dataset folder: it has no manifest.json",
+                "This is not a finished dataset folder: it has no manifest.json",
                 where=str(root),
                 next="Run the same `cytoimagenet build` or `shard` again to finish it, or name another folder",
             ) from error
         except CytoImageNetError:
             raise
-        except Exception as error:  # each kind of storage has a client with errors of its own
+        except Exception as error:  # each kind of storage has a client with its own errors
             if is_local(root):
                 raise
             raise CytoImageNetError(
                 f"Can't be read: {(str(error).splitlines() or [type(error).__name__])[0]}",
                 where=where,
-                next="Is the address right, are you logged in, is the network there?",
+                next="Check the address, your login and the network",
             ) from error
         try:
             data = json.loads(raw)
@@ -103,25 +106,74 @@ class Manifest:
         _check_form(data, where)
         if digest(data) != data["digest"] or seal(data) != data["seal"] or rendered(data) != raw:
             raise CheckFailedError(
-                "manifest.json was altered: its digest or seal does not fit",
+                "manifest.json was altered: its digest or seal does not match its content",
                 where=where,
-                next="Fetch or build it again",
+                next="Download or build the folder again",
             )
         return cls(str(root), data)
 
-    def __getattr__(self, name: str) -> Any:
-        # settings, seed, versions, classes, splits, files, counts, pages, digest, shard_format, schema_version
-        if name in _KINDS:
-            return self.data[name]
-        raise AttributeError(name)
-
     def __hash__(self) -> int:
-        return hash(self.data["digest"])
+        return hash(self.digest)
+
+    @property
+    def schema_version(self) -> str:
+        """Version of the columns, `major.minor.patch`."""
+        return str(self.data["schema_version"])
+
+    @property
+    def shard_format(self) -> str:
+        """`webdataset` (tar shards) or `parquet`."""
+        return str(self.data["shard_format"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the curation or the import, and of the shards."""
+        return self.data["settings"]  # type: ignore[no-any-return]
+
+    @property
+    def seed(self) -> int:
+        """Random seed of the order of the images in the shards."""
+        return int(self.data["seed"])
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of the libraries that wrote the folder."""
+        return self.data["versions"]  # type: ignore[no-any-return]
+
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """Per class, in index order: `label`, `category`, number of images in `train` and in `validation`."""
+        return self.data["classes"]  # type: ignore[no-any-return]
+
+    @property
+    def splits(self) -> dict[str, dict[str, int]]:
+        """Per split: number of images (`rows`), `bytes` and number of `shards`."""
+        return self.data["splits"]  # type: ignore[no-any-return]
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """Per data file: number of `rows`, `bytes` and `sha256`; the name is relative to the folder."""
+        return self.data["files"]  # type: ignore[no-any-return]
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Numbers of images kept and left out, as the curation or the import reported them."""
+        return self.data["counts"]  # type: ignore[no-any-return]
+
+    @property
+    def pages(self) -> dict[str, dict[str, Any]]:
+        """Per page (README.md and the like): `bytes` and `sha256`."""
+        return self.data["pages"]  # type: ignore[no-any-return]
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the data and how it was produced; equal datasets have equal digests."""
+        return str(self.data["digest"])
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The labels, in index order."""
-        return tuple(entry["label"] for entry in self.data["classes"])
+        return tuple(entry["label"] for entry in self.classes)
 
     def shards(self, split: str) -> list[tuple[str, int, int, str]]:
         """Return `(path below the folder, rows, bytes, sha256)` of each shard of a split, in order.
@@ -131,35 +183,37 @@ class Manifest:
         UsageError
             If there is no such split.
         """
-        if split not in self.data["splits"]:
-            raise UsageError(f"No split {split!r}; there are {', '.join(self.data['splits'])}", where=self.root)
+        if split not in self.splits:
+            raise UsageError(f"No split {split!r}; there are {', '.join(self.splits)}", where=self.root)
         return [
             (path, entry["rows"], entry["bytes"], entry["sha256"])
-            for path, entry in sorted(self.data["files"].items())
+            for path, entry in sorted(self.files.items())
             if path.startswith(f"data/{split}-")
         ]
 
     def rows(self, split: str) -> int:
-        """Return how many images a split has; 0 for one that is not there."""
-        return self.data["splits"].get(split, {}).get("rows", 0)
+        """Return the number of images of a split; 0 if there is no such split."""
+        return self.splits.get(split, {}).get("rows", 0)
 
     def metadata(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """Read `metadata.parquet`: a row per image, with the place of its bytes."""
+        """Read `metadata.parquet`: one row per image, with the shard, offset and size of its PNG."""
         return schema.read(join(self.root, METADATA), schema.METADATA, columns)
 
-    def __repr__(self) -> str:
-        from .describe import describe
+    def describe(self, *, all_classes: bool = False) -> str:
+        """Return a text about the folder: splits, categories, classes (the first dozen, or all), settings, digest."""
+        return describe(self.root, self.data, all_classes=all_classes)
 
-        return describe(self)
+    def __repr__(self) -> str:
+        return self.describe()
 
 
 def digest(data: Mapping[str, Any]) -> str:
-    """Return the sha256 of the canonical JSON of a manifest, without what lies outside the digest."""
+    """Return the sha256 of the canonical JSON of a manifest, without the keys that the digest does not cover."""
     return _sha256({name: value for name, value in data.items() if name not in _OUTSIDE_THE_DIGEST})
 
 
 def seal(data: Mapping[str, Any]) -> str:
-    """Return the sha256 of the canonical JSON of all of a manifest but the seal itself."""
+    """Return the sha256 of the canonical JSON of the complete manifest but the seal itself."""
     return _sha256({name: value for name, value in data.items() if name != "seal"})
 
 
@@ -174,7 +228,7 @@ def _sha256(data: Mapping[str, Any]) -> str:
 
 
 def write(root: str | PathLike[str], data: dict[str, Any]) -> Manifest:
-    """Write `manifest.json` with its digest and seal, whole or not at all."""
+    """Write `manifest.json` with its digest and seal, completely or not at all."""
     data = {**data, "digest": digest(data)}
     data["seal"] = seal(data)
     _check_form(data, join(root, NAME))
@@ -183,7 +237,7 @@ def write(root: str | PathLike[str], data: dict[str, Any]) -> Manifest:
 
 
 def record_pages(manifest: Manifest) -> Manifest:
-    """Take the present README, croissant and preview into the manifest; the digest stays as it is."""
+    """Record size and sha256 of the present README.md, croissant.json and preview.png; the digest stays the same."""
     fs, inner = filesystem(manifest.root)
     pages = {}
     for name in PAGES:
@@ -194,26 +248,26 @@ def record_pages(manifest: Manifest) -> Manifest:
 
 
 def _check_form(data: Any, where: str) -> None:
-    """Refuse what is not a manifest before anything leans on it."""
+    """Refuse data that is not a manifest, before anything uses it."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise SchemaError("Not the manifest of a CytoImageNet dataset", where=where)
-    wrong = [name for name, kind in _KINDS.items() if not isinstance(data.get(name), kind)]
+        raise SchemaError("This is not the manifest of a CytoImageNet dataset", where=where)
+    wrong = [name for name, kind in _KEY_TYPES.items() if not isinstance(data.get(name), kind)]
     if wrong:
-        raise SchemaError(f"Absent or of another type: {', '.join(wrong)}", where=where)
+        raise SchemaError(f"Keys absent or of another type: {', '.join(wrong)}", where=where)
     if data["schema_version"].split(".")[0] != schema.VERSION.split(".")[0]:
         raise SchemaError(
             f"Written for schema {data['schema_version']}; this version reads {schema.VERSION}",
             where=where,
             next="Install the version of cytoimagenet that wrote it",
         )
-    for part, kinds in _ENTRIES.items():
+    for part, kinds in _ENTRY_TYPES.items():
         entries = data[part] if isinstance(data[part], list) else data[part].values()
         for entry in entries:
             if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
-                raise SchemaError(f"An entry of {part} without {', '.join(kinds)}", where=where)
+                raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)
     for path, entry in {**data["files"], **data["pages"]}.items():
         parts = path.split("/")
         if path.startswith("/") or "\\" in path or ".." in parts or "" in parts or ":" in path or "\0" in path:
-            raise SchemaError(f"File outside the dataset folder: {path!r}", where=where)
+            raise SchemaError(f"A file outside the dataset folder: {path!r}", where=where)
         if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
-            raise SchemaError(f"No size and sha256 for {path}", where=where)
+            raise SchemaError(f"No valid size and sha256 for {path}", where=where)

@@ -1,4 +1,4 @@
-"""Single images by where their bytes lie: no archive is unpacked, no shard read through."""
+"""How files of a folder are read: byte ranges of many files, or one file from beginning to end."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ import numpy as np
 
 from ..errors import CheckFailedError
 from ..storage import filesystem, is_local, join
+from .remote import read_remote_ranges
 
 Fetch = Callable[[list[str], list[int], list[int]], list[bytes]]
-"""Files below a folder, offsets, sizes -> bytes."""
+"""Files below a folder, offsets in bytes, sizes in bytes -> the bytes of each range."""
 
 
 def in_order(path: str) -> AbstractContextManager[IO[bytes]]:
-    """Open a file, local or remote, to be read from its beginning to its end."""
+    """Open a file, local or remote, for reading from its beginning to its end."""
     fs, inner = filesystem(path)
-    # one request for all, which any web server can answer, instead of one for each block
+    # one request for the complete file, which any web server can answer, instead of one for each block
     streamed = {"block_size": 0} if {"http", "https", "hf"} & set(np.atleast_1d(fs.protocol)) else {}
     return fs.open(inner, "rb", **streamed)
 
 
 def reader_of(folder: str | PathLike[str]) -> Fetch:
-    """Return how to read byte ranges of the files of a folder, local or remote."""
+    """Return a function that reads byte ranges of the files of a folder, local or remote.
+
+    A remote range that fails is requested again (see `remote`). A local range that reaches beyond the end of its file
+    gives the bytes there are: the caller compares them with the row.
+    """
     fs, inner = filesystem(folder)
     local = is_local(folder)
 
@@ -36,8 +41,8 @@ def reader_of(folder: str | PathLike[str]) -> Fetch:
                 raise CheckFailedError(f"A row points outside its folder: {store!r}", where=str(folder))
         paths = [join(inner, store) for store in stores]
         if not local:
-            ends = [offset + size for offset, size in zip(offsets, sizes, strict=True)]
-            return list(fs.cat_ranges(paths, list(offsets), ends, on_error="raise"))
+            stops = [offset + size for offset, size in zip(offsets, sizes, strict=True)]
+            return read_remote_ranges(fs, paths, offsets, stops)
         with ExitStack() as opened:
             files = {path: opened.enter_context(open(path, "rb", buffering=0)).fileno() for path in set(paths)}
             ranges = [(files[path], offset, size) for path, offset, size in zip(paths, offsets, sizes, strict=True)]
@@ -49,6 +54,6 @@ def reader_of(folder: str | PathLike[str]) -> Fetch:
 
 
 def announce(handle: int, offset: int, size: int) -> None:
-    """Let the system fetch a part of an open file while others are being worked on: a disk likes many requests."""
+    """Let the operating system read part of an open file in advance: disks are faster with many requests in flight."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(handle, offset, size, os.POSIX_FADV_WILLNEED)

@@ -1,4 +1,4 @@
-"""Images of rows of metadata.parquet, read by byte range."""
+"""Read the images of some rows of `metadata.parquet` by byte range, without unpacking or reading complete shards."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pandas as pd
 from PIL import Image
 
 from ..errors import CheckFailedError, UsageError
+from .find import find
 from .ranges import reader_of
 
-AT_ONCE = 256  # images fetched in one go
+IMAGES_PER_FETCH = 256
 
 
 def read_images(rows: pd.DataFrame, data_dir: str | PathLike[str] | None = None) -> list[Image.Image]:
@@ -20,9 +21,9 @@ def read_images(rows: pd.DataFrame, data_dir: str | PathLike[str] | None = None)
     Parameters
     ----------
     rows : DataFrame
-        Any rows of `metadata.parquet`, in any order; needs the columns shard, offset, size.
+        Any rows of `metadata.parquet`, in any order; the columns shard, offset and size are required.
     data_dir : str or path, optional
-        The dataset folder, local or a URL. Without it, the one `load_dataset` would take.
+        The dataset folder, local or a URL. Without it, the folder that `load_dataset` would use.
 
     Returns
     -------
@@ -34,27 +35,28 @@ def read_images(rows: pd.DataFrame, data_dir: str | PathLike[str] | None = None)
     UsageError
         If a column is absent.
     CheckFailedError
-        If there is no PNG at the place a row names: the rows are of another dataset, or a shard is damaged.
+        If there is no PNG at the place a row names: the rows belong to another dataset, or a shard is damaged.
+    FetchError
+        If bytes of a remote folder could not be read, even after several tries.
 
     Examples
     --------
     >>> rows = pd.read_parquet("cytoimagenet/metadata.parquet")          # doctest: +SKIP
     >>> read_images(rows[rows.label == "actin"].head(9), "cytoimagenet")  # doctest: +SKIP
     """
-    from .find import find
-
     absent = {"shard", "offset", "size"} - set(rows.columns)
     if absent:
         raise UsageError(
-            f"These rows have no column {', '.join(sorted(absent))}", next="Take rows of metadata.parquet as they are"
+            f"These rows have no column {', '.join(sorted(absent))}",
+            next="Use rows of metadata.parquet with all its columns",
         )
     root = find(data_dir)
     fetch = reader_of(root)
     shards, offsets, sizes = (rows[name].tolist() for name in ("shard", "offset", "size"))
     order = sorted(range(len(rows)), key=lambda i: (shards[i], offsets[i]))
     images: dict[int, Image.Image] = {}
-    for start in range(0, len(order), AT_ONCE):
-        some = order[start : start + AT_ONCE]
+    for start in range(0, len(order), IMAGES_PER_FETCH):
+        some = order[start : start + IMAGES_PER_FETCH]
         contents = fetch([shards[i] for i in some], [offsets[i] for i in some], [sizes[i] for i in some])
         for i, content in zip(some, contents, strict=True):
             images[i] = decode(content, f"{shards[i]}, {sizes[i]} bytes from {offsets[i]}")
@@ -62,7 +64,7 @@ def read_images(rows: pd.DataFrame, data_dir: str | PathLike[str] | None = None)
 
 
 def decode(png: bytes, where: str) -> Image.Image:
-    """Return a PNG as a PIL image, its pixels read; nothing but PNG is accepted."""
+    """Return a PNG as a PIL image whose pixels have been read; every other format is an error."""
     try:
         image = Image.open(io.BytesIO(png), formats=["PNG"])
         image.load()
@@ -70,6 +72,6 @@ def decode(png: bytes, where: str) -> Image.Image:
         raise CheckFailedError(
             f"No readable PNG at the place the row names: {error}",
             where=where,
-            next="Do the rows come from this dataset? `cytoimagenet verify DIR` tells if a shard is damaged",
+            next="Do the rows come from this dataset? `cytoimagenet verify DIR` finds damaged shards",
         ) from error
     return image

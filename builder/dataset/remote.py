@@ -1,13 +1,14 @@
-"""Byte ranges of files, local or remote, in full or not at all.
+"""Byte ranges of files: all bytes that were requested, or an error.
 
-A network fails in passing: each range is asked for again, with growing pauses, until it is whole. What a server says
-for good (no such file, not allowed) is said on at once.
+A remote storage may fail for a moment. Each range is therefore requested up to `TRIES` times, with growing pauses,
+until all its bytes have arrived. Errors that a retry can't mend (no such file, no permission) are raised at once.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -15,13 +16,13 @@ from fsspec.implementations.local import LocalFileSystem
 from ..errors import CytoImageNetError
 from ..storage import filesystem
 
-RANGE = 8 << 20  # bytes asked for at once: a failure costs little, and a server's pause is seldom noticed
+MAX_BYTES_PER_REQUEST = 8 << 20  # a failed request costs little, and its answer comes soon
 TRIES = 6
-FIRST_PAUSE = 0.5  # seconds; doubled after each failure, with jitter so that many readers do not return together
+FIRST_PAUSE_SECONDS = 0.5  # doubled after each failure, with jitter so that many readers do not return together
 
 
 class FetchError(CytoImageNetError):
-    """Bytes of a remote file could not be had, though asked for several times."""
+    """Bytes of a file could not be read, even after several tries."""
 
 
 def read_range(path: str, start: int, stop: int) -> bytes:
@@ -32,13 +33,14 @@ def read_range(path: str, start: int, stop: int) -> bytes:
     path : str
         A local path or a URL.
     start, stop : int
+        First byte, and the byte after the last one.
 
     Raises
     ------
     FetchError
         If a part failed each time, or the file is too short.
     FileNotFoundError, PermissionError
-        As the storage says.
+        If the storage reports it; no second try is made.
     """
     fs, inner = filesystem(path)
     if isinstance(fs, LocalFileSystem):
@@ -52,11 +54,45 @@ def read_range(path: str, start: int, stop: int) -> bytes:
                 next="Run `cytoimagenet verify` on the dataset folder",
             )
         return data
-    parts = [_part(fs, inner, low, min(low + RANGE, stop), path) for low in range(start, stop, RANGE)]
+    return _read_in_parts(fs, inner, start, stop, path)
+
+
+def read_remote_ranges(
+    fs: fsspec.AbstractFileSystem, paths: Sequence[str], starts: Sequence[int], stops: Sequence[int]
+) -> list[bytes]:
+    """Read many byte ranges of remote files together, then request each one that failed again.
+
+    Parameters
+    ----------
+    fs : AbstractFileSystem
+        The storage; one that can handles all requests at the same time.
+    paths : sequence of str
+        A file of that storage for each range; files may repeat.
+    starts, stops : sequence of int
+        First byte of each range, and the byte after its last one.
+
+    Raises
+    ------
+    FetchError, FileNotFoundError, PermissionError
+        As `read_range`.
+    """
+    answers = fs.cat_ranges(list(paths), list(starts), list(stops), on_error="return")
+    return [
+        data
+        if isinstance(data, bytes) and len(data) == stop - start
+        else _read_in_parts(fs, path, start, stop, str(fs.unstrip_protocol(path)))
+        for data, path, start, stop in zip(answers, paths, starts, stops, strict=True)
+    ]
+
+
+def _read_in_parts(fs: fsspec.AbstractFileSystem, inner: str, start: int, stop: int, path: str) -> bytes:
+    """Read a range in requests of at most `MAX_BYTES_PER_REQUEST`; `path` names the file in errors."""
+    step = MAX_BYTES_PER_REQUEST
+    parts = [_read_part(fs, inner, low, min(low + step, stop), path) for low in range(start, stop, step)]
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _part(fs: fsspec.AbstractFileSystem, inner: str, start: int, stop: int, path: str) -> bytes:
+def _read_part(fs: fsspec.AbstractFileSystem, inner: str, start: int, stop: int, path: str) -> bytes:
     for attempt in range(TRIES):
         try:
             data = fs.cat_file(inner, start=start, end=stop)
@@ -65,14 +101,14 @@ def _part(fs: fsspec.AbstractFileSystem, inner: str, start: int, stop: int, path
             problem = f"{len(data):,} bytes came instead of {stop - start:,}"
         except (FileNotFoundError, PermissionError):
             raise
-        except Exception as error:  # each storage has errors of its own; the last one is told
+        except Exception as error:  # each storage has its own errors; the last one is reported
             problem = f"{type(error).__name__}: {error}"
         if attempt + 1 < TRIES:
-            _pause(FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1))
+            _pause(FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1))
     raise FetchError(
         f"Bytes {start:,} to {stop:,} could not be read in {TRIES} tries; the last one: {problem}",
         where=path,
-        next="Run the same command again once the storage answers; it goes on where it stopped",
+        next="Run the same command again when the storage answers; finished work is kept",
     )
 
 

@@ -1,7 +1,7 @@
-"""The dataset's own image format: 8-bit grey PNG, written one way and read back exactly.
+"""The image format of the dataset: 8-bit grey PNG, always written with the same settings.
 
-libpng through OpenCV, with run-length matching and the three cheap row filters, is nine times as fast as Pillow's
-default at the same file size (benchmarks/pixels.py). Reading, libdeflate inflates and libpng does the rest.
+Writing: libpng through OpenCV, with run-length matching and the three fast row filters, is nine times as fast as
+Pillow's default at the same file size (benchmarks/pixels.py). Reading: libdeflate decompresses, libpng does the rest.
 """
 
 from __future__ import annotations
@@ -14,34 +14,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TooLargeError, UnreadableImageError
-
-MAX_PIXELS = 2**26
-"""The most pixels an image of the dataset may have: 8,192 x 8,192."""
+from .limits import MAX_PIXELS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-OURS = bytes((8, 0, 0, 0, 0))  # what IHDR ends with: 8 bits, grey, deflate, the usual filters, not interlaced
+START = SIGNATURE + b"\x00\x00\x00\rIHDR"
 END = b"\0\0\0\0IEND\xaeB`\x82"
-WORTH = 8192  # bytes of a file from which on it pays to inflate apart, if they are also an eighth of the pixels
-STORED = 65535  # the most bytes of a deflate block that is not compressed
+GREY_HEADER_END = bytes((8, 0, 0, 0, 0))  # last bytes of IHDR: 8 bits, grey, deflate, the usual filters, not interlaced
+MIN_BYTES_TO_INFLATE = 8192
+"""Smallest PNG, in bytes, whose pixels libdeflate decompresses before libpng sees them.
+
+It must also have an eighth of the bytes of the raw pixels. For smaller files the preparation costs more than it saves.
+"""
+MAX_STORED_BLOCK_BYTES = 65_535  # of a deflate block without compression
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Encode an image, always with the same settings: equal pixels give equal bytes.
+    """Encode an image as 8-bit grey PNG; equal pixels give equal bytes.
 
     Parameters
     ----------
     image : array, shape (height, width), uint8
 
-    Returns
-    -------
-    bytes
-        A PNG of colour type grey, 8 bits.
+    Raises
+    ------
+    ValueError
+        If the array has another type or shape, or no pixel.
     """
     import cv2
 
     if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
         raise ValueError(f"not an 8-bit grey image: {image.dtype} of shape {image.shape}")
-    # Huffman coding alone is faster still, but spends a bit on every pixel of a flat background
+    # Huffman coding alone is even faster, but needs one bit for every pixel of a flat background
     settings = (
         *(cv2.IMWRITE_PNG_COMPRESSION, 1),
         *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
@@ -58,9 +61,9 @@ def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> 
     Parameters
     ----------
     data : bytes or memoryview
-        A PNG. What is not 8-bit grey (a published file may be RGB) is brought to it.
+        A PNG. Pixels that are not 8-bit grey (a published file may be RGB) are converted.
     where : str or path
-        Named in the error.
+        Named in errors.
 
     Returns
     -------
@@ -69,8 +72,14 @@ def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> 
     Raises
     ------
     UnreadableImageError
-        If these are not the bytes of a whole PNG; `TooLargeError` if it has more than `MAX_PIXELS`, said by its
-        header, before anything is decompressed.
+        If these are not the bytes of a complete PNG.
+    TooLargeError
+        If its header gives more than `MAX_PIXELS` pixels; nothing was decompressed.
+
+    Examples
+    --------
+    >>> decode_png(encode_png(np.array([[0, 255]], np.uint8))).tolist()
+    [[0, 255]]
     """
     if len(data) < 33 or data[:8] != SIGNATURE or data[12:16] != b"IHDR":
         raise UnreadableImageError(where, "not a PNG")
@@ -79,26 +88,26 @@ def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> 
         raise TooLargeError(where, f"{width} x {height} pixels, at most {MAX_PIXELS:,} allowed")
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(_inflated(data, width, height), np.uint8), cv2.IMREAD_GRAYSCALE)
+    image = cv2.imdecode(np.frombuffer(_with_inflated_pixels(data, width, height), np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise UnreadableImageError(where, "corrupt PNG data")
     return np.asarray(image, np.uint8)
 
 
-def _inflated(data: bytes | memoryview, width: int, height: int) -> bytes | memoryview:
-    """Replace the compressed pixels of a PNG by the same bytes uncompressed, so that libpng need only undo the filters.
+def _with_inflated_pixels(data: bytes | memoryview, width: int, height: int) -> bytes | memoryview:
+    """Return the same PNG with its pixels stored uncompressed, so that libpng only has to undo the row filters.
 
-    libpng has zlib inflate row by row; libdeflate inflates all rows at once, in half of the time. A file that is not a
-    sound one of the kind that `encode_png` writes is returned as it is: libpng judges it.
+    libpng uses zlib, which decompresses row by row; libdeflate decompresses all rows at once, in half of the time. A
+    file that is damaged, or not of the kind that `encode_png` writes, is returned unchanged for libpng to judge.
     """
     import imagecodecs
 
-    if data[24:29] != OURS or len(data) < max(WORTH, width * height // 8):
+    if data[24:29] != GREY_HEADER_END or len(data) < max(MIN_BYTES_TO_INFLATE, width * height // 8):
         return data
-    deflated = _deflated(memoryview(data))
+    deflated = _deflated_pixels(memoryview(data))
     if deflated is None:
         return data
-    size = height * (width + 1)  # a byte before each row names its filter
+    size = height * (width + 1)  # one byte before each row gives its filter
     try:
         rows = memoryview(imagecodecs.deflate_decode(deflated, out=size))
     except imagecodecs.DeflateError:
@@ -106,16 +115,17 @@ def _inflated(data: bytes | memoryview, width: int, height: int) -> bytes | memo
     if len(rows) != size:
         return data
     pieces: list[bytes | memoryview] = [b"IDAT\x78\x01"]
-    for at in range(0, size, STORED):
-        block = rows[at : at + STORED]
-        pieces += (struct.pack("<?HH", at + STORED >= size, len(block), len(block) ^ 0xFFFF), block)
+    for at in range(0, size, MAX_STORED_BLOCK_BYTES):
+        block = rows[at : at + MAX_STORED_BLOCK_BYTES]
+        is_last = at + MAX_STORED_BLOCK_BYTES >= size
+        pieces += (struct.pack("<?HH", is_last, len(block), len(block) ^ 0xFFFF), block)
     pieces.append(zlib.adler32(rows).to_bytes(4, "big"))
     body = b"".join(pieces)
     return b"".join((data[:33], struct.pack(">I", len(body) - 4), body, struct.pack(">I", zlib.crc32(body)), END))
 
 
-def _deflated(view: memoryview) -> bytes | None:
-    """Join the compressed parts of a PNG of IHDR, IDAT and IEND alone, all with their checksums; None for another."""
+def _deflated_pixels(view: memoryview) -> bytes | None:
+    """Return the compressed pixels of a PNG that has only IHDR, IDAT and IEND, with right checksums; otherwise None."""
     kinds: list[bytes] = []
     parts: list[memoryview] = []
     start = 8
@@ -132,13 +142,13 @@ def _deflated(view: memoryview) -> bytes | None:
     return b"".join(parts[1:-1])
 
 
-PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-
-
-EIGHT_BIT_GREY = b"\x08\x00"
-
-
 def is_grey_png(png: bytes, width: int, height: int) -> bool:
-    """Say whether bytes begin as an 8-bit grey PNG of this size; nothing is decompressed."""
+    """Return whether bytes begin as an 8-bit grey PNG of this width and height; nothing is decompressed.
+
+    Examples
+    --------
+    >>> is_grey_png(encode_png(np.zeros((5, 9), np.uint8)), width=9, height=5)
+    True
+    """
     size = (int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big"))
-    return png.startswith(PNG_START) and png[24:26] == EIGHT_BIT_GREY and size == (width, height)
+    return png.startswith(START) and png[24:26] == GREY_HEADER_END[:2] and size == (width, height)

@@ -1,4 +1,4 @@
-"""What every reader of image files shares: the bound, and the way from samples to one plane of grey."""
+"""Shared by all readers of image files: the limit on pixels, and the conversion of colours to one plane of grey."""
 
 from __future__ import annotations
 
@@ -13,44 +13,60 @@ from numpy.typing import NDArray
 from ..errors import TooLargeError, UnreadableImageError
 
 MAX_PIXELS = 2**26
-"""The most pixels one plane may have, unless told otherwise: 8,192 x 8,192. No field of the 40 sources has more."""
+"""Default limit on the pixels of one plane: 8,192 x 8,192. No field of view of the 40 sources has more."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The file being read, for its errors, and what it may hold."""
+    """The file that is being read, named in errors, and the number of pixels that one plane may have."""
 
     where: str
     max_pixels: int = MAX_PIXELS
 
     def check(self, width: int, height: int) -> None:
-        """Refuse a plane that is too large or empty, by its header."""
+        """Raise an error for a plane that is too large or empty, before its pixels are read.
+
+        Parameters
+        ----------
+        width, height : int
+            In pixels, from the file's header.
+        """
         if width < 1 or height < 1:
             raise UnreadableImageError(self.where, f"the header says {width} x {height} pixels")
         if width * height > self.max_pixels:
             raise TooLargeError(self.where, f"{width} x {height} pixels, at most {self.max_pixels:,} allowed")
 
     def choose(self, page: int | None, axes: str, shape: tuple[int, ...]) -> int:
-        """Return the plane to read, from 0, of a stack whose leading axes are `axes` with lengths `shape`."""
+        """Return the number of the plane to read, from 0.
+
+        Parameters
+        ----------
+        page : int, optional
+            The requested plane. A file with several planes needs it.
+        axes : str
+            One letter for each axis of the stack besides height and width.
+        shape : tuple of int
+            Lengths of these axes.
+        """
         planes = math.prod(shape)
         if page is None and planes == 1:
             return 0
         if page is None:
-            said = ", ".join(f"{name} {length}" for name, length in zip(axes, shape, strict=False) if length > 1)
-            raise UnreadableImageError(self.where, f"a stack of {planes} planes (axes {said}); say which with page=")
+            named = ", ".join(f"{name} {length}" for name, length in zip(axes, shape, strict=False) if length > 1)
+            raise UnreadableImageError(self.where, f"a stack of {planes} planes (axes {named}); say which with page=")
         if not 0 <= page < planes:
             raise UnreadableImageError(self.where, f"there is no page {page}: it has {planes}, counted from 0")
         return page
 
     def refuse(self, reason: str) -> UnreadableImageError:
-        """Make the error that names this file."""
+        """Return the error for this file with a reason."""
         return UnreadableImageError(self.where, reason)
 
 
 def read_plain(
     file: IO[bytes], start: int, shape: tuple[int, int], dtype: np.dtype[Any], limits: Limits
 ) -> NDArray[Any]:
-    """Read a plane that lies in a file as it is, from byte `start`."""
+    """Read a plane whose samples are stored uncompressed from byte `start`."""
     size = shape[0] * shape[1] * dtype.itemsize
     end = file.seek(0, os.SEEK_END)
     if end < start + size:
@@ -60,19 +76,26 @@ def read_plain(
 
 
 def mean_of_colours(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Average red, green and blue, unrounded.
+    """Return the mean of red, green and blue, not rounded to integers.
 
     Parameters
     ----------
     samples : array, shape (..., 3 or more)
-        Red, green, blue along the last axis; what follows (alpha) is dropped.
+        Red, green, blue along the last axis; further samples (alpha) are ignored.
 
     Returns
     -------
     array, shape (...), float32
-        The exact sum over three, rounded once.
+        The exact sum divided by three, rounded once to single precision.
+
+    Examples
+    --------
+    >>> mean_of_colours(np.array([[[0, 3, 6, 255]]], np.uint8)).tolist()
+    [[3.0]]
     """
-    exact = samples.dtype.kind in "bui" and samples.dtype.itemsize <= 2  # three of these fit single precision
+    exact = (
+        samples.dtype.kind in "bui" and samples.dtype.itemsize <= 2
+    )  # single precision holds the sum of three such numbers exactly
     total: NDArray[np.floating] = samples[..., 0].astype(np.float32 if exact else np.float64)
     total += samples[..., 1]
     total += samples[..., 2]
@@ -81,7 +104,7 @@ def mean_of_colours(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def through_palette(codes: NDArray[np.integer[Any]], palette: NDArray[Any]) -> NDArray[Any]:
-    """Replace palette codes by their grey.
+    """Replace palette codes by grey values.
 
     Parameters
     ----------
@@ -92,7 +115,12 @@ def through_palette(codes: NDArray[np.integer[Any]], palette: NDArray[Any]) -> N
     Returns
     -------
     array, shape (height, width)
-        In the palette's own type if all its entries are grey, else the float32 mean of the colours.
+        In the palette's type if all its entries are grey, otherwise the float32 mean of the colours.
+
+    Examples
+    --------
+    >>> through_palette(np.array([[0, 1, 2]], np.uint8), np.array([[7, 7, 7], [9, 9, 9]], np.uint8)).tolist()
+    [[7, 9, 0]]
     """
     grey = bool((palette == palette[:, :1]).all())
     table = palette[:, 0] if grey else mean_of_colours(palette)

@@ -1,4 +1,4 @@
-"""PNG, JPEG and BMP: formats Pillow opens, each by its own decoder and no other."""
+"""PNG, JPEG and BMP, read with Pillow; each file is opened with the decoder of its own format only."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from PIL import Image
 from ..errors import TooLargeError
 from .limits import Limits, mean_of_colours, through_palette
 
-logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # what it warns of is refused or harmless
+logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # files it warns about are refused or harmless
 
-_MOST_PLAIN = 2**28  # bytes read at once; the file of a plane within the usual bound is far smaller
+_MAX_PLAIN_BYTES = 2**28  # read at once; a file within the usual limit on pixels is far smaller
 
 
 def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
-    """Read a PNG; see `readers.read_channel`. Colour and alpha of 16 bits keep them."""
+    """Read a PNG; see `read.read_channel`. Colour and alpha of 16 bits are not reduced to 8."""
     head = file.read(29)
     file.seek(0)
     if len(head) < 29 or head[12:16] != b"IHDR":
         raise limits.refuse("a PNG without a header")
     limits.check(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
     depth, colour = head[24], head[25]
-    if depth == 16 and colour != 0:  # Pillow would cut these to 8 bits
+    if depth == 16 and colour != 0:  # Pillow would reduce these to 8 bits
         import imagecodecs
 
         limits.choose(page, "I", (1,))
@@ -39,10 +39,10 @@ def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
 
 
 def _plain_png(file: IO[bytes]) -> NDArray[Any] | None:
-    """Read 8-bit grey that nothing else is said about, by libpng in one go; None if Pillow has to look at it."""
+    """Read an 8-bit grey PNG that has nothing but pixels, with libpng in one step; None if Pillow must read it."""
     import imagecodecs
 
-    data = file.read(_MOST_PLAIN)
+    data = file.read(_MAX_PLAIN_BYTES)
     file.seek(0)
     at, kind = 8, b""
     while kind != b"IEND" and at + 12 <= len(data):
@@ -55,22 +55,22 @@ def _plain_png(file: IO[bytes]) -> NDArray[Any] | None:
     try:
         return np.asarray(imagecodecs.png_decode(data))
     except imagecodecs.PngError:
-        return None  # Pillow says what is wrong, or forgives it
+        return None  # Pillow reports the problem, or reads the file nevertheless
 
 
 def read_jpeg(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
-    """Read a JPEG; see `readers.read_channel`."""
+    """Read a JPEG; see `read.read_channel`."""
     return _with_pillow(file, "JPEG", page, limits)
 
 
 def read_bmp(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
-    """Read a BMP; see `readers.read_channel`."""
+    """Read a BMP; see `read.read_channel`."""
     return _with_pillow(file, "BMP", page, limits)
 
 
 def _with_pillow(file: IO[bytes], kind: str, page: int | None, limits: Limits) -> NDArray[Any]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of sizes; the bound below refuses them
+        warnings.simplefilter("ignore")  # Pillow warns about large sizes; the check below refuses them
         try:
             image = Image.open(file, formats=(kind,))
         except Image.DecompressionBombError as error:
@@ -93,7 +93,7 @@ def _plane_of_pillow(image: Image.Image, limits: Limits) -> NDArray[Any]:
 
 def _plane_of_samples(samples: NDArray[Any]) -> NDArray[Any]:
     if samples.dtype == np.bool_:
-        samples = samples.astype(np.uint8)  # no view: Pillow's true is 255
+        samples = samples.astype(np.uint8)  # not a view: in memory Pillow's true is 255
     if samples.ndim == 2:
         return samples
     return samples[..., 0] if samples.shape[-1] <= 2 else mean_of_colours(samples)

@@ -1,10 +1,10 @@
-"""Image files to arrays at native depth, within a pixel bound read from the header.
+"""Read one plane of an image file as an array in its own bit depth, within a limit on its pixels.
 
-A file is known by its first bytes, never by its name: JPEG files called `.png` are common, and a Cellomics `.DIB` looks
-like a bitmap to most libraries, which read it wrongly without an error. Nothing is decompressed before the size its
-header states has been compared with the bound, and every failure is an `UnreadableImageError` that says why.
+The format is recognised by the first bytes of the file, never by its name: JPEG files named `.png` are common, and most
+libraries read a Cellomics `.DIB` as a bitmap, wrongly and without an error. Nothing is decompressed before the size in
+the header has been compared with the limit. Every failure is an `UnreadableImageError` with a reason.
 
-Pixels come as they are stored: the orientation tags of photographs are ignored, as microscopy software does.
+Pixels are returned as stored: the orientation tags of photographs are ignored, as in other microscopy software.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from ..errors import MissingImageError, UnreadableImageError
 from ..storage import filesystem
-from . import deltavision, dib, tiff
-from . import png_jpeg_bmp as raster
+from . import deltavision, dib, png_jpeg_bmp, tiff
+from .grey_png import SIGNATURE as PNG_SIGNATURE
 from .limits import MAX_PIXELS, Limits
 
-_HEAD = 128  # bytes that tell every format apart
+_HEAD_BYTES = 128  # enough to recognise every format
+_MAX_REASON_LENGTH = 200  # characters
 
 Reader = Callable[[IO[bytes], int | None, Limits], NDArray[Any]]
 
@@ -38,20 +39,21 @@ def read_channel(path: str | PathLike[str], *, page: int | None = None, max_pixe
     Parameters
     ----------
     path : str or path
-        Local, or a URL `storage.filesystem` opens. TIFF of all kinds (also `.flex`, `.stk`, OME), PNG, JPEG, BMP,
-        Cellomics `.DIB`, DeltaVision `.dv`; told apart by content.
+        Local, or a URL that `storage.filesystem` opens. TIFF of all kinds (also `.flex`, `.stk`, OME), PNG, JPEG, BMP,
+        Cellomics `.DIB` or DeltaVision `.dv`, recognised by content.
     page : int, optional
-        Which plane of a stack, from 0, in the order of the file. A stack without it is an error that names its axes:
-        which plane is right is known to the source's rule, never to the reader.
+        Plane of a stack, from 0, in the order of the file. A stack without it is an error that names its axes: the
+        record of the source must name the plane, the reader does not guess it.
     max_pixels : int
-        The most pixels a plane may have.
+        Limit on the pixels of a plane.
 
     Returns
     -------
     array, shape (height, width)
-        In the file's own type and range: 12 bits in 16 stay 0 to 4095, 4 bits are 0 to 15, 1 bit is 0 or 1 (uint8).
-        Colour becomes the float32 mean of red, green and blue, unrounded; alpha is dropped. A palette of greys gives
-        its greys as uint8, a coloured one the mean of its colours. White-is-zero is inverted, so that more is brighter.
+        In the file's type and range: 12 bits in 16 stay 0 to 4095, 4 bits are 0 to 15, 1 bit is 0 or 1 (uint8).
+        Colours become the float32 mean of red, green and blue, not rounded; alpha is ignored. A palette of greys gives
+        its greys as uint8, a coloured palette the mean of its colours. Images where white is zero are inverted, so
+        that larger values are brighter.
 
     Raises
     ------
@@ -61,6 +63,11 @@ def read_channel(path: str | PathLike[str], *, page: int | None = None, max_pixe
         If the plane has more than `max_pixels`; nothing was decompressed.
     UnreadableImageError
         For every other reason: not an image, corrupt, truncated, a stack, print colours, no such page.
+
+    Examples
+    --------
+    >>> read_channel("r01c01f01p01-ch1sk1fk1fl1.tiff").shape  # doctest: +SKIP
+    (1080, 1080)
     """
     where = os.fspath(path)
     with _opened(where) as file:
@@ -68,9 +75,9 @@ def read_channel(path: str | PathLike[str], *, page: int | None = None, max_pixe
 
 
 def read_file(file: IO[bytes], where: str, *, page: int | None = None, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
-    """Read one plane of an open file, which can be sought in; `where` names it in errors. Else as `read_channel`."""
+    """Read one plane of an open, seekable file as `read_channel` does; `where` names the file in errors."""
     limits = Limits(where, max_pixels)
-    head = file.read(_HEAD)
+    head = file.read(_HEAD_BYTES)
     file.seek(0)
     reader = _reader(head, where)
     try:
@@ -80,12 +87,10 @@ def read_file(file: IO[bytes], where: str, *, page: int | None = None, max_pixel
     except MemoryError as error:
         raise UnreadableImageError(where, "not enough memory to decode it") from error
     except Exception as error:
-        # a decoder that meets a hostile file may raise anything; whatever it is costs one row, not the run
-        said = re.sub(
-            r" ?<_io\.[^>]*>", "", f"{type(error).__name__}: {error}"
-        )  # Pillow names the file's place in memory
-        said = " ".join(said.split())[:200]
-        raise UnreadableImageError(where, said) from error
+        # a decoder may raise any error for a hostile file; it must cost one row, not the run
+        reason = f"{type(error).__name__}: {error}"
+        reason = re.sub(r" ?<_io\.[^>]*>", "", reason)  # Pillow names the file object with its address in memory
+        raise UnreadableImageError(where, " ".join(reason.split())[:_MAX_REASON_LENGTH]) from error
     if plane.ndim != 2 or plane.dtype.kind not in "uif":
         raise UnreadableImageError(where, f"not a plane of numbers: {plane.dtype} of shape {plane.shape}")
     return np.require(plane, plane.dtype.newbyteorder("="), ["C", "W"])
@@ -97,7 +102,7 @@ def _opened(where: str) -> Iterator[IO[bytes]]:
     try:
         if isinstance(fs, LocalFileSystem):
             mode = os.stat(inner).st_mode
-            if not stat.S_ISREG(mode):  # opening a pipe or a device would wait for ever
+            if not stat.S_ISREG(mode):  # opening a pipe or a device could wait without end
                 raise UnreadableImageError(where, "a folder" if stat.S_ISDIR(mode) else "not a regular file")
             file = open(inner, "rb")  # noqa: SIM115 - closed below
         else:
@@ -111,15 +116,15 @@ def _opened(where: str) -> Iterator[IO[bytes]]:
 
 
 def _reader(head: bytes, where: str) -> Reader:
-    """Choose by content."""
+    """Return the reader of a format, recognised by the first bytes of the file."""
     if head[:4] in tiff.SIGNATURES:
         return tiff.read
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return raster.read_png
+    if head[:8] == PNG_SIGNATURE:
+        return png_jpeg_bmp.read_png
     if head[:3] == b"\xff\xd8\xff":
-        return raster.read_jpeg
+        return png_jpeg_bmp.read_jpeg
     if head[:2] == b"BM":
-        return raster.read_bmp
+        return png_jpeg_bmp.read_bmp
     if dib.is_dib(head):
         return dib.read
     if deltavision.is_deltavision(head):
@@ -128,7 +133,7 @@ def _reader(head: bytes, where: str) -> Reader:
 
 
 def _guess(head: bytes) -> str:
-    """Name what the file may be, for the reason."""
+    """Return the likely format of a file that is not read, for the reason."""
     if not head:
         return "the file is empty"
     known = {

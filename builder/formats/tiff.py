@@ -1,4 +1,4 @@
-"""TIFF of every kind a microscope writes: tiled, big-endian, 1 to 64 bits, palette, stacks, OME, `.flex`, `.stk`."""
+"""TIFF of every kind that microscopes write: tiled, big-endian, 1 to 64 bits, palette, stacks, OME, `.flex`, `.stk`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
-from . import tiff_plain as tiffplain
+from . import tiff_plain
 from .limits import Limits, mean_of_colours, read_plain, through_palette
 
 SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
-# whose decoders are given the size of the output beforehand, or have it checked here: a strip can't blow up
+# the decoders of these know the size of the output in advance, or it is checked here: no strip can become huge
 _COMPRESSIONS = {
     *("NONE", "CCITTRLE", "CCITT_T4", "CCITTFAX3", "CCITT_T6", "CCITTFAX4", "LZW", "OJPEG", "JPEG"),
     *("ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "LZMA", "ZSTD"),
@@ -25,16 +25,16 @@ _JPEGS = (COMPRESSION.OJPEG, COMPRESSION.JPEG)
 _COLOURS = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
 _GREYS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it warns of is refused or harmless
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # files it warns about are refused or harmless
 
 
 def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
-    """Read one plane; see `readers.read_channel`.
+    """Read one plane; see `read.read_channel`.
 
-    Pages are counted in the order of the file; reduced copies (thumbnails, pyramid levels) do not count. Where one
-    page holds several planes (ImageJ's large stacks, MetaMorph, samples that are no colours), each counts.
+    Planes are counted in the order of the file. Reduced copies (thumbnails, pyramid levels) do not count. If a page
+    contains several planes (large stacks of ImageJ, MetaMorph, samples that are not colours), each counts.
     """
-    plain = tiffplain.read(file, page, limits)
+    plain = tiff_plain.read(file, page, limits)
     if plain is not None:
         return plain
     end = file.seek(0, os.SEEK_END)
@@ -61,7 +61,7 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
 
 
 def _full_size(tif: TiffFile) -> list[int]:
-    """List the pages that are no reduced copy of another."""
+    """Return the numbers of the pages that are not a reduced copy of another page."""
     if len(tif.pages) == 1:
         return [0]
     return [i for i in range(len(tif.pages)) if i == 0 or not _page(tif, i).is_reduced]
@@ -74,7 +74,7 @@ def _page(tif: TiffFile, index: int) -> TiffPage:
 
 
 def _planes_inside(page: TiffPage) -> int:
-    """Count the planes one page holds: depth times samples, unless the samples are a colour or have alpha."""
+    """Return the number of planes in one page: depth times samples, unless the samples are a colour or have alpha."""
     samples = page.samplesperpixel
     colour = page.photometric in _COLOURS and samples in (3, 4)
     alpha = page.photometric in _GREYS and samples == 2 and page.extrasamples[:1] in ((1,), (2,))
@@ -84,7 +84,7 @@ def _planes_inside(page: TiffPage) -> int:
 
 
 def _planes_beyond(tif: TiffFile, inside: int, limits: Limits) -> tuple[str, tuple[int, ...], int] | None:
-    """Find planes that lie behind the only page's own, without pages: (axes, lengths, first byte)."""
+    """Return axes, lengths and first byte of planes that follow the only page without pages of their own, or None."""
     if len(tif.pages) > 1:
         return None
     first = tif.pages.first
@@ -100,15 +100,16 @@ def _planes_beyond(tif: TiffFile, inside: int, limits: Limits) -> tuple[str, tup
 
 
 def _contiguous(file: IO[bytes], first: TiffPage, offset: int, chosen: int, limits: Limits) -> NDArray[Any]:
+    """Read plane `chosen` of uncompressed planes that are stored one after the other from byte `offset`."""
     assert first.dtype is not None
     dtype = first.dtype.newbyteorder(first.parent.byteorder)
     size = first.imagewidth * first.imagelength * dtype.itemsize
     plane = read_plain(file, offset + chosen * size, (first.imagelength, first.imagewidth), dtype, limits)
-    return _brighter(plane, first, limits)
+    return _invert_if_white_is_zero(plane, first, limits)
 
 
 def _axes(tif: TiffFile, pages: int, inside: int) -> tuple[str, tuple[int, ...]]:
-    """Name the axes of the planes, for the error; the count is what pages and samples say."""
+    """Return names and lengths of the axes of the planes; their number is that of pages times planes in a page."""
     series = tif.series[0] if pages * inside > 1 else None
     if series is not None:
         kept = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YX"]
@@ -123,7 +124,7 @@ def _check_colours(page: TiffPage, limits: Limits) -> None:
 
 
 def _check(page: TiffPage, file: IO[bytes], end: int, limits: Limits) -> None:
-    """Refuse what would be decoded wrongly or without bound."""
+    """Raise an error for a page that would be decoded wrongly or without a limit on memory."""
     limits.check(page.imagewidth, page.imagelength)
     limits.check(page.imagewidth, page.imagelength * max(page.imagedepth, 1) * -(-max(page.samplesperpixel, 1) // 4))
     if page.is_tiled:
@@ -145,7 +146,7 @@ def _check(page: TiffPage, file: IO[bytes], end: int, limits: Limits) -> None:
 
 
 def _check_jpeg(data: bytes, limits: Limits) -> None:
-    """Refuse a JPEG strip whose own header says more pixels than the bound: the decoder believes it."""
+    """Raise an error for a JPEG strip whose own header, which the decoder uses, gives more pixels than the limit."""
     at = 2
     while at + 9 < len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
@@ -156,7 +157,7 @@ def _check_jpeg(data: bytes, limits: Limits) -> None:
 
 
 def _plane(page: TiffPage, index: int, limits: Limits) -> NDArray[Any]:
-    """Decode a page and take one plane of grey out of it."""
+    """Decode a page and return one of its planes as grey."""
     pixels = page.asarray(maxworkers=1)
     if pixels.dtype == np.bool_:
         pixels = pixels.view(np.uint8)
@@ -172,19 +173,19 @@ def _plane(page: TiffPage, index: int, limits: Limits) -> NDArray[Any]:
         return mean_of_colours(plane)
     if page.photometric == PHOTOMETRIC.PALETTE:
         return _through_colormap(plane[..., 0], page, limits)
-    return _brighter(np.ascontiguousarray(plane[..., index % inside]), page, limits)
+    return _invert_if_white_is_zero(np.ascontiguousarray(plane[..., index % inside]), page, limits)
 
 
 def _through_colormap(codes: NDArray[Any], page: TiffPage, limits: Limits) -> NDArray[Any]:
     colormap = page.colormap
     if colormap is None or colormap.ndim != 2 or colormap.shape[0] != 3:
         raise limits.refuse("a palette image without a palette")
-    # entries are stored with 16 bits; up to 8 bits of pixel they are 8-bit colours, times 256 or 257
+    # entries have 16 bits; for pixels of up to 8 bits they are 8-bit colours, multiplied by 256 or 257
     return through_palette(codes, (colormap >> 8).astype(np.uint8).T if page.bitspersample <= 8 else colormap.T)
 
 
-def _brighter(plane: NDArray[Any], page: TiffPage, limits: Limits) -> NDArray[Any]:
-    """Turn white-is-zero round, so that more is brighter."""
+def _invert_if_white_is_zero(plane: NDArray[Any], page: TiffPage, limits: Limits) -> NDArray[Any]:
+    """Invert WhiteIsZero images, so that larger values are brighter."""
     if page.photometric != PHOTOMETRIC.MINISWHITE:
         return plane
     if plane.dtype.kind != "u":

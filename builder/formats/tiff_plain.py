@@ -1,8 +1,8 @@
-"""The plainest TIFF, which most screens ship: one page of uncompressed 8 or 16 bits, its strips in a row.
+"""A fast reader of the simplest TIFF files: one page of uncompressed 8 or 16 bits, its strips one after the other.
 
-Such a file needs a few numbers of its header, where the general reader spends three times as long on the tags as on the
-pixels. Whatever is not known here to mean nothing for the pixels is left to the general reader, and so is every refusal
-but those of the pixel bound and of a page that is not there.
+Most screens publish such files. The general reader spends three times as long on their tags as on the pixels; here a
+few numbers of the header suffice. A file with any tag that is not known to be irrelevant for the pixels is left to the
+general reader, and so are all errors but two: too many pixels, and a page that does not exist.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _WIDTH, _LENGTH, _BITS, _ROWS_PER_STRIP = 256, 257, 258, 278
 _OFFSETS, _COUNTS = 273, 279
 _DESCRIPTION, _SOFTWARE = 270, 305
 _PLAIN = {254: 0, 259: 1, 262: 1, 266: 1, 277: 1, 284: 1, 339: 1}
-"""Tags that must hold this number if they are there: a full image, uncompressed, black is 0, one sample, unsigned."""
-_IDLE = {269, 271, 272, 274, 282, 283, 296, 297, 306, 315, 50838, 50839}
-"""Tags that say nothing about pixels: names, dates, resolution, orientation (which is ignored), ImageJ's display."""
-_SIZES = {3: 2, 4: 4}  # bytes of the two types of integer that these tags have
-_MOST_TAGS, _LONGEST = 64, 1 << 16
+"""Tags that must have this value if they are present: a full image, uncompressed, black is 0, one unsigned sample."""
+_IRRELEVANT = {269, 271, 272, 274, 282, 283, 296, 297, 306, 315, 50838, 50839}
+"""Tags without effect on pixels: names, dates, resolution, orientation (which is ignored), ImageJ's display range."""
+_INTEGER_BYTES = {3: 2, 4: 4}  # by type of integer
+_MAX_TAGS, _MAX_VALUE_BYTES = 64, 1 << 16
 _STACKS = (b"images=", b"frames=", b"slices=", b"channels=", b"shape", b"state.", b"scanimage", b"<", b"{")
-"""What a description says that speaks of further planes."""
+"""Words in a description that indicate further planes."""
 
 
 def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any] | None:
-    """Read the one plane of a file, native order or not; None if the general reader has to look at it."""
+    """Read the only plane of a file, in its byte order; None if the general reader must read the file."""
     head = file.read(8)
     order = _ORDERS.get(head[:4])
     if order is None or len(head) < 8:
@@ -58,35 +58,35 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any] | No
 
 
 def _tags(file: IO[bytes], order: str, at: int) -> dict[int, Any] | None:
-    """Return the numbers (or text) of every tag, if there is one page and all its tags are of the known ones."""
+    """Return the value of every tag, if the file has one page and all its tags are known here; otherwise None."""
     file.seek(at)
     count = int.from_bytes(file.read(2), "little" if order == "<" else "big")
-    block = file.read(12 * count + 4) if 0 < count <= _MOST_TAGS else b""
+    block = file.read(12 * count + 4) if 0 < count <= _MAX_TAGS else b""
     if len(block) != 12 * count + 4 or any(block[-4:]):
         return None
     tags: dict[int, Any] = {}
     for code, kind, length, place in struct.iter_unpack(f"{order}HHI4s", block[:-4]):
         if code in tags:
             return None
-        if code in _IDLE:
+        if code in _IRRELEVANT:
             tags[code] = None
         elif code in (_SOFTWARE, _DESCRIPTION) and kind == 2:
             tags[code] = _value(file, order, place, length)
-        elif code in {*_PLAIN, _WIDTH, _LENGTH, _BITS, _ROWS_PER_STRIP, _OFFSETS, _COUNTS} and kind in _SIZES:
-            data = _value(file, order, place, length * _SIZES[kind])
+        elif code in {*_PLAIN, _WIDTH, _LENGTH, _BITS, _ROWS_PER_STRIP, _OFFSETS, _COUNTS} and kind in _INTEGER_BYTES:
+            data = _value(file, order, place, length * _INTEGER_BYTES[kind])
             tags[code] = list(struct.unpack(f"{order}{length}{' HI'[kind - 2]}", data)) if data else None
         else:
             return None
-        if code not in _IDLE and tags[code] is None:
+        if code not in _IRRELEVANT and tags[code] is None:
             return None
     return tags
 
 
 def _value(file: IO[bytes], order: str, place: bytes, size: int) -> bytes | None:
-    """Return the bytes of a tag's value, which lie elsewhere if they are more than four."""
+    """Return the bytes of a tag's value, which are in another place of the file if they are more than four."""
     if size <= 4:
         return place[:size]
-    if size > _LONGEST:
+    if size > _MAX_VALUE_BYTES:
         return None
     file.seek(struct.unpack(f"{order}I", place)[0])
     data = file.read(size)
@@ -94,11 +94,12 @@ def _value(file: IO[bytes], order: str, place: bytes, size: int) -> bytes | None
 
 
 def _one_plane(description: bytes, height: int, width: int) -> bool:
+    """Return whether a description does not indicate further planes."""
     return description == b'{"shape": [%d, %d]}' % (height, width) or not any(word in description for word in _STACKS)
 
 
 def _start(tags: dict[int, Any], height: int, row: int) -> int | None:
-    """Return where the pixels begin, if every strip is as long as it should be and begins where the last one ends."""
+    """Return the first byte of the pixels, if every strip has its full length and follows the one before; else None."""
     offsets, counts = tags[_OFFSETS], tags[_COUNTS]
     per_strip = min(tags.get(_ROWS_PER_STRIP, [height])[0], height)
     if not per_strip or len(offsets) != len(counts) or len(offsets) != -(-height // per_strip):

@@ -1,4 +1,4 @@
-"""The connections to Hugging Face: `load_dataset`, the `datasets` builder, and the Hub (push and pull).
+"""The connections to Hugging Face: `load_dataset`, the builder class for `datasets`, and the Hub (push and pull).
 
-Imports the ground, `dataset`, `formats` and `shards`.
+May import the ground, `dataset`, `formats` and `shards`.
 """

@@ -1,7 +1,7 @@
-"""CytoImageNet as a builder of `datasets`. Alone in its module, and with nothing else in it.
+"""CytoImageNet as a builder class of `datasets`. Nothing else may be in this module.
 
-On first use `datasets` replaces `open`, `os.path`, `pathlib.Path` and more in the module of a builder: whatever else
-lived here would work with other functions than it was written for.
+On first use `datasets` replaces `open`, `os.path`, `pathlib.Path` and more in the module of a builder, so any other
+code here would run with other functions than it was written for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .examples import SAMPLE, are_few, features, read_chosen, read_shard, split_
 
 @dataclass
 class CytoImageNetConfig(datasets.BuilderConfig):
-    """Which part of the dataset: one category, some labels, or all."""
+    """The part of the dataset to load: one category, some labels, or all."""
 
     category: str | None = None
     labels: list[str] | None = None
@@ -33,13 +33,13 @@ class CytoImageNetConfig(datasets.BuilderConfig):
 VERSION = datasets.Version(schema.VERSION)
 CONFIGS = [
     CytoImageNetConfig("default", VERSION, description="All classes"),
-    CytoImageNetConfig(SAMPLE, VERSION, description="10 training images a class"),
-    *(CytoImageNetConfig(name, VERSION, category=name, description=f"By {name} alone") for name in schema.CATEGORIES),
+    CytoImageNetConfig(SAMPLE, VERSION, description="10 training images per class"),
+    *(CytoImageNetConfig(name, VERSION, category=name, description=f"Classes of {name}") for name in schema.CATEGORIES),
 ]
 
 
 class CytoImageNet(datasets.GeneratorBasedBuilder):
-    """The dataset as a builder of `datasets`, for those who want to hold it in their hands.
+    """The dataset as a builder of `datasets`, for code that needs more control than `load_dataset` gives.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
     labels : list of str, optional
         Only these classes.
     revision : str, optional
-        Of a copy on the Hub.
+        Tag, branch or commit of a copy on the Hub.
     **kwargs
-        Of `datasets.DatasetBuilder`.
+        Arguments of `datasets.DatasetBuilder`.
 
     Examples
     --------
@@ -78,12 +78,12 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         **kwargs: Any,
     ) -> None:
         self.manifest = Manifest.load(find(data_dir, revision))
-        # `data_dir` stays here: in the config it would put the place into the cache's key, where the digest belongs
+        # `data_dir` is not passed on: the key of the cache would then depend on the place instead of the digest
         kwargs["base_path"] = self.manifest.root
         super().__init__(cache_dir, dataset_name or FOLDER, config_name, hash or cache_key(self.manifest), **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:
-        sizes = {} if self.config.data_files else split_sizes(self.manifest, self.config.name, self._wanted())
+        sizes = {} if self.config.data_files else split_sizes(self.manifest, self.config.name, self._class_numbers())
         splits = {
             name: datasets.SplitInfo(name, num_examples=rows, dataset_name=FOLDER) for name, rows in sizes.items()
         }
@@ -94,18 +94,18 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        wanted = self._wanted()
+        classes = self._class_numbers()
         if self.config.data_files:
             files = {str(split): list(paths) for split, paths in self.config.data_files.items()}
             rows: dict[str, list[int | None]] = {split: [None] * len(shards) for split, shards in files.items()}
         else:
-            sizes = split_sizes(self.manifest, self.config.name, wanted)
+            sizes = split_sizes(self.manifest, self.config.name, classes)
             source = {split: SAMPLE if self.config.name == SAMPLE else split for split in sizes}
             shards = {split: self.manifest.shards(name) for split, name in source.items()}
             files = {split: [f"{self.manifest.root}/{shard[0]}" for shard in of] for split, of in shards.items()}
             rows = {split: [shard[1] for shard in of] for split, of in shards.items()}
-            if wanted is not None and self.config.name != SAMPLE and are_few(self.manifest, sizes):
-                # to fetch whole shards would cost hundreds of times what is wanted
+            if classes is not None and self.config.name != SAMPLE and are_few(self.manifest, sizes):
+                # complete shards would have hundreds of times the bytes of the requested images
                 names = {split: [shard[0] for shard in of] for split, of in shards.items()}
                 return _generators(names, rows, by_place=True)
         return _generators(dl_manager.download(files), rows, by_place=False)
@@ -116,17 +116,17 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
     def _generate_examples(
         self, shards: list[str], rows: list[int | None], by_place: bool
     ) -> Iterator[tuple[Key, dict[str, Any]]]:
-        form, wanted = self.manifest.shard_format, self._wanted()
+        shard_format, classes = self.manifest.shard_format, self._class_numbers()
         for number, (shard, count) in enumerate(zip(shards, rows, strict=True)):
             if by_place:
-                examples = read_chosen(self.manifest, shard, wanted or ())
+                examples = read_chosen(self.manifest, shard, classes or ())
             else:
-                examples = read_shard(shard, form, wanted, count)
+                examples = read_shard(shard, shard_format, classes, count)
             for place, example in enumerate(examples):
                 yield Key(number, place), example
 
-    def _wanted(self) -> frozenset[int] | None:
-        """Return the numbers of the classes asked for; None for all."""
+    def _class_numbers(self) -> frozenset[int] | None:
+        """Return the numbers of the requested classes; None for all."""
         names, labels = self.manifest.class_names, self.config.labels
         if self.config.category is None and labels is None:
             return None
@@ -139,25 +139,25 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
                     where=self.manifest.root,
                     next=f"Did you mean {' or '.join(map(repr, near))}?" if near else "`cytoimagenet info` lists them",
                 )
-        wanted = frozenset(
+        numbers = frozenset(
             index
             for index, entry in enumerate(self.manifest.classes)
             if self.config.category in (None, entry["category"]) and (labels is None or entry["label"] in labels)
         )
-        if not wanted:
-            there = sorted({entry["category"] for entry in self.manifest.classes})
+        if not numbers:
+            present = sorted({entry["category"] for entry in self.manifest.classes})
             raise UsageError(
-                f"No class of category {self.config.category!r} is among those asked for",
+                f"No requested class has the category {self.config.category!r}",
                 where=self.manifest.root,
-                next=f"This dataset has classes of {', '.join(there)}",
+                next=f"This dataset has classes of the categories {', '.join(present)}",
             )
-        return wanted
+        return numbers
 
 
 def _generators(
     shards: Mapping[str, list[str]], rows: Mapping[str, list[int | None]], by_place: bool
 ) -> list[datasets.SplitGenerator]:
-    """Return a generator for each split; `datasets` shares the lists out among its processes."""
+    """Return one generator per split; `datasets` divides the lists among its processes."""
     return [
         datasets.SplitGenerator(split, {"shards": list(paths), "rows": rows[split], "by_place": by_place})
         for split, paths in shards.items()

@@ -23,9 +23,9 @@ from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..shards.format import COLUMNS, row_groups
 from ..storage import filesystem, is_local, join, read_bytes
 
-FEW = 0.2  # of all images; above, a disk or a network reads through faster than it jumps
-READ_AHEAD = 64  # images fetched in one go
-REST = [name for name in COLUMNS if name != "label"]
+MAX_FRACTION_BY_PLACE = 0.2  # of all images; above it, reading complete shards is faster than single images
+IMAGES_PER_FETCH = 64
+METADATA_COLUMNS = [name for name in COLUMNS if name != "label"]
 
 
 def features(manifest: Manifest) -> dict[str, Any]:
@@ -33,9 +33,19 @@ def features(manifest: Manifest) -> dict[str, Any]:
     return parquet_features(list(manifest.class_names))
 
 
-def split_sizes(manifest: Manifest, config: str, wanted: Collection[int] | None) -> dict[str, int]:
-    """Return how many images each split of a config has, without opening a shard; empty splits are left out."""
-    chosen = [entry for i, entry in enumerate(manifest.classes) if wanted is None or i in wanted]
+def split_sizes(manifest: Manifest, config: str, classes: Collection[int] | None) -> dict[str, int]:
+    """Return the number of images of each split of a config, without opening a shard; empty splits are left out.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the dataset folder.
+    config : str
+        `default`, `sample` or a category.
+    classes : collection of int, optional
+        Class numbers; None for all.
+    """
+    chosen = [entry for i, entry in enumerate(manifest.classes) if classes is None or i in classes]
     if config == SAMPLE:
         per_class = manifest.settings.get("sample_per_class", SAMPLE_PER_CLASS)
         sizes = {"train": sum(min(entry["train"], per_class) for entry in chosen)}
@@ -45,20 +55,20 @@ def split_sizes(manifest: Manifest, config: str, wanted: Collection[int] | None)
 
 
 def are_few(manifest: Manifest, sizes: Mapping[str, int]) -> bool:
-    """Say whether the wanted images are better read one by one, by their place, than by reading all shards through."""
-    return sum(sizes.values()) <= FEW * sum(manifest.rows(split) for split in schema.SPLITS)
+    """Return whether so few images are requested that reading each by its place beats reading complete shards."""
+    return sum(sizes.values()) <= MAX_FRACTION_BY_PLACE * sum(manifest.rows(split) for split in schema.SPLITS)
 
 
-def read_chosen(manifest: Manifest, shard: str, wanted: Collection[int]) -> Iterator[dict[str, Any]]:
-    """Yield the examples of the wanted classes in a shard, in its order, reading no other image.
+def read_chosen(manifest: Manifest, shard: str, classes: Collection[int]) -> Iterator[dict[str, Any]]:
+    """Yield the examples of some classes in a shard, in its order, without reading any other image.
 
     Parameters
     ----------
     manifest : Manifest
         Of the dataset folder, local or remote.
     shard : str
-        Below the folder.
-    wanted : collection of int
+        Path below the folder.
+    classes : collection of int
         Class numbers.
 
     Raises
@@ -66,65 +76,65 @@ def read_chosen(manifest: Manifest, shard: str, wanted: Collection[int]) -> Iter
     CheckFailedError
         If there is no image at the place that the metadata names.
     """
-    index = {label: number for number, label in enumerate(manifest.class_names) if number in wanted}
+    index = {label: number for number, label in enumerate(manifest.class_names) if number in classes}
     rows = _rows_of(manifest.root, manifest.digest, tuple(index))
     fetch = reader_of(manifest.root)
-    for batch in rows.filter(pc.equal(rows["shard"], shard)).to_batches(READ_AHEAD):
+    for batch in rows.filter(pc.equal(rows["shard"], shard)).to_batches(IMAGES_PER_FETCH):
         some = batch.to_pylist()
         images = fetch(*([row[name] for row in some] for name in ("shard", "offset", "size")))
         for row, png in zip(some, images, strict=True):
             if not is_grey_png(png, row["width"], row["height"]):
-                raise _damaged(f"{row['key']} is not where metadata.parquet says", shard)
+                raise _damaged(f"{row['key']} is not at the place that metadata.parquet names", shard)
             image = {"bytes": png, "path": f"{row['key']}.png"}
-            yield {"image": image, "label": index[row["label"]], **{name: row[name] for name in REST}}
+            yield {"image": image, "label": index[row["label"]], **{name: row[name] for name in METADATA_COLUMNS}}
 
 
 @lru_cache(maxsize=2)
 def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
-    """Read the rows of some classes; once for all shards. The digest tells a folder from one rebuilt in its place."""
+    """Read the rows of some classes, once for all shards; a folder that was rebuilt has another digest."""
     where = join(root, METADATA)
     source = where if is_local(root) else io.BytesIO(read_bytes(where))
     return pq.read_table(source, schema=schema.METADATA, filters=pc.field("label").isin(labels))
 
 
 def read_shard(
-    path: str, shard_format: str, wanted: Collection[int] | None = None, rows: int | None = None
+    path: str, shard_format: str, classes: Collection[int] | None = None, rows: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the examples of a shard that belong to the wanted classes.
+    """Yield the examples of a shard that belong to some classes.
 
     Parameters
     ----------
     path : str
         The shard, local or a URL.
     shard_format : str
-        As in the manifest.
-    wanted : collection of int, optional
-        Class numbers.
+        `webdataset` or `parquet`, as in the manifest.
+    classes : collection of int, optional
+        Class numbers; all if None.
     rows : int, optional
-        How many images the shard has; a tar cut between two of them is a good tar.
+        Number of images the shard must have; a tar that ends early between two images is valid to `tarfile`.
 
     Raises
     ------
     CheckFailedError
-        If the shard is damaged or cut.
+        If the shard is damaged or ends early.
     """
     count = 0
     try:
         for example in _from_parquet(path) if shard_format == "parquet" else _from_tar(path):
             count += 1
-            if wanted is None or example["label"] in wanted:
+            if classes is None or example["label"] in classes:
                 yield example
     except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
-        raise _damaged(f"after {count:,} images: {error}", path) from error
+        raise _damaged(f"the problem is after {count:,} images: {error}", path) from error
     if rows is not None and count != rows:
-        raise _damaged(f"{count:,} images where there must be {rows:,}", path)
+        raise _damaged(f"it has {count:,} images instead of {rows:,}", path)
 
 
 def _damaged(how: str, path: str) -> CheckFailedError:
     return CheckFailedError(
-        f"This shard is damaged, {how}",
+        f"This shard is damaged: {how}",
         where=path,
-        next="`cytoimagenet verify DIR` names all that must be fetched again",
+        next="`cytoimagenet verify DIR` lists all files that must be downloaded again",
     )
 
 
@@ -135,24 +145,24 @@ def _from_tar(path: str) -> Iterator[dict[str, Any]]:
             raise _damaged(f"{key} has no {', '.join(sorted(absent))}", path)
         row = json.loads(members["json"])
         image = {"bytes": members["png"], "path": f"{key}.png"}
-        yield {"image": image, "label": int(members["cls"]), **{name: row[name] for name in REST}}
+        yield {"image": image, "label": int(members["cls"]), **{name: row[name] for name in METADATA_COLUMNS}}
 
 
 def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
     fs, inner = filesystem(path)
     with fs.open(inner, "rb") as file:
-        for rows in row_groups(file, ["image", "label", *REST]):
+        for rows in row_groups(file, ["image", "label", *METADATA_COLUMNS]):
             yield from rows.to_pylist()
 
 
 def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield `(key, {extension: bytes})` of each run of members with one key; what is no plain file is passed over."""
+    """Yield `(key, {extension: bytes})` of each run of members with the same key; only regular files count."""
     key = ""
     members: dict[str, bytes] = {}
     with in_order(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         for info in tar:
             file = tar.extractfile(info) if info.isreg() else None
-            tar.members = []  # type: ignore[attr-defined]  # else it keeps every header it ever read
+            tar.members = []  # type: ignore[attr-defined]  # otherwise it keeps every header it has read
             if file is None:
                 continue
             stem, _, extension = info.name.partition(".")
@@ -161,7 +171,7 @@ def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
                     yield key, members
                 key, members = stem, {}
             if extension in members:
-                raise _damaged(f"{info.name} is there twice", path)
+                raise _damaged(f"it has {info.name} twice", path)
             members[extension] = file.read()
     if members:
         yield key, members

@@ -1,8 +1,8 @@
-"""Makes `datasets.load_dataset("cytoimagenet")` mean this dataset, from the moment `cytoimagenet` is imported.
+"""`datasets.load_dataset("cytoimagenet")` loads this dataset once `cytoimagenet` has been imported.
 
-`datasets` has no plugins, so the function by which it looks a name up is wrapped: `dataset_module_factory`, private,
-in the releases named below. Nothing is imported here: if `datasets` is not loaded yet, the wrapping waits until it is.
-`uninstall` undoes all of it.
+`datasets` has no plugins, so this module replaces the function by which it looks up a name, `dataset_module_factory`,
+by one that knows `cytoimagenet` and passes every other name on. The function is internal to `datasets`; the versions
+below have it. If `datasets` is not imported yet, the replacement waits until it is. `uninstall` undoes all of it.
 """
 
 from __future__ import annotations
@@ -12,43 +12,45 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib.machinery import ModuleSpec
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
 NAME = "cytoimagenet"
 FUNCTION = "dataset_module_factory"
 MODULES = ("datasets.load", "datasets.inspect")
-"""Where `datasets` keeps the function under that name."""
-AT_LEAST, BELOW = (5,), (6,)
+"""The modules of `datasets` that have the function."""
+AT_LEAST, BELOW = (5,), (6,)  # versions of `datasets`
 
 
 def install() -> None:
-    """Wrap now if `datasets` is loaded, else as soon as it is. Safe to call twice."""
-    if _loaded():
+    """Replace the function now if `datasets` is imported, otherwise as soon as it is. May be called twice."""
+    if _is_loaded():
         wrap()
-    elif not any(isinstance(finder, _Waiter) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Waiter())
+    elif not any(isinstance(finder, _WaitForDatasets) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WaitForDatasets())
 
 
 def uninstall() -> None:
-    """Give `datasets` its own function back, and stop waiting for it."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Waiter)]
+    """Restore the function of `datasets`, and stop waiting for its import."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _WaitForDatasets)]
     for name in MODULES:
         module = sys.modules.get(name)
-        wrapped = getattr(getattr(module, FUNCTION, None), "_before_cytoimagenet", None)
-        if wrapped is not None:
-            setattr(module, FUNCTION, wrapped)
+        original = getattr(getattr(module, FUNCTION, None), "_before_cytoimagenet", None)
+        if original is not None:
+            setattr(module, FUNCTION, original)
 
 
 def wrap() -> bool:
-    """Wrap the look-up of a loaded `datasets`; say whether that could be done."""
+    """Replace the function of an imported `datasets`; return whether that was possible."""
     version = getattr(sys.modules["datasets"], "__version__", "")
     problem = unfit(version)
     if problem:
         warnings.warn(
-            f'load_dataset("cytoimagenet") is left to datasets itself: {problem}. '
-            "Use cytoimagenet.load_dataset(...) or CytoImageNet, which need no hook.",
+            f'load_dataset("cytoimagenet") keeps the meaning that datasets gives it: {problem}. '
+            "Use cytoimagenet.load_dataset(...) or CytoImageNet, which work with every version.",
             stacklevel=2,
         )
         return False
@@ -61,7 +63,7 @@ def wrap() -> bool:
 
 
 def unfit(version: str) -> str:
-    """Say why a loaded `datasets` of this version can't be hooked; empty if it can."""
+    """Return why the function of an imported `datasets` of this version can't be replaced; empty if it can."""
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if not AT_LEAST <= numbers < BELOW:
         return f"datasets {version} is not >={AT_LEAST[0]},<{BELOW[0]}"
@@ -70,54 +72,52 @@ def unfit(version: str) -> str:
 
 
 def _wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
-    from functools import wraps
-    from inspect import signature
-
-    takes = signature(original)
+    """Return the replacement: `cytoimagenet` is ours, every other name goes to the original function."""
+    parameters = signature(original)
 
     @wraps(original)
     def look_up(path: Any, *args: Any, **kwargs: Any) -> Any:
         if path != NAME:
             return original(path, *args, **kwargs)
-        from .load import dataset_module
+        from .load import dataset_module  # only now: importing `cytoimagenet` stays light
 
-        given = takes.bind(path, *args, **kwargs).arguments
+        given = parameters.bind(path, *args, **kwargs).arguments
         return dataset_module(**{name: value for name, value in given.items() if name != "path"})
 
     look_up._before_cytoimagenet = original  # type: ignore[attr-defined]
     return look_up
 
 
-def _loaded() -> bool:
+def _is_loaded() -> bool:
     return all(name in sys.modules for name in ("datasets", *MODULES))
 
 
-class _Waiter(importlib.abc.MetaPathFinder):
-    """Lets every import pass, and wraps once `datasets` is loaded."""
+class _WaitForDatasets(importlib.abc.MetaPathFinder):
+    """Leaves every import alone, and calls `wrap` after that of `datasets`."""
 
     def __init__(self) -> None:
-        self._asking = False
+        self._is_searching = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find nothing, but for `datasets` what the other finders find, with a note to come back after its loading."""
-        if fullname != "datasets" or self._asking:
+        """Return None, except for `datasets`: its spec, as the other finders give it, with `wrap` after its loading."""
+        if fullname != "datasets" or self._is_searching:
             return None
-        self._asking = True
+        self._is_searching = True
         try:
             spec = importlib.util.find_spec(fullname)
         finally:
-            self._asking = False
+            self._is_searching = False
         if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
             return None
         loader, load = spec.loader, spec.loader.exec_module
 
         def load_and_wrap(module: ModuleType) -> None:
-            del loader.exec_module  # the class's own is there again
+            del loader.exec_module  # restores the method of the loader's class
             load(module)
-            # some other package of that name, say a folder of the user's, is none of our business
-            if _loaded():
+            # another package of that name, such as a folder of the user, is left alone
+            if _is_loaded():
                 sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
                 wrap()
 

@@ -1,8 +1,8 @@
-"""A dataset folder to the Hugging Face Hub and back, checked at both ends.
+"""A dataset folder to the Hugging Face Hub and back, checked before the upload and after the download.
 
-Uploads are one commit of the files the manifest names and no others, so that no script ever gets into the repository;
-what is there already is not sent again. A tag is set on that commit: pin it. Downloads go on where they broke off and
-are checked against the manifest, which is put in its place last.
+An upload is one commit of the files that the manifest names and no others, so that no script gets into the repository.
+Files that the Hub already has are not sent again. The commit is tagged; readers can name the tag to get exactly this
+version. An interrupted download continues; its files are checked against the manifest, which is written last.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from ..dataset.manifest import Manifest
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify
-from .hub_errors import _check_name, _said
+from .hub_errors import check_repository_name, in_plain_words
 
 KIND = "dataset"
+HASHING_THREADS = 4
+WRONG_FILES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where a dataset went: repository, commit, tag."""
+    """A dataset on the Hub: repository, commit and tag."""
 
     repository: str
     commit: str
@@ -40,7 +42,19 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What came: the folder, the revision asked for, how many files, and whether that is all of them."""
+    """A downloaded dataset.
+
+    Attributes
+    ----------
+    folder : str
+        Where it is on this disk.
+    revision : str
+        The revision that was requested.
+    files : int
+        Number of files that were requested.
+    whole : bool
+        Whether the folder now has all files of the dataset.
+    """
 
     folder: str
     revision: str
@@ -58,32 +72,36 @@ def push(
     folder : path
         A finished dataset folder on this disk.
     repository : str
-        `OWNER/NAME`; made if it is not there.
+        `OWNER/NAME`; created if it does not exist.
     tag : str, optional
-        By default `v<schema version>-<first 8 of the digest>`, so that equal data has an equal tag.
+        By default `v<schema version>-<first 8 characters of the digest>`, so that equal data has an equal tag.
     private : bool
-        Of a repository that is made.
+        Create a new repository as a private one.
     check : bool
         Read every byte of the folder and verify it first.
 
     Raises
     ------
     UsageError
-        If the name is none, the folder is no dataset, or the Hub says no.
+        If the name is not valid, the folder is not a dataset, or the Hub has no such repository for this user.
+    CytoImageNetError
+        If the Hub refuses or can't be reached.
     CheckFailedError
         If the folder is damaged.
     """
-    _check_name(repository)
+    check_repository_name(repository)
     manifest = Manifest.load(folder)
     if not storage.is_local(folder):
-        raise UsageError("Only a folder on this disk can be pushed", where=str(folder), next="Copy it here first")
+        raise UsageError(
+            "Only a folder on this disk can be pushed", where=str(folder), next="Copy it to this disk first"
+        )
     if check:
         verify(folder)
     tag = tag or f"v{manifest.schema_version}-{manifest.digest[:8]}"
     api = _api()
     try:
         api.create_repo(repository, repo_type=KIND, private=private or None, exist_ok=True)
-        # one commit: a reader sees the whole dataset or none of it; rerun to resume, sent blobs are not sent again
+        # one commit: a reader sees all of the dataset or none of it; a rerun does not send files again
         commit = api.upload_folder(
             repo_id=repository,
             repo_type=KIND,
@@ -93,7 +111,7 @@ def push(
         )
         api.create_tag(repository, repo_type=KIND, tag=tag, revision=commit.oid, exist_ok=True)
     except Exception as error:
-        raise _said(error, repository) from error
+        raise in_plain_words(error, repository) from error
     return Pushed(repository, commit.oid, tag)
 
 
@@ -105,50 +123,45 @@ def pull(
     splits: Sequence[str] = (),
     include: Sequence[str] = (),
 ) -> Pulled:
-    """Fetch a dataset repository, or a part of it, and check every byte.
+    """Download a dataset repository, or a part of it, and check every byte. A second call continues a broken one.
 
     Parameters
     ----------
     repository : str
         `OWNER/NAME`.
     out : path, optional
-        Folder to fill. Without it: a folder of the user's cache, from which `load_dataset("cytoimagenet")` takes it.
+        Folder to write to. Without it: a folder in the user's cache, where `load_dataset("cytoimagenet")` finds it.
     revision : str, optional
         Tag, branch or commit; by default `main`.
     splits : sequence of str
         Only these: `train`, `validation`, `sample`.
     include : sequence of str
-        Only shards whose path fits one of these patterns, such as `data/validation*`.
-
-    Returns
-    -------
-    Pulled
-        The same call again goes on where a broken one stopped, and fetches nothing that is there.
+        Only shards whose path matches one of these patterns, such as `data/validation*`.
 
     Raises
     ------
     UsageError
         If there is no such repository, revision or split.
     CheckFailedError
-        If what came is not what the manifest says; the wrong files are removed.
+        If a downloaded file differs from the manifest; such files are removed.
     """
     import huggingface_hub
 
-    _check_name(repository)
-    wanted = revision or "main"
+    check_repository_name(repository)
+    requested = revision or "main"
     try:
-        # the manifest goes to the Hub client's cache first: in the folder it would say that all is there
-        source = huggingface_hub.hf_hub_download(repository, MANIFEST, repo_type=KIND, revision=wanted)
+        # the manifest goes to the Hub client's cache first: in the folder it would mark the dataset as complete
+        source = huggingface_hub.hf_hub_download(repository, MANIFEST, repo_type=KIND, revision=requested)
     except Exception as error:
-        raise _said(error, repository, wanted) from error
+        raise in_plain_words(error, repository, requested) from error
     manifest = Manifest.load(Path(source).parent)
     folder = (
         Path(out) if out is not None else storage.cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
     )
-    names = _chosen(manifest, splits, include)
+    names = _files_to_fetch(manifest, splits, include)
     if (folder / MANIFEST).exists() and Manifest.load(folder).digest != manifest.digest:
-        raise UsageError("This folder holds another dataset", where=folder, next="Name another --out, or remove it")
-    commit = Path(source).parent.name  # pin what the manifest speaks of: `main` may move meanwhile
+        raise UsageError("This folder contains another dataset", where=folder, next="Name another --out, or remove it")
+    commit = Path(source).parent.name  # of the manifest: `main` may move on during the download
     try:
         huggingface_hub.snapshot_download(
             repository,
@@ -158,13 +171,13 @@ def pull(
             allow_patterns=[_literal(name) for name in names],
         )
     except Exception as error:
-        raise _said(error, repository, wanted) from error
-    _check(folder, manifest, names)
+        raise in_plain_words(error, repository, requested) from error
+    _check_files(folder, manifest, names)
     storage.write_atomic(folder / MANIFEST, Path(source).read_bytes())
     whole = all((folder / name).exists() for name in _files(manifest))
     if out is None:
         remember(folder, revision)
-    return Pulled(str(folder), wanted, len(names), whole)
+    return Pulled(str(folder), requested, len(names), whole)
 
 
 def _api() -> Any:
@@ -178,12 +191,12 @@ def _files(manifest: Manifest) -> list[str]:
 
 
 def _literal(name: str) -> str:
-    """Return a pattern that fits this name alone."""
+    """Return a pattern that matches this name only."""
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
-def _chosen(manifest: Manifest, splits: Sequence[str], include: Sequence[str]) -> list[str]:
-    """Return the files to fetch: tables and pages always, shards as asked for."""
+def _files_to_fetch(manifest: Manifest, splits: Sequence[str], include: Sequence[str]) -> list[str]:
+    """Return the files to download: all tables and pages, and the requested shards."""
     names = _files(manifest)
     shards = {name for name in names if name.startswith("data/")}
     kept = set(shards)
@@ -193,20 +206,20 @@ def _chosen(manifest: Manifest, splits: Sequence[str], include: Sequence[str]) -
         kept = {name for name in kept if any(fnmatch.fnmatch(name, pattern) for pattern in include)}
         if not kept:
             raise UsageError(
-                f"No shard fits {' or '.join(include)}", next="Shards are called data/train-00000-of-00400.tar"
+                f"No shard matches {' or '.join(include)}", next="Shards have names like data/train-00000-of-00400.tar"
             )
     return [name for name in names if name not in shards or name in kept]
 
 
-def _check(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
-    """Hash what came; remove and name what is wrong."""
-    told = {**manifest.files, **manifest.pages}
+def _check_files(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
+    """Compare the sha256 of downloaded files with the manifest; remove those that differ, and raise an error."""
+    entries = {**manifest.files, **manifest.pages}
 
     def is_wrong(name: str) -> bool:
-        return storage.sha256_of(folder / name) != told[name]["sha256"]
+        return storage.sha256_of(folder / name) != entries[name]["sha256"]
 
     wrong = []
-    with progress("verify", len(names), "files") as bar, ThreadPoolExecutor(4) as pool:
+    with progress("verify", len(names), "files") as bar, ThreadPoolExecutor(HASHING_THREADS) as pool:
         for name, bad in zip(names, pool.map(is_wrong, names), strict=True):
             bar.advance(failed=int(bad))
             if bad:
@@ -214,7 +227,7 @@ def _check(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
                 (folder / name).unlink()
     if wrong:
         raise CheckFailedError(
-            f"{len(wrong)} files are not what the manifest says, and were removed: {', '.join(wrong[:5])}",
+            f"{len(wrong)} files differ from the manifest and were removed: {', '.join(wrong[:WRONG_FILES_SHOWN])}",
             where=folder,
-            next="Run the same pull again to fetch them anew",
+            next="Run the same pull again to download them",
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING as TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import schema
 from ..dataset.find import FOLDER, cache_key, find
@@ -14,7 +13,6 @@ from ..errors import CytoImageNetError, UsageError
 
 if TYPE_CHECKING:
     import datasets
-
 
 CONFIGS = ("default", "sample", *schema.CATEGORIES)
 
@@ -33,19 +31,19 @@ def load_dataset(
     Parameters
     ----------
     config : str
-        `default` (all), `sample` (10 training images a class), or one category: organism, cell_type, cell_visible,
+        `default` (all), `sample` (10 training images per class), or one category: organism, cell_type, cell_visible,
         phenotype, compound, gene, sirna.
     split : str, optional
         `train`, `validation`, or a slice such as `train[:10%]`; without it, a dict of all splits.
     streaming : bool
-        Read on the go instead of preparing an Arrow copy first.
+        Read images when they are needed instead of preparing an Arrow copy of all images first.
     labels : iterable of str, optional
-        Only these classes. The numbers of the classes stay those of the whole dataset.
+        Only these classes. Class numbers stay those of the complete dataset.
     data_dir : str or path, optional
-        The dataset folder, local or a URL. Without it: `$CYTOIMAGENET_HOME`, then `./cytoimagenet`, then what
-        `cytoimagenet pull`, `build` or `import-kaggle` made last.
+        The dataset folder, local or a URL. Without it: `$CYTOIMAGENET_HOME`, then `./cytoimagenet`, then the latest
+        folder that `cytoimagenet pull`, `build` or `import-kaggle` wrote.
     revision : str, optional
-        Of a copy on the Hub, pulled or read through `hf://`.
+        Tag, branch or commit of a copy on the Hub, pulled or read through `hf://`.
 
     Returns
     -------
@@ -76,7 +74,7 @@ def load_dataset(
         builder.download_and_prepare()
     except Exception as error:
         if isinstance(error.__cause__, CytoImageNetError):
-            raise error.__cause__ from None  # ours says what to do; `datasets` only that something went wrong
+            raise error.__cause__ from None  # ours tells what to do next; that of `datasets` does not
         raise
     return builder.as_dataset(split=split)
 
@@ -84,7 +82,7 @@ def load_dataset(
 def dataset_module(
     revision: str | None = None, data_dir: str | None = None, data_files: Any = None, **rest: Any
 ) -> Any:
-    """Answer `datasets` when it asks what `cytoimagenet` is (see `hook`); further arguments are its own affair."""
+    """Return to `datasets` the module that builds `cytoimagenet` (see `hook`); further arguments have no effect."""
     from datasets.load import DatasetModule
 
     root = find(data_dir, revision)

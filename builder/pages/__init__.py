@@ -1,4 +1,4 @@
-"""What people and machines read about a dataset: the card (README.md), croissant.json, previews, and the browse page.
+"""The pages about a dataset folder: README.md (dataset card), croissant.json, preview pictures, the browsable site.
 
-Imports the ground, `dataset`, `images` and the registry of `sources`.
+May import the ground, `dataset`, `images` (to lay out pictures) and `sources.registry`.
 """

@@ -1,7 +1,7 @@
-"""A page of the classes that one can search: a folder of plain files, opened without a server.
+"""A page that lists all classes and can be searched: a folder of plain files that a browser opens without a server.
 
-Pictures lie beside the page, one strip a class, and are fetched when they come into sight: a page of 894 classes weighs
-less than a photograph.
+Each class has one picture, a strip of example images, in a file next to the page. The browser loads it when the reader
+scrolls to it, so that a page of 894 classes opens quickly.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..dataset.choose import choose_images
 from ..dataset.manifest import Manifest
 from ..dataset.read_images import read_images
 from ..images.contact_sheet import TILE, grid
 from ..progress import progress
 from ..storage import join, write_atomic
-from .preview import draw_rows
 from .webpage import render_page
 
 TEMPLATES = Path(__file__).parent / "templates"
 EXAMPLES = 8
-AT_ONCE = 16  # classes whose images are in memory together
-GROUND = 128  # reads well on light and dark paper
-QUALITY = 85  # JPEG: a third of the bytes of PNG, and no one measures on this page
+CLASSES_PER_BATCH = 16  # whose images are in memory together
+BACKGROUND = 128  # grey level; readable on light and dark pages
+JPEG_QUALITY = 85  # a third of the bytes of PNG; nobody measures pixels on this page
 
 
 def write_site(
     data_dir: str | PathLike[str] | Manifest, out: str | PathLike[str], *, images: int = EXAMPLES, seed: int = 0
 ) -> str:
-    """Write a page that shows every class: label, category, counts, sources and some images.
+    """Write a page with every class: label, category, numbers of images, sources and some example images.
 
     Parameters
     ----------
@@ -39,32 +39,32 @@ def write_site(
     out : str or path
         Folder for `index.html` and `examples/`, local or a URL.
     images : int
-        How many examples of each class, drawn by seed.
+        Number of example images of each class.
     seed : int
-        Of the drawing.
+        Random seed of the choice of the examples.
 
     Returns
     -------
     str
-        The page to open.
+        The page to open in a browser.
     """
     manifest = data_dir if isinstance(data_dir, Manifest) else Manifest.load(data_dir)
     rows = manifest.metadata(["key", "label", "dir_name", "shard", "offset", "size"])
     pairs = rows[["label", "dir_name"]].drop_duplicates().sort_values(["label", "dir_name"])
     sources = pairs.groupby("label")["dir_name"].agg(list).to_dict()
-    chosen = draw_rows(rows, images, seed)
+    chosen = choose_images(manifest, rows, classes=None, images=images, seed=seed)
     classes: list[dict[str, Any]] = []
     with progress("examples", len(manifest.classes), unit="classes") as bar:
-        for start in range(0, len(manifest.classes), AT_ONCE):
-            entries = manifest.classes[start : start + AT_ONCE]
+        for start in range(0, len(manifest.classes), CLASSES_PER_BATCH):
+            entries = manifest.classes[start : start + CLASSES_PER_BATCH]
             some = chosen[chosen["label"].isin([entry["label"] for entry in entries])]
             pictures = read_images(some, manifest.root)
             for index, entry in enumerate(entries, start):
                 mine = [p for p, label in zip(pictures, some["label"], strict=True) if label == entry["label"]]
-                strip = grid(mine, len(mine), background=GROUND)
+                strip = grid(mine, len(mine), background=BACKGROUND)
                 name = f"examples/{index:05d}.jpg"
                 file = io.BytesIO()
-                strip.save(file, "JPEG", quality=QUALITY)
+                strip.save(file, "JPEG", quality=JPEG_QUALITY)
                 write_atomic(join(out, name), file.getvalue())
                 classes.append(
                     {
@@ -87,6 +87,6 @@ def write_site(
         height=TILE,
         digest=manifest.digest,
     )
-    # last: a page that is there has all its pictures
+    # written last: if the page exists, all its pictures exist
     write_atomic(join(out, "index.html"), page.encode())
     return join(out, "index.html")

@@ -1,6 +1,6 @@
-"""The dataset card: the YAML by which plain `datasets` reads the folder, and a text made from the manifest.
+"""The dataset card, `README.md`: YAML that tells `datasets` the columns of the folder, and a text for readers.
 
-`write_card(out, manifest)` is the seam: the sharder calls it before the manifest is written for good.
+Every number comes from the manifest and the tables of the folder. The text is the template `dataset_card.md`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ..storage import join, write_atomic
 
 README = "README.md"
 TEMPLATE = "dataset_card.md"  # at the root of a checkout and of the installed package
-FEW = 100  # training images
-LICENCE = "other"  # each source has its own; the rows name it
+FEW_TRAINING_IMAGES = 100  # the card counts the classes with fewer
+LICENCE = "other"  # the Hub's word for a licence that is not in its list; here each row names its own
 
 
-class _Plain(yaml.SafeDumper):
-    """YAML without anchors, which not every reader of cards resolves."""
+class _DumperWithoutAnchors(yaml.SafeDumper):
+    """Writes YAML without anchors and aliases, which some readers of cards do not resolve."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -40,14 +40,14 @@ def write_card(out: str | PathLike[str], manifest: Manifest) -> None:
     out : str or path
         The dataset folder, local or a URL.
     manifest : Manifest
-        What the card is about; every number comes from it.
+        Of the folder, whose tables are written.
     """
-    header = yaml.dump(metadata(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+    header = yaml.dump(metadata(manifest), Dumper=_DumperWithoutAnchors, sort_keys=False, allow_unicode=True, width=120)
     write_atomic(join(out, README), f"---\n{header}---\n\n{body(manifest)}".encode())
 
 
 def metadata(manifest: Manifest) -> dict[str, Any]:
-    """Return the YAML of the card. The columns png, cls, json are what `datasets` calls them: renaming empties them."""
+    """Return the content of the card's YAML. `datasets` needs the column names png, cls and json as they are."""
     configs = {"default": {split: split for split in schema.SPLITS if manifest.rows(split)}}
     if manifest.rows("sample"):
         configs["sample"] = {"train": "sample"}
@@ -88,13 +88,13 @@ def metadata(manifest: Manifest) -> dict[str, Any]:
 
 
 def body(manifest: Manifest) -> str:
-    """Return the text below the YAML: the template `dataset_card.md`, every number from the manifest and its tables."""
+    """Return the text below the YAML: the template `dataset_card.md`, filled in from the manifest and its tables."""
     from jinja2 import Environment, StrictUndefined
 
     from ..sources.registry import SOURCES
 
     template = (Path(__file__).resolve().parents[2] / TEMPLATE).read_text(encoding="utf-8")
-    # Markdown, not HTML: what could break a table or become markup is escaped cell by cell, by the filter
+    # Markdown, not HTML: the filter `cell` escapes what could break a table or become markup
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     environment.filters["cell"] = cell
     rows = manifest.metadata(["dir_name", "database", "label"])
@@ -118,7 +118,7 @@ def body(manifest: Manifest) -> str:
         seed=manifest.seed,
         rejected=manifest.counts.get("rejected", 0),
         fly=int((rows["label"] == "fly").sum()),
-        small=sum(count < FEW for count in train),
+        small=sum(count < FEW_TRAINING_IMAGES for count in train),
         largest=max(train),
         smallest=min(train),
         most=(str(databases.index[0]), float(databases.iloc[0])),
@@ -127,7 +127,7 @@ def body(manifest: Manifest) -> str:
 
 
 def cell(value: Any) -> str:
-    r"""Return a value as one cell of a Markdown table: no markup of its own, on one line.
+    r"""Return a value as text of a Markdown table: on one line, with all markup escaped.
 
     Examples
     --------
@@ -139,7 +139,13 @@ def cell(value: Any) -> str:
 
 
 def size_category(images: int) -> str:
-    """Return the Hub's size category of a number of images."""
+    """Return the Hub's size category for a number of images.
+
+    Examples
+    --------
+    >>> size_category(890_737)
+    '100K<n<1M'
+    """
     bounds = {"1K": 1e3, "10K": 1e4, "100K": 1e5, "1M": 1e6, "10M": 1e7, "100M": 1e8, "1B": 1e9}
     passed = ["n<1K", *(f"{low}<n<{high}" for low, high in pairwise(bounds))]
     return passed[sum(images >= bound for bound in list(bounds.values())[:-1])]

@@ -1,4 +1,4 @@
-"""`croissant.json`: the dataset folder in MLCommons' vocabulary, for catalogues and loaders that know it."""
+"""`croissant.json`: a description of the dataset folder in MLCommons' Croissant format, for catalogues and loaders."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Fl
 
 
 def write_croissant(out: str | PathLike[str], manifest: Manifest) -> None:
-    """Write `croissant.json` of a dataset folder; every fact is the manifest's."""
+    """Write `croissant.json` of a dataset folder; every fact comes from the manifest."""
     text = json.dumps(describe(manifest), indent=1, ensure_ascii=False) + "\n"
     write_atomic(join(out, CROISSANT), text.encode())
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """Return the description: files with size and hash, the columns of the tables, the images."""
+    """Return the description: files with size and sha256, the columns of the tables, the images."""
     parquet = manifest.shard_format == "parquet"
     shards = [name for name in sorted(manifest.files) if name.startswith("data/")]
     kind = "application/x-parquet" if parquet else "application/x-tar"
@@ -54,7 +54,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         _records("images", METADATA, schema.METADATA, key="key"),
         _records("classes", CLASSES, schema.CLASSES, key="index"),
     ]
-    if not parquet:  # a Parquet shard holds its images in a column, a tar as files
+    if not parquet:  # a tar shard has its images as files, a Parquet shard in a column
         files.append(
             {
                 "@type": "cr:FileSet",
@@ -72,7 +72,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "name": "cytoimagenet",
         "description": f"{images:,} microscopy images in {len(manifest.classes):,} weakly labelled classes, to "
-        "pretrain on. The labels are texts that sources wrote beside their images; nobody looked.",
+        "pretrain on. The labels come from the metadata of the sources; nobody checked them against the images.",
         "conformsTo": CONFORMS_TO,
         "license": "Mixed: every image names its own licence in the column licence.",
         "url": PAPER,

@@ -1,4 +1,4 @@
-"""A template with its style and its script -> one HTML page in which nothing a user or a file named can become code."""
+"""One HTML page from a template, a style and a script; text from users and files can't become code in it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 def render_page(folder: Path, name: str, **values: Any) -> str:
-    """Return a page made of `name`.html, `name`.css and `name`.js.
+    """Return the page that `name`.html, `name`.css and `name`.js give together.
 
-    Every value is escaped by the template; on top of that the template is given `script_hash` for its content security
-    policy, under which only this one script runs.
+    The template escapes every value. It also gets `script_hash` for its content security policy, which allows the
+    browser to run this script and no other.
 
     Parameters
     ----------
     folder : Path
-        Where the three files lie.
+        Folder of the three files.
     name : str
-        Of the files, without ending.
+        Name of the files without their ending.
     **values
-        What the template shows; one it does not get is an error.
+        Values of the template's variables; a missing one is an error.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup

@@ -1,4 +1,4 @@
-"""What people and machines read about a dataset folder: the card, the description for catalogues, a picture."""
+"""Write the pages of a dataset folder: README.md, croissant.json and preview.png."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from ..dataset.manifest import Manifest
 from ..storage import join, write_atomic
 from .card import write_card
 from .croissant import write_croissant
+from .preview import montage
+
+PREVIEW_CLASSES, PREVIEW_IMAGES = 20, 8
 
 
 def write_pages(manifest: Manifest) -> None:
-    """Write README.md, croissant.json and preview.png into the dataset folder; all are functions of its content.
+    """Write README.md, croissant.json and preview.png into a dataset folder; they depend on its content only.
 
     Parameters
     ----------
     manifest : Manifest
         Of the folder, whose shards and tables are written.
     """
-    from .preview import montage
-
     write_card(manifest.root, manifest)
     write_croissant(manifest.root, manifest)
     picture = io.BytesIO()
-    montage(manifest, classes=20, images=8).save(picture, "PNG")
+    montage(manifest, classes=PREVIEW_CLASSES, images=PREVIEW_IMAGES).save(picture, "PNG")
     write_atomic(join(manifest.root, "preview.png"), picture.getvalue())

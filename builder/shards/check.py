@@ -1,4 +1,4 @@
-"""One shard, read once: its hash, its structure, and each image against its row."""
+"""Check one shard while reading it once: its sha256, its structure, and each image against its row."""
 
 from __future__ import annotations
 
@@ -25,16 +25,28 @@ from ..storage import filesystem, is_local, join
 from .format import COLUMNS, header, row_groups
 
 KEY = re.compile(r"[0-9a-z_-]{1,95}")
-MOST = {"png": 1 << 28, "json": 1 << 20, "cls": 20}  # bytes of a member; the PNG bound is beyond any crop
-SHOWN = 5  # problems of one shard
+MAX_MEMBER_BYTES = {"png": 1 << 28, "json": 1 << 20, "cls": 20}  # the bound of a PNG is larger than any crop
+MAX_PROBLEMS = 5  # reported of one shard
 EXTENSIONS = ("png", "json", "cls")
 TYPES = {"string": str, "int64": int, "double": float, "bool": bool}
 COLUMN_TYPES = {name: TYPES[str(schema.METADATA.field(name).type)] for name in COLUMNS}
 
 
 @dataclass
-class Checked:
-    """What one shard holds and what is wrong with it. Keys and sources are kept as 64-bit hashes, eight bytes each."""
+class CheckedShard:
+    """The content of one shard and its problems.
+
+    Attributes
+    ----------
+    problems : list of str
+        One sentence each, at most `MAX_PROBLEMS`.
+    bytes : int
+        Number of bytes read.
+    keys, sources : uint64 array
+        64-bit hashes of the images' keys and of their source files: eight bytes each, however many images there are.
+    counts : Counter of (label, split)
+        Number of images.
+    """
 
     problems: list[str] = field(default_factory=list)
     bytes: int = 0
@@ -44,11 +56,11 @@ class Checked:
 
 
 class _DamageError(Exception):
-    """What follows in this shard can't be made sense of."""
+    """The rest of this shard can't be interpreted."""
 
 
-class _Hashing:
-    """Reads a file through once, hashing."""
+class _HashingReader:
+    """Reads a file once from its beginning, and hashes all bytes; `at` is the number of bytes read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._sha256, self.at = file, hashlib.sha256(), 0
@@ -56,37 +68,37 @@ class _Hashing:
     def read(self, size: int) -> bytes:
         """Read exactly `size` bytes."""
         parts, left = [], size
-        while left and (part := self._file.read(left)):  # a stream over the network gives what has come so far
+        while left and (part := self._file.read(left)):  # a network stream may return fewer bytes
             parts.append(part)
             left -= len(part)
         data = b"".join(parts)
         self._sha256.update(data)
         self.at += len(data)
         if left:
-            raise _DamageError(f"ends at byte {self.at:,}, in the middle of a member")
+            raise _DamageError(f"it ends at byte {self.at:,}, in the middle of a member")
         return data
 
     def finish(self) -> str:
-        """Read to the end; return the hash of all."""
+        """Read to the end; return the sha256 of the complete file."""
         while data := self._file.read(1 << 20):
             self._sha256.update(data)
             self.at += len(data)
         return self._sha256.hexdigest()
 
 
-def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked:
+def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> CheckedShard:
     """Check one shard.
 
     Parameters
     ----------
     manifest : Manifest
-        What it should be.
+        Of the dataset folder.
     name : str
-        The shard, below the dataset folder.
+        Path of the shard below the dataset folder.
     rows : pyarrow.Table, optional
-        Its rows of `metadata.parquet`, in order; the sample has none.
+        Its rows of `metadata.parquet`, in order; shards of the split `sample` have none.
     """
-    checked = Checked()
+    checked = CheckedShard()
     entry = manifest.files[name]
     split = name.removeprefix("data/").split("-", 1)[0]
     expected = None if rows is None else rows.to_pylist()
@@ -95,23 +107,23 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
     try:
         if manifest.shard_format == "parquet":
             with on_disk(manifest.root, name) as path, open(path, "rb") as raw:
-                digest = _finish(_Hashing(raw), entry, checked)
+                digest = _compare_hash(_HashingReader(raw), entry, checked)
                 if digest == entry["sha256"]:
                     _check_parquet(raw, index, expected, found, checked)
         else:
             with in_order(join(manifest.root, name)) as raw:
-                file = _Hashing(raw)
+                file = _HashingReader(raw)
                 try:
                     _check_tar(file, entry["rows"], index, expected, found, checked)
                 except _DamageError as error:
                     checked.problems.append(str(error))
-                _finish(file, entry, checked)
+                _compare_hash(file, entry, checked)
     except OSError as error:
         checked.problems.append(f"can't be read: {error}")
     if not checked.problems and len(found) != entry["rows"]:
-        checked.problems.append(f"{len(found):,} images where the manifest says {entry['rows']:,}")
+        checked.problems.append(f"{len(found):,} images; the manifest records {entry['rows']:,}")
     if expected is not None and not checked.problems and len(expected) != len(found):
-        checked.problems.append(f"{len(found):,} images where metadata.parquet has {len(expected):,}")
+        checked.problems.append(f"{len(found):,} images; metadata.parquet has {len(expected):,}")
     if split == "sample":
         wrong = sum(row["split"] != "train" for row in found)
         if wrong:
@@ -124,13 +136,13 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
     checked.keys = _hashes([row["key"] for row in found])
     files = {file.split("#", 1)[0] for row in found for file in (row["channels"] or row["idx"]).split("|")}
     checked.sources = _hashes(sorted(files))
-    del checked.problems[SHOWN:]
+    del checked.problems[MAX_PROBLEMS:]
     return checked
 
 
 @contextmanager
 def on_disk(root: str, name: str) -> Iterator[str]:
-    """Give the local path of a file of a dataset folder; one that lies elsewhere is fetched for as long as needed."""
+    """Give a local path of a file of a dataset folder; a remote file is downloaded and removed afterwards."""
     fs, inner = filesystem(join(root, name))
     if is_local(root):
         yield inner
@@ -140,8 +152,8 @@ def on_disk(root: str, name: str) -> Iterator[str]:
         yield f"{folder}/file"
 
 
-def _finish(file: _Hashing, entry: dict[str, Any], checked: Checked) -> str:
-    """Read a file to its end and compare its hash."""
+def _compare_hash(file: _HashingReader, entry: dict[str, Any], checked: CheckedShard) -> str:
+    """Read a file to its end, compare its sha256 with that of the manifest, and return it."""
     digest = file.finish()
     checked.bytes = file.at
     if digest != entry["sha256"]:
@@ -150,14 +162,14 @@ def _finish(file: _Hashing, entry: dict[str, Any], checked: Checked) -> str:
 
 
 def _check_tar(
-    file: _Hashing,
+    file: _HashingReader,
     rows: int,
     index: dict[str, int],
     expected: list[dict[str, Any]] | None,
     found: list[dict[str, Any]],
-    checked: Checked,
+    checked: CheckedShard,
 ) -> None:
-    """Read `rows` images of three members each, then the end of the archive."""
+    """Read `rows` images of three members each, then the end of the archive; append their rows to `found`."""
     for number in range(rows):
         start = file.at
         members: dict[str, bytes] = {}
@@ -166,35 +178,35 @@ def _check_tar(
             name, size = _next_member(file)
             stem, _, ending = name.partition(".")
             if ending != extension or not KEY.fullmatch(stem) or (key is not None and stem != key):
-                wanted = f"{key or '<key>'}.{extension}"
-                raise _DamageError(f"member {name[:120]!r} at byte {start:,} where {wanted} must be")
-            if size > MOST[extension]:
-                raise _DamageError(f"{name} is said to have {size:,} bytes")
+                required = f"{key or '<key>'}.{extension}"
+                raise _DamageError(f"member {name[:120]!r} at byte {start:,}, where {required} must be")
+            if size > MAX_MEMBER_BYTES[extension]:
+                raise _DamageError(f"the header of {name} gives it {size:,} bytes")
             key, members[extension] = stem, file.read(size)
             if file.read(-size % tarfile.BLOCKSIZE).strip(b"\0"):
-                raise _DamageError(f"something is hidden behind {name}")
+                raise _DamageError(f"bytes are hidden after {name}")
         row = _parse(members["json"], str(key))
         place = {"offset": start + tarfile.BLOCKSIZE, "size": len(members["png"])}
-        wanted_row = None if expected is None or number >= len(expected) else expected[number]
+        expected_row = None if expected is None or number >= len(expected) else expected[number]
         if members["cls"] != str(index.get(row["label"], -1)).encode():
             checked.problems.append(f"{key}.cls is not the number of its class")
-        _check_image(row, members["png"], place, wanted_row, checked)
+        _check_image(row, members["png"], place, expected_row, checked)
         found.append(row)
     end = file.read(2 * tarfile.BLOCKSIZE)
     if end.strip(b"\0"):
-        raise _DamageError(f"holds more than the {rows:,} images of the manifest")
+        raise _DamageError(f"it contains more than the {rows:,} images of the manifest")
 
 
-def _next_member(file: _Hashing) -> tuple[str, int]:
-    """Read one header, which must be the very block the sharder writes for that name and size."""
+def _next_member(file: _HashingReader) -> tuple[str, int]:
+    """Read one header, which must equal the block that `format.header` writes for that name and size."""
     at, block = file.at, file.read(tarfile.BLOCKSIZE)
     try:
         name, size = block[:100].rstrip(b"\0").decode("ascii"), int(block[124:135], 8)
         plain = header(name, size) == block if name else False
     except ValueError:
-        raise _DamageError(f"no member of a shard at byte {at:,}") from None
+        raise _DamageError(f"there is no member of a shard at byte {at:,}") from None
     if not plain:
-        raise _DamageError(f"{name[:120]!r} at byte {at:,} is no plain file as the sharder writes it")
+        raise _DamageError(f"{name[:120]!r} at byte {at:,} is not a plain file as `shard` writes it")
     return name, size
 
 
@@ -205,26 +217,26 @@ def _parse(content: bytes, key: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _DamageError(f"{key}.json is not JSON: {error}") from None
     if not isinstance(row, dict) or list(row) != COLUMNS:
-        raise _DamageError(f"{key}.json has other columns than the schema")
+        raise _DamageError(f"the columns of {key}.json are not those of the schema")
     wrong = [name for name, kind in COLUMN_TYPES.items() if type(row[name]) is not kind]
     if wrong:
-        raise _DamageError(f"{key}.json: {wrong[0]} is no {COLUMN_TYPES[wrong[0]].__name__}")
+        raise _DamageError(f"{key}.json: {wrong[0]} is not of type {COLUMN_TYPES[wrong[0]].__name__}")
     if row["key"] != key:
-        raise _DamageError(f"{key}.json speaks of {row['key'][:120]!r}")
+        raise _DamageError(f"{key}.json has the key {row['key'][:120]!r}")
     return row
 
 
 def _check_image(
-    row: dict[str, Any], png: bytes, place: dict[str, int], expected: dict[str, Any] | None, checked: Checked
+    row: dict[str, Any], png: bytes, place: dict[str, int], expected: dict[str, Any] | None, checked: CheckedShard
 ) -> None:
-    """Check an image and its row against each other and against `metadata.parquet`."""
+    """Compare an image with its row, and the row with `metadata.parquet`."""
     if not is_grey_png(png, row["width"], row["height"]):
-        checked.problems.append(f"{row['key']}.png is no {row['width']}x{row['height']} 8-bit grey PNG")
+        checked.problems.append(f"{row['key']}.png is not a {row['width']}x{row['height']} 8-bit grey PNG")
     if expected is not None:
         differing = [name for name in COLUMNS if row[name] != expected[name]]
         differing += [name for name, value in place.items() if value != expected[name]]
         if differing:
-            checked.problems.append(f"{row['key']}: metadata.parquet says otherwise of {', '.join(differing[:3])}")
+            checked.problems.append(f"{row['key']}: metadata.parquet differs in {', '.join(differing[:3])}")
 
 
 def _check_parquet(
@@ -232,29 +244,30 @@ def _check_parquet(
     index: dict[str, int],
     expected: list[dict[str, Any]] | None,
     found: list[dict[str, Any]],
-    checked: Checked,
+    checked: CheckedShard,
 ) -> None:
-    """Read a shard of the Parquet twin, and see that each PNG lies raw where `metadata.parquet` says."""
+    """Check a Parquet shard: its rows, and the raw bytes of each PNG at the offset that `metadata.parquet` names."""
     names = list(index)
     try:
         for rows in row_groups(file):
-            for given in rows.to_pylist():
-                png = given.pop("image")["bytes"]
-                number = given.pop("label")
+            for cells in rows.to_pylist():
+                png = cells.pop("image")["bytes"]
+                number = cells.pop("label")
                 label = names[number] if 0 <= number < len(names) else ""
-                row = {name: label if name == "label" else given.get(name) for name in COLUMNS}
-                wanted = None if expected is None or len(found) >= len(expected) else expected[len(found)]
+                row = {name: label if name == "label" else cells.get(name) for name in COLUMNS}
+                expected_row = None if expected is None or len(found) >= len(expected) else expected[len(found)]
                 place = {"size": len(png)}
-                if wanted is not None:
-                    file.seek(wanted["offset"])
-                    if file.read(wanted["size"]) != png:
+                if expected_row is not None:
+                    file.seek(expected_row["offset"])
+                    if file.read(expected_row["size"]) != png:
                         checked.problems.append(f"{row['key']}: not at the offset that metadata.parquet names")
-                _check_image(row, png, place, wanted, checked)
+                _check_image(row, png, place, expected_row, checked)
                 found.append(row)
     except (pa.ArrowInvalid, KeyError, TypeError) as error:
-        checked.problems.append(f"not the Parquet that the sharder writes: {error}")
+        checked.problems.append(f"not a Parquet file as `shard` writes it: {error}")
 
 
 def _hashes(texts: list[str]) -> NDArray[np.uint64]:
+    """Return a 64-bit hash of each text."""
     joined = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(joined, np.uint64)

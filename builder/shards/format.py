@@ -1,4 +1,4 @@
-"""The two forms of a shard, tar and Parquet. Both hold the PNG bytes as they are, and both tell where they lie."""
+"""The two formats of a shard, tar and Parquet. Both contain the PNG bytes unchanged, at an offset that is recorded."""
 
 from __future__ import annotations
 
@@ -13,26 +13,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import schema
+from ..dataset.columns import parquet_features
 
 Row = dict[str, Any]
 FORMATS = {"webdataset": "tar", "parquet": "parquet"}
 COLUMNS = ["key", *schema.ROW.names]
 """The columns of `<key>.json`."""
-ROW_GROUP = 100  # images: what a reader of the Parquet twin must take at once
+IMAGES_PER_ROW_GROUP = 100  # a reader of a Parquet shard has this many in memory
 
 
 class Tally:
-    """Counts and hashes what is written through it, and finds given byte strings in it on the way."""
+    """A file that counts and hashes all bytes written to it, and records where given byte strings begin.
+
+    Attributes
+    ----------
+    bytes : int
+        Number of bytes written.
+    awaited : deque of bytes
+        Byte strings that will be written, in this order.
+    found : list of int
+        Offset of each awaited byte string that has been written.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._sha256 = file, hashlib.sha256()
         self.bytes = 0
         self.awaited: deque[bytes] = deque()
         self.found: list[int] = []
-        self.closed = False
+        self.closed = False  # pyarrow reads it
 
     def write(self, data: bytes) -> int:
-        """Write, count, hash and look for what is awaited, in its order."""
+        """Write, count and hash data, and look for the awaited byte strings in it."""
         data = memoryview(data).cast("B") if not isinstance(data, bytes) else data
         if self.awaited:
             text, start = bytes(data), 0
@@ -45,75 +56,76 @@ class Tally:
         return len(data)
 
     def tell(self) -> int:
-        """Return how many bytes were written."""
+        """Return the number of bytes written."""
         return self.bytes
 
     def flush(self) -> None:
-        """Do nothing: the file below is flushed and synced by who opened it."""
+        """Do nothing: the caller that opened the underlying file flushes and syncs it."""
 
     def writable(self) -> bool:
-        """Say that this can be written to."""
+        """Return True."""
         return True
 
     def readable(self) -> bool:
-        """Say that this can't be read."""
+        """Return False."""
         return False
 
     def seekable(self) -> bool:
-        """Say that this can't seek."""
+        """Return False."""
         return False
 
     @property
     def sha256(self) -> str:
-        """The hash of all that was written."""
+        """The sha256 of all bytes written, as hexadecimal digits."""
         return self._sha256.hexdigest()
 
 
 def write_tar(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[str, int]) -> list[int]:
-    """Write `<key>.png`, `<key>.json`, `<key>.cls` for each item; return where each PNG begins.
+    """Write `<key>.png`, `<key>.json`, `<key>.cls` for each item; return the offset of each PNG in bytes.
 
-    The bytes depend on the items alone: no clock, user, or order of a folder goes in.
+    The bytes depend on the items only, not on the clock, the user or the order of a folder.
     """
     offsets = []
     for row, png in items:
         offsets.append(file.tell() + tarfile.BLOCKSIZE)
-        members = (("png", png), ("json", as_json(row)), ("cls", str(index[row["label"]]).encode()))
-        parts = [part for extension, content in members for part in member(f"{row['key']}.{extension}", content)]
+        members = (("png", png), ("json", _row_as_json(row)), ("cls", str(index[row["label"]]).encode()))
+        parts = [part for extension, content in members for part in _member(f"{row['key']}.{extension}", content)]
         file.write(b"".join(parts))
     end = file.tell() + 2 * tarfile.BLOCKSIZE
     file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
     return offsets
 
 
-def member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return a member of a tar: header, content, filling."""
+def _member(name: str, content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a member of a tar: header, content, padding to full blocks."""
     return header(name, len(content)), content, bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def header(name: str, size: int) -> bytes:
-    """Return the one header block a member of that name and size has in our shards.
+    """Return the tar header block of a member of that name and size; shards contain no other headers.
 
-    What `tarfile` makes of them, filled into one prepared block: three headers an image were a third of the work.
+    Equal to what `tarfile` writes. Filling in a prepared block is faster: with `tarfile`, the three headers of an image
+    took a third of the time.
     """
     text, digits = name.encode("ascii"), b"%011o" % size
-    # only these differ from the prepared block, which holds blanks in the place of the sum
+    # only these differ from the prepared block, which has blanks in place of the checksum
     total = _SUM + sum(text) + sum(digits)
     return b"".join((text, _BLOCK[len(text) : 124], digits, _BLOCK[135:148], b"%06o\0 " % total, _BLOCK[156:]))
 
 
-def _prepared() -> bytes:
+def _prepared_block() -> bytes:
     info = tarfile.TarInfo()
     info.mode = 0o644
     block = info.tobuf(tarfile.USTAR_FORMAT)
     return block[:148] + b" " * 8 + block[156:]
 
 
-_BLOCK = _prepared()
+_BLOCK = _prepared_block()
 _SUM = sum(_BLOCK[:124]) + sum(_BLOCK[135:])
 
 
-def as_json(row: Row) -> bytes:
-    """Return what `<key>.json` holds: every column, in the order of the schema."""
+def _row_as_json(row: Row) -> bytes:
+    """Return the content of `<key>.json`: every column, in the order of the schema."""
     return _JSON.encode({name: row[name] for name in COLUMNS}).encode()
 
 
@@ -121,11 +133,11 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=Fa
 
 
 def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[str, int]) -> list[int]:
-    """Write the items as Parquet with embedded images; return where each PNG begins.
+    """Write the items as Parquet with embedded images; return the offset of each PNG in bytes.
 
-    The image bytes are neither compressed (PNG is) nor encoded, so a PNG can be read by its offset here too.
+    The image bytes are neither compressed (PNG already is) nor encoded, so each PNG can also be read by its offset.
     """
-    kind = parquet_schema(list(index))
+    kind = _parquet_schema(list(index))
     rest = [name for name in COLUMNS if name != "label"]
     with pq.ParquetWriter(
         file,
@@ -135,7 +147,7 @@ def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[s
         write_statistics=["label", *rest],
         write_page_checksum=True,
     ) as writer:
-        for batch in batched(items, ROW_GROUP):
+        for batch in batched(items, IMAGES_PER_ROW_GROUP):
             file.awaited.extend(png for _, png in batch)
             images = [{"bytes": png, "path": f"{row['key']}.png"} for row, png in batch]
             columns = [
@@ -145,21 +157,19 @@ def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[s
             ]
             writer.write_table(pa.table(columns, schema=kind))
     if file.awaited:
-        raise AssertionError("Parquet did not write the image bytes as they are")
+        raise AssertionError("Parquet did not write the image bytes unchanged")
     return file.found
 
 
 def row_groups(file: IO[bytes], columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """Yield the row groups of a shard of the Parquet twin; `iter_batches` would hold the whole file."""
+    """Yield the row groups of a Parquet shard; `iter_batches` would keep the complete file in memory."""
     shard = pq.ParquetFile(file)
     for number in range(shard.num_row_groups):
         yield shard.read_row_group(number, columns=columns)
 
 
-def parquet_schema(class_names: list[str]) -> pa.Schema:
-    """Return the columns of the Parquet twin, with the names of the classes for `datasets`."""
-    from ..dataset.columns import parquet_features
-
+def _parquet_schema(class_names: list[str]) -> pa.Schema:
+    """Return the columns of a Parquet shard, with the names of the classes for `datasets`."""
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     rest = [schema.METADATA.field(name).with_nullable(True) for name in COLUMNS if name != "label"]
     features = json.dumps({"info": {"features": parquet_features(class_names)}})

@@ -1,6 +1,9 @@
-"""Where each image goes: its key, its split's shuffled order, its shard. The first of two passes over the rows.
+"""Assign every image its key, its shard and its position there. The first of two passes over the rows.
 
-Only five narrow columns are held, so the plan takes about 200 bytes an image whatever the rows carry.
+A shard is one file with many images. The images of a split are shuffled with a seed and cut into shards of equal
+numbers of images, so that every shard is a random sample of all classes.
+
+Only five narrow columns are read, so the plan takes about 200 bytes of memory per image.
 """
 
 from __future__ import annotations
@@ -20,17 +23,28 @@ from ..errors import SchemaError, UsageError
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..seeded import shuffled
 
-MIN_SHARDS = 8  # every split of MANY images can be read by 8 workers, and counts divide by ranks x workers
-MANY = 256
+MIN_SHARDS = 8  # of a split with MIN_IMAGES_TO_DIVIDE or more: 8 processes can read it, each its own shards
+MIN_IMAGES_TO_DIVIDE = 256
+MAX_KEY_LENGTH = 95  # characters; with `.json` a name fits into the 100 bytes of a plain tar header
 _KEY = re.compile(r"[0-9a-z_-]+")
-MAX_KEY = 95  # with `.json` a name fits the 100 bytes of a plain tar header
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The place of every image, as parallel arrays sorted by row; a sample image has a second entry.
+class ShardPlan:
+    """Shard and position of every image. An image of the split `sample` also has an entry for `train`.
 
-    `shard` counts through `names`; `position` is the place within the shard.
+    Attributes
+    ----------
+    keys : list of str
+        Key of each row: the unique name of its image in the shards.
+    classes : DataFrame
+        Columns of schema.CLASSES.
+    names : list of str
+        Path of each shard below the dataset folder.
+    split_of : list of str
+        Split of each shard.
+    row, shard, position : int array, shape (entries,)
+        Parallel, sorted by row: row number, number of the shard in `names`, index within the shard (0, 1, ...).
     """
 
     keys: list[str]
@@ -42,19 +56,19 @@ class Plan:
     position: NDArray[np.int64]
 
 
-def make_plan(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) -> Plan:
+def plan_shards(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) -> ShardPlan:
     """Plan all shards.
 
     Parameters
     ----------
     rows : DataFrame
-        Columns label, category, filename, split, store_size; one row an image.
+        Columns label, category, filename, split, store_size; one row per image.
     shard_size : int
-        Wished bytes of images in a shard.
+        Target size of a shard, in bytes of its images.
     seed : int
-        Of the shuffle. The order depends on (seed, key) alone, not on the order of the rows.
+        Random seed of the shuffle. The order depends on seed and key only, not on the order of the rows.
     suffix : str
-        `tar` or `parquet`.
+        Ending of the shards' names, `tar` or `parquet`.
 
     Raises
     ------
@@ -64,7 +78,7 @@ def make_plan(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) ->
         If there is no image.
     """
     if rows.empty:
-        raise UsageError("There are no images to write", next="Look into rejected.parquet: it says why each was left")
+        raise UsageError("There are no images to write", next="rejected.parquet has the reason for each image")
     unknown = sorted(set(rows["split"]) - set(schema.SPLITS))
     if unknown:
         raise SchemaError(f"Unknown split {unknown[0]!r}; there are {', '.join(schema.SPLITS)}")
@@ -92,31 +106,46 @@ def make_plan(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) ->
             place(name, members, shard_count(len(members), int(size[members].sum()), shard_size))
     train = order[split[order] == "train"]
     if len(train):
-        place_in_class = pd.Series(rows["label"].to_numpy()[train]).groupby(pd.Series(rows["label"].to_numpy()[train]))
-        place(SAMPLE, train[place_in_class.cumcount().to_numpy() < SAMPLE_PER_CLASS], 1)
+        labels = pd.Series(rows["label"].to_numpy()[train])
+        index_in_class = labels.groupby(labels).cumcount().to_numpy()
+        place(SAMPLE, train[index_in_class < SAMPLE_PER_CLASS], 1)
     by_row = np.argsort(np.concatenate(row), kind="stable")
     arrays = (np.concatenate(part)[by_row] for part in (row, shard, position))
-    return Plan(keys, classes, names, split_of, *arrays)
+    return ShardPlan(keys, classes, names, split_of, *arrays)
 
 
 def shard_count(images: int, size: int, shard_size: int) -> int:
-    """Return into how many shards a split is cut.
+    """Return the number of shards of a split.
 
-    Eight or more for a split of 256 images or more, then multiples of eight, which divide well among ranks and
-    workers; never more than there are images.
+    One per `shard_size` bytes. A split of 256 images or more has a multiple of eight shards, which divide evenly among
+    the processes and workers that read them. There are never more shards than images.
+
+    Parameters
+    ----------
+    images : int
+        Number of images of the split.
+    size : int
+        Bytes of these images.
+    shard_size : int
+        Target size of a shard in bytes.
+
+    Examples
+    --------
+    >>> shard_count(100, 5_000_000, 2_000_000), shard_count(300, 5_000_000, 2_000_000)
+    (3, 8)
     """
     count = max(1, -(-size // shard_size))
-    if images >= MANY:
+    if images >= MIN_IMAGES_TO_DIVIDE:
         count = max(MIN_SHARDS, -(-count // MIN_SHARDS) * MIN_SHARDS)
     return min(count, images)
 
 
 def count_classes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return schema.CLASSES of the rows: the classes in index order (by label), with images per split."""
+    """Return the classes of the rows as schema.CLASSES: sorted by label, with the number of images per split."""
     categories = rows[["label", "category"]].drop_duplicates()
     twice = categories["label"][categories["label"].duplicated()]
     if len(twice):
-        raise SchemaError(f"Class {twice.iloc[0]!r} has two categories; a label belongs to one")
+        raise SchemaError(f"Class {twice.iloc[0]!r} has two categories; each label must have one")
     counts = pd.crosstab(rows["label"], rows["split"]).reindex(columns=list(schema.SPLITS), fill_value=0)
     table = categories.set_index("label").join(counts)
     table = table.loc[sorted(table.index)].reset_index()
@@ -125,33 +154,38 @@ def count_classes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def safe_keys(filenames: Iterable[str]) -> list[str]:
-    """Make a key of each file name: unique, of `[0-9a-z_-]` alone, short enough for a plain tar header.
+    """Return a key for each file name: unique, only characters of `[0-9a-z_-]`, short enough for a tar header.
 
-    A dot would split the key in every WebDataset reader. A name that already is a key without its `.png` stays.
+    A dot would split the key in every WebDataset reader. A name that is a valid key without its `.png` is not changed.
+
+    Examples
+    --------
+    >>> safe_keys(["human-01.png", "Taxol (10 nM)-01.png", "human-01.png"])
+    ['human-01', 'taxol_10_nm_-01', 'human-01-2']
     """
     keys: list[str] = []
-    taken: dict[str, int] = {}  # key -> how many wanted it
+    taken: dict[str, int] = {}  # key -> number of file names that gave it
     for filename in filenames:
-        key = base = _plain(filename)
+        key = base = _key_of(filename)
         while key in taken:
             taken[base] += 1
-            key = f"{base[: MAX_KEY - 8]}-{taken[base]}"
+            key = f"{base[: MAX_KEY_LENGTH - 8]}-{taken[base]}"
         taken[key] = 1
         keys.append(key)
     return keys
 
 
-def _plain(filename: str) -> str:
-    """Return the key of a file name, before equal keys are numbered.
+def _key_of(filename: str) -> str:
+    """Return the key of a file name, before equal keys get numbers.
 
     Not `curate.naming.slug`: that one replaces a letter outside ASCII by `_`, this one leaves it out. Both are names
     in datasets that exist, and a file name that `curate` wrote is a key already.
     """
     stem = filename[:-4] if filename[-4:].lower() == ".png" else filename
-    if len(stem) <= MAX_KEY and _KEY.fullmatch(stem):
+    if len(stem) <= MAX_KEY_LENGTH and _KEY.fullmatch(stem):
         return stem
     letters = unicodedata.normalize("NFKD", stem.lower()).encode("ascii", "ignore").decode()
     base = re.sub(r"[^0-9a-z_-]+", "_", letters) or "image"
-    if len(base) > MAX_KEY:
-        base = f"{base[: MAX_KEY - 17]}-{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
+    if len(base) > MAX_KEY_LENGTH:
+        base = f"{base[: MAX_KEY_LENGTH - 17]}-{hashlib.sha256(stem.encode()).hexdigest()[:16]}"
     return base

@@ -1,4 +1,4 @@
-"""The second pass over the rows: from the order they come in to that of the shards, without holding them all."""
+"""Sort the rows by shard without having all of them in memory. The second of two passes over the rows."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ import pyarrow.parquet as pq
 
 from .. import schema
 from ..storage import filesystem, is_local
-from .plan import Plan
+from .plan import ShardPlan
 
-BATCH = 65_536  # rows held at once
-MOST_FILES = 256  # open at once, within the bounds of every system
+ROWS_PER_BATCH = 65_536
+MAX_OPEN_FILES = 256  # within the limits of every operating system
 
 
 @contextmanager
-def room_to_sort(beside: str) -> Iterator[Path]:
-    """Give a folder for the sorted rows, gigabytes at full size, where a rerun finds what a killed run left of it.
+def sorting_folder(unfinished: str) -> Iterator[Path]:
+    """Create an empty scratch folder for the sorted rows (several GB for the full dataset) and remove it afterwards.
+
+    What a killed run left there is removed by the next run.
 
     Parameters
     ----------
-    beside : str
-        Folder for work in progress. Unless it is local, the system's folder for temporary files is used instead.
+    unfinished : str
+        Folder for work in progress. If it is not local, the system's folder for temporary files is used instead.
     """
-    if not is_local(beside):
+    if not is_local(unfinished):
         with tempfile.TemporaryDirectory(prefix="cytoimagenet-shard-") as folder:
             yield Path(folder)
         return
-    sorting = Path(filesystem(beside)[1], "sorted")
+    sorting = Path(filesystem(unfinished)[1], "sorted")
     shutil.rmtree(sorting, ignore_errors=True)
     sorting.mkdir(parents=True)
     try:
@@ -43,13 +45,18 @@ def room_to_sort(beside: str) -> Iterator[Path]:
         shutil.rmtree(sorting)
 
 
-def sort_rows(rows_file: str, plan: Plan, folder: Path) -> list[Path]:
-    """Sort the rows, batch by batch, into one file for each run of shards; return each shard's file.
+def sort_rows(rows_file: str, plan: ShardPlan, folder: Path) -> list[Path]:
+    """Distribute the rows, batch by batch, to files that each belong to some consecutive shards.
 
-    The second pass: rows are read once, in order, and no more than a batch of them is in memory.
+    Rows are read once, in order, and no more than one batch of them is in memory.
+
+    Returns
+    -------
+    list of Path
+        For each shard, the file that contains its rows; several shards share a file.
     """
     sizes = np.bincount(plan.shard, minlength=len(plan.names))
-    per_group = max(BATCH // 4, len(plan.row) // MOST_FILES)
+    per_group = max(ROWS_PER_BATCH // 4, len(plan.row) // MAX_OPEN_FILES)
     group = (np.cumsum(sizes) - sizes) // per_group
     files = [folder / f"{number}.arrow" for number in group]
     kind = pa.schema([*schema.CURATED, pa.field("key", pa.string()), pa.field("at", pa.int64()), ("shard", pa.int64())])
@@ -75,12 +82,12 @@ def sort_rows(rows_file: str, plan: Plan, folder: Path) -> list[Path]:
 
 
 def _batches(rows: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-    for group in range(rows.num_row_groups):  # of all groups at once, the whole file would be held
-        yield from rows.iter_batches(BATCH, row_groups=[group], columns=schema.CURATED.names)
+    for group in range(rows.num_row_groups):  # over all groups at once, the complete file would stay in memory
+        yield from rows.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=schema.CURATED.names)
 
 
 def rows_of_shard(group: Path, number: int) -> pa.Table:
-    """Return the rows of a shard in their order: schema.CURATED and `key`."""
+    """Return the rows of a shard in their order, with the columns of schema.CURATED and `key`."""
     with pa.memory_map(str(group)) as source:
         table = pa.ipc.open_file(source).read_all()
         return table.filter(pc.equal(table["shard"], number)).sort_by("at").drop_columns(["shard", "at"])

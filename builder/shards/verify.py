@@ -1,8 +1,8 @@
-"""Is a dataset folder what its manifest says, to the byte? Nothing is unpacked, unpickled or trusted on the way.
+"""Check every byte of a dataset folder against its manifest. Nothing is unpacked, unpickled or executed.
 
-Every file is read once, its bytes hashed while its content is checked. A tar is not handed to a tar library: each
-header must be the very block that the sharder writes for that name and size, which leaves no room for links, devices,
-paths that lead outside or archives within archives.
+Every file is read once; its bytes are hashed while its content is checked. Tar files are not opened with a tar library:
+each header must equal the block that `shard` writes for that name and size. This excludes links, devices, paths that
+lead outside, and archives within archives.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from ..errors import CheckFailedError, CytoImageNetError
 from ..progress import Bar, progress
 from ..schema import SAMPLE
 from ..storage import filesystem, join, sha256_of
-from .check import Checked, check_shard, on_disk
+from .check import CheckedShard, check_shard, on_disk
 
 DANGEROUS = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib", ".dill")
-HARMLESS = (".cache/", ".git/", ".gitattributes", ".gitignore", ".DS_Store")  # left by git, the Hub and Finder
-SHOWN = 20  # problems named in the error; the report has all
+HARMLESS = (".cache/", ".git/", ".gitattributes", ".gitignore", ".DS_Store")  # written by git, the Hub and Finder
+PROBLEMS_SHOWN = 20  # in the error; the report has all
 
 
 @dataclass
 class Report:
-    """What `verify` found."""
+    """Result of `verify`: numbers of files, bytes and images read, problems, and notes that are no problems."""
 
     root: str
     files: int = 0
@@ -45,34 +45,29 @@ class Report:
 
 
 def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
-    """Check a dataset folder against its manifest, and its parts against each other.
+    """Check a dataset folder against its manifest, and its files against each other.
 
     Parameters
     ----------
     root : str or path
         The dataset folder, local or a URL.
     workers : int, optional
-        Shards read at a time.
-
-    Returns
-    -------
-    Report
-        How much was read.
+        Number of shards read at the same time.
 
     Raises
     ------
     CheckFailedError
-        If anything is wrong; `problems` on it has every finding.
+        If there is any problem; its attribute `problems` lists all of them.
     """
     report = inspect(root, workers=workers)
     if report.problems:
-        shown = "\n".join(f"  {problem}" for problem in report.problems[:SHOWN])
+        shown = "\n".join(f"  {problem}" for problem in report.problems[:PROBLEMS_SHOWN])
         count = f"{len(report.problems):,} problem{'s' if len(report.problems) > 1 else ''}"
-        more = len(report.problems) - SHOWN
+        more = len(report.problems) - PROBLEMS_SHOWN
         error = CheckFailedError(
             f"{count}:\n{shown}" + (f"\n  and {more:,} more" if more > 0 else ""),
             where=str(root),
-            next="Fetch the named files again (`cytoimagenet pull`), or build the folder anew",
+            next="Download the named files again (`cytoimagenet pull`), or build the folder again",
         )
         error.problems = report.problems  # type: ignore[attr-defined]
         raise error
@@ -80,7 +75,7 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
 
 
 def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
-    """Check a dataset folder and return all that is wrong with it; see `verify`."""
+    """Check a dataset folder as `verify` does, and return the report instead of raising an error."""
     report = Report(str(root))
     try:
         manifest = Manifest.load(root)
@@ -88,8 +83,8 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         report.problems.append(f"{MANIFEST}: {error.what}")
         return report
     sound = _check_files(manifest, report)
-    with ExitStack() as held:
-        tables = _check_small_files(manifest, sound, report, held)
+    with ExitStack() as open_files:
+        tables = _check_small_files(manifest, sound, report, open_files)
         with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
             workers = workers or min(8, 2 * (cpu_count() or 1))
             checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar))
@@ -104,46 +99,46 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
 
 
 def _check_files(manifest: Manifest, report: Report) -> set[str]:
-    """Compare the names and sizes of the files that are there; return those that may be read."""
-    said = {**manifest.files, **manifest.pages}
+    """Compare the names and sizes of the present files with the manifest; return those without a problem."""
+    entries = {**manifest.files, **manifest.pages}
     fs, inner = filesystem(manifest.root)
     if "http" in str(fs.protocol):
-        report.notes.append("Over HTTP a folder can't be listed: unexpected files are not looked for")
-        there = {}
-        for path in said:
+        report.notes.append("Over HTTP a folder can't be listed: unexpected files can't be found")
+        sizes = {}
+        for path in entries:
             try:
-                there[path] = fs.size(join(inner, path))
+                sizes[path] = fs.size(join(inner, path))
             except FileNotFoundError:
                 continue  # reported as absent below
     else:
         base = len(inner.rstrip("/")) + 1
-        there = {path[base:]: entry["size"] for path, entry in fs.find(inner, detail=True).items()}
+        sizes = {path[base:]: entry["size"] for path, entry in fs.find(inner, detail=True).items()}
     sound = set()
-    for path, entry in said.items():
-        if path not in there:
+    for path, entry in entries.items():
+        if path not in sizes:
             report.problems.append(f"{path}: absent")
-        elif there[path] is not None and there[path] != entry["bytes"]:
-            report.problems.append(f"{path}: {there[path]:,} bytes where the manifest says {entry['bytes']:,}")
+        elif sizes[path] is not None and sizes[path] != entry["bytes"]:
+            report.problems.append(f"{path}: {sizes[path]:,} bytes; the manifest records {entry['bytes']:,}")
         else:
             sound.add(path)
-    for path in sorted(set(there) - set(said) - {MANIFEST}):
+    for path in sorted(set(sizes) - set(entries) - {MANIFEST}):
         if path.endswith(DANGEROUS):
             report.problems.append(f"{path}: unexpected, and of a kind that can run code; don't open it")
         elif not path.startswith(HARMLESS) and path.rsplit("/", 1)[-1] not in HARMLESS:
             report.problems.append(f"{path}: unexpected")
-    if PAGES[0] not in said:
+    if PAGES[0] not in entries:
         report.problems.append(f"{PAGES[0]}: absent; without it `datasets` does not know the columns")
     return sound
 
 
-def _check_small_files(manifest: Manifest, sound: set[str], report: Report, held: ExitStack) -> dict[str, str]:
-    """Check what is no shard: the sha256, the tables' columns and rows; return where the sound tables can be read."""
+def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open_files: ExitStack) -> dict[str, str]:
+    """Check all files but the shards: sha256, and columns and rows of tables; return local paths of the good tables."""
     tables = {}
     for name, entry in {**manifest.files, **manifest.pages}.items():
         if name not in sound or name.startswith("data/"):
             continue
         try:
-            path = held.enter_context(on_disk(manifest.root, name))
+            path = open_files.enter_context(on_disk(manifest.root, name))
             digest = sha256_of(path)
         except OSError as error:
             report.problems.append(f"{name}: can't be read: {error}")
@@ -158,31 +153,31 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, held
     if CLASSES in tables:
         classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
         if classes != [{"index": i, **entry} for i, entry in enumerate(manifest.classes)]:
-            report.problems.append(f"{CLASSES}: other classes than in the manifest")
+            report.problems.append(f"{CLASSES}: its classes are not those of the manifest")
     return tables
 
 
 def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
-    """Say whether a file is the table it must be."""
+    """Return whether a file is a Parquet table with the columns it must have; its number of rows is checked too."""
     try:
         with pq.ParquetFile(path) as table:
             columns, found = table.schema_arrow.remove_metadata(), table.metadata.num_rows
     except (pa.ArrowInvalid, OSError) as error:
-        report.problems.append(f"{name}: no readable Parquet: {error}")
+        report.problems.append(f"{name}: not a readable Parquet file: {error}")
         return False
     if found != rows:
-        report.problems.append(f"{name}: {found:,} rows where the manifest says {rows:,}")
+        report.problems.append(f"{name}: {found:,} rows; the manifest records {rows:,}")
     if not columns.equals(TABLES[name]):
-        report.problems.append(f"{name}: other columns than the schema's")
+        report.problems.append(f"{name}: its columns are not those of the schema")
         return False
     return True
 
 
 def _check_shards(
     manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar
-) -> Iterator[tuple[str, Checked]]:
-    """Check all shards, some at a time, each beside its rows of `metadata.parquet`."""
-    waiting: dict[Future[Checked], str] = {}
+) -> Iterator[tuple[str, CheckedShard]]:
+    """Check all shards, `workers` at a time, each with its rows of `metadata.parquet`."""
+    waiting: dict[Future[CheckedShard], str] = {}
     with ThreadPoolExecutor(workers) as pool:
         for name, rows in _shards_with_rows(sound, metadata):
             waiting[pool.submit(check_shard, manifest, name, rows)] = name
@@ -192,7 +187,8 @@ def _check_shards(
             yield from _done(waiting, bar)
 
 
-def _done(waiting: dict[Future[Checked], str], bar: Bar) -> Iterator[tuple[str, Checked]]:
+def _done(waiting: dict[Future[CheckedShard], str], bar: Bar) -> Iterator[tuple[str, CheckedShard]]:
+    """Yield the shards whose check has finished, at least one."""
     finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
     for future in finished:
         result = future.result()
@@ -201,11 +197,11 @@ def _done(waiting: dict[Future[Checked], str], bar: Bar) -> Iterator[tuple[str, 
 
 
 def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[str, pa.Table | None]]:
-    """Yield every sound shard with its rows of `metadata.parquet`; the rows are read once, in order."""
+    """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order."""
     left = {name for name in sound if name.startswith("data/")}
     if metadata is not None:
         with pq.ParquetFile(metadata) as table:
-            for number in range(table.num_row_groups):  # the sharder writes a row group for each shard
+            for number in range(table.num_row_groups):  # `shard` writes one row group per shard
                 rows = table.read_row_group(number)
                 names = set(rows["shard"].to_pylist())
                 name = names.pop() if names else ""
@@ -216,42 +212,68 @@ def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[s
         yield name, None
 
 
-def _check_together(manifest: Manifest, checked: dict[str, Checked], report: Report) -> None:
-    """Check what only shows over all shards: keys, counts, the split rule, the sample."""
-    parts: dict[str, list[Checked]] = {}
+def _check_together(manifest: Manifest, checked: dict[str, CheckedShard], report: Report) -> None:
+    """Check the rules that concern all shards together."""
+    by_split: dict[str, list[CheckedShard]] = {}
     for name, result in checked.items():
-        parts.setdefault(name.removeprefix("data/").split("-", 1)[0], []).append(result)
-    keys = {split: _joined([result.keys for result in results]) for split, results in parts.items()}
-    every = _joined([keys[split] for split in schema.SPLITS if split in keys])
-    twice = len(every) - len(np.unique(every))
-    if twice:
-        report.problems.append(f"{METADATA}: {twice:,} keys occur twice")
-    for split, entry in manifest.splits.items():
-        shards = manifest.shards(split)
-        told = {"rows": sum(s[1] for s in shards), "bytes": sum(s[2] for s in shards), "shards": len(shards)}
-        if told != {name: entry.get(name) for name in told}:
-            report.problems.append(f"{MANIFEST}: split {split!r} is not the sum of its shards")
-    counts: Counter[tuple[str, str]] = Counter()
-    for results in parts.values():
-        for result in results:
-            counts.update(result.counts)
-    # a damaged shard is told of once; what follows from it, counts and members that lack, is not
-    whole = all(
+        by_split.setdefault(name.removeprefix("data/").split("-", 1)[0], []).append(result)
+    _check_keys_are_unique(by_split, report)
+    _check_split_sums(manifest, report)
+    # a damaged shard is reported once; the counts and the sample, which are then wrong too, are not
+    all_good = all(
         name in checked and not checked[name].problems
         for split in manifest.splits
         for name, *_ in manifest.shards(split)
     )
-    for entry in manifest.classes if whole else ():
+    if all_good:
+        _check_class_counts(manifest, by_split, report)
+        _check_sample(by_split, report)
+    _check_sides(manifest, by_split, report)
+
+
+def _check_keys_are_unique(by_split: dict[str, list[CheckedShard]], report: Report) -> None:
+    keys = _joined([result.keys for split in schema.SPLITS for result in by_split.get(split, [])])
+    repeated = len(keys) - len(np.unique(keys))
+    if repeated:
+        report.problems.append(f"{METADATA}: {repeated:,} keys occur twice")
+
+
+def _check_split_sums(manifest: Manifest, report: Report) -> None:
+    for split, entry in manifest.splits.items():
+        shards = manifest.shards(split)
+        sums = {"rows": sum(s[1] for s in shards), "bytes": sum(s[2] for s in shards), "shards": len(shards)}
+        if sums != {name: entry.get(name) for name in sums}:
+            report.problems.append(f"{MANIFEST}: split {split!r} is not the sum of its shards")
+
+
+def _check_class_counts(manifest: Manifest, by_split: dict[str, list[CheckedShard]], report: Report) -> None:
+    counts: Counter[tuple[str, str]] = Counter()
+    for results in by_split.values():
+        for result in results:
+            counts.update(result.counts)
+    for entry in manifest.classes:
         found = {split: counts[entry["label"], split] for split in schema.SPLITS}
         if any(found[split] != entry[split] for split in schema.SPLITS):
-            report.problems.append(f"{MANIFEST}: class {entry['label']!r} has {found} images, not what is said")
-    if SAMPLE in keys and whole and len(np.setdiff1d(keys[SAMPLE], keys.get("train", every[:0]))):
-        report.problems.append("data/sample: holds images that are not in train")
+            recorded = {split: entry[split] for split in schema.SPLITS}
+            report.problems.append(
+                f"{MANIFEST}: class {entry['label']!r} has {found} images, the manifest records {recorded}"
+            )
+
+
+def _check_sample(by_split: dict[str, list[CheckedShard]], report: Report) -> None:
+    sample = _joined([result.keys for result in by_split.get(SAMPLE, [])])
+    train = _joined([result.keys for result in by_split.get("train", [])])
+    if len(np.setdiff1d(sample, train)):
+        report.problems.append("data/sample: contains images that are not in train")
+
+
+def _check_sides(manifest: Manifest, by_split: dict[str, list[CheckedShard]], report: Report) -> None:
+    """Check that all crops of a source image are in one split, unless the folder has the published split."""
     if manifest.settings.get("split") == "published":
-        report.notes.append("Split by crop, as published: crops of one source image lie on both sides")
+        report.notes.append("Split by crop, as published: crops of one source image are in train and in validation")
         return
-    sides = {split: _joined([result.sources for result in parts.get(split, [])]) for split in schema.SPLITS}
-    both = np.intersect1d(sides["train"], sides["validation"])
+    train, validation = (_joined([result.sources for result in by_split.get(s, [])]) for s in schema.SPLITS)
+    both = np.intersect1d(train, validation)
     if len(both):
         report.problems.append(f"{METADATA}: {len(both):,} source images have crops in train and in validation")
 

@@ -1,4 +1,4 @@
-"""Small simulated sources in the publishers' true layouts, for the demo, tests and benchmarks.
+"""Simulated publishers, cells and curated folders: input for tests, the demo and benchmarks.
 
-Imports the ground and `sources`. Only `eval.demo`, `eval.simulate`, tests and benchmarks import it.
+May import the ground and `sources`. Only `eval.demo`, `eval.simulate`, tests and benchmarks may import it.
 """

@@ -1,4 +1,4 @@
-"""Layouts of the Broad Bioimage Benchmark Collection."""
+"""Simulated layouts of the 18 sources of the Broad Bioimage Benchmark Collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .source import Info, Layout, table
 
 PHASES = ("G1", "S", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
 GENES = (("Aurkb", "kinase;kinase_other"), ("CDK1", "kinase;cyclin;kinase"), ("EMPTY", "NONE"), ("Psmd3", ""))
-# names with commas, brackets, quotes, a bar and a letter of Latin-1: all of it is data
+# names with commas, brackets, quotes, a bar and a letter of Latin-1, all of which belong to the name
 COMPOUNDS = ("DMSO", "(+)-Taxol", "1,10-Phenanthroline", 'Aconitine "base" ±', "Nutlin-3|racemic", "[Sar9]-SP")
 PLATES_OF_022 = (20585, 20586, 20589)
 CELLS = ("red blood cell", "red blood cell", "trophozoite", "ring", "schizont", "gametocyte", "leukocyte", "difficult")
@@ -22,7 +22,7 @@ SMEAR, CELL = (160, 200), 40
 
 
 def _place(i: int, rows: int, columns: int, sites: int = 1) -> Info:
-    """Return plate, well and site number `i`, site by site, well by well, plate by plate."""
+    """Return plate, well and site of field `i`; fields count site by site, well by well, plate by plate."""
     well, site = divmod(i, sites)
     plate, number = divmod(well, rows * columns)
     row, column = divmod(number, columns)
@@ -86,7 +86,7 @@ def _gene_table(fields: Sequence[Info]) -> Mapping[str, bytes]:
 
 
 def workbook(rows: Sequence[Sequence[Any]]) -> bytes:
-    """Write a sheet in the oldest form of .xls (BIFF2): every number is a float, as in the real files."""
+    """Return a sheet in the oldest form of .xls (BIFF2); every number is a float, as in the real files."""
     records = [struct.pack("<4H", 0x0009, 4, 2, 0x10), struct.pack("<3H", 0x0042, 2, 1252)]
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
@@ -107,7 +107,7 @@ def _painted(i: int, rng: np.random.Generator) -> Info:
 
 
 def _painted_table(fields: Sequence[Info]) -> Mapping[str, bytes]:
-    """Write the image table as it is to be had: a ragged line in it, and cut off in the middle of the last line."""
+    """Return the image table as it was published: with a ragged line, and cut off in the middle of the last line."""
     waves = {"ER": 2, "Hoechst": 1, "Mito": 5, "Ph_golgi": 4, "Syto": 3}
     columns = {"ImageNumber": "index", **{f"Image_FileName_Orig{name}": f"file{w}" for name, w in waves.items()}}
     columns |= {
@@ -119,8 +119,7 @@ def _painted_table(fields: Sequence[Info]) -> Mapping[str, bytes]:
         {**info, **{f"file{w}": f"IXMtest_{info['well']}_s{info['site']}_w{w}{info[f'u{w}']}.tif" for w in range(1, 6)}}
         for info in fields
     ]
-    whole = table(rows, columns, encoding="latin-1")
-    header, rest = whole.split(b"\n", 1)
+    header, rest = table(rows, columns, encoding="latin-1").split(b"\n", 1)
     return {"BBBC022_v1_image.csv": header + b"\n,,too,few\n" + rest + b"99999,IXMtest_P24_s9_w2"}
 
 
@@ -193,7 +192,7 @@ LAYOUTS: tuple[Layout, ...] = (
         },
         field=lambda i, rng: _place(i, 16, 24, sites=2),
         tables=_focus_counts,
-        # a plane out of focus, and the same channel a second time
+        # a plane out of focus, and a second file of the same channel
         extras=(
             "BBBC006_v1_images_z_00/mcf-z-stacks-03212011_{low}_s{site}_w1{uuid}.tif",
             "BBBC006_v1_images_z_16/mcf-z-stacks-03212011_{low}_s{site}_w2ffffffff-ffff-4fff-bfff-ffffffffffff.tif",

@@ -1,21 +1,21 @@
-"""Draws fields of cells whose shape, texture and stain pattern differ by class.
+"""Simulate fields of view of cells whose shape, texture and stain pattern differ between classes.
 
-For the demo and the tests: nothing here is biology, but what separates two classes is what separates real ones (the
-outline of the cells, the grain of the nucleus, where a stain sits), while what must not separate them varies within
-each class as it does on a plate: number and position of cells, brightness, focus, uneven illumination, noise.
+For the demo and the tests; this is no model of biology. Classes differ in properties that also distinguish real
+classes: the outline of the cells, the texture of the nucleus, the location of a stain. Within each class, other
+properties vary as they do on a plate: number and position of cells, brightness, focus, uneven illumination, noise.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 PATTERNS = ("diffuse", "puncta", "filaments", "rim", "perinuclear", "cap", "nuclear", "nucleoli", "striped")
-"""Where a stain can sit in a cell."""
+"""Locations of a stain in a cell."""
 
 STAIN_PATTERNS = {
     "nucleus": "nuclear",
@@ -30,21 +30,21 @@ STAIN_PATTERNS = {
     "cell membrane": "rim",
     "cell body": "diffuse",
 }
-"""What a stain shows in an untreated cell."""
+"""Location of each stain in an untreated cell."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """What all cells of one class have in common.
+    """The properties that all cells of one class share.
 
     Parameters
     ----------
     radius : float
-        Mean radius of a cell in pixels of a 100-pixel field; scales with the field.
+        Mean radius of a cell in pixels of a field of 100 pixels; it scales with the field.
     elongation : float
-        Long axis over short axis, 1 and up.
+        Long axis divided by short axis, at least 1.
     lobes : int
-        Number of bulges of the outline, 0 and up.
+        Number of bulges of the outline, at least 0.
     lobe_depth : float
         Height of the bulges, as a fraction of the radius.
     nucleus : float
@@ -54,11 +54,11 @@ class Style:
     chromatin : float
         Contrast of the texture of the nucleus, 0 to 1.
     protein : str
-        Where the protein of interest sits, one of `PATTERNS`.
+        Main location of the protein of interest, one of `PATTERNS`.
     second : str
-        Where the rest of it sits, one of `PATTERNS`.
+        Second location of the protein, one of `PATTERNS`.
     mix : float
-        How much of it is in the second place, 0 to 0.5.
+        Fraction of the protein in the second location, 0 to 0.5.
     """
 
     radius: float = 11.0
@@ -74,16 +74,16 @@ class Style:
 
 
 def style_of(name: str, base: Style | None = None, amount: float = 1.0) -> Style:
-    """Make a style out of a name: the same name always gives the same style, two names two.
+    """Return a style that depends only on a name; two names give two styles.
 
     Parameters
     ----------
     name : str
         A label, such as a compound or a gene.
     base : Style, optional
-        Start from this style and move `amount` of the way to the name's own. The patterns stay the base's.
+        Interpolate from this style to that of the name. Patterns and the number of lobes stay those of `base`.
     amount : float
-        0 to 1; how far to move.
+        Position between the two, from 0 (`base`) to 1.
 
     Examples
     --------
@@ -121,21 +121,21 @@ def draw_field(
     *,
     cells: int | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Draw one field of cells in every channel.
+    """Simulate one field of view of cells in every channel.
 
     Parameters
     ----------
     rng : Generator
-        Gives the positions, the brightness, the focus and the noise.
+        Random numbers for positions, brightness, focus and noise.
     style : Style
-        What the class looks like.
+        Properties of the class.
     shape : (height, width)
         In pixels.
     channels : sequence of str
-        `protein` and stains of `STAIN_PATTERNS`; any other name is drawn where the style has its protein.
+        `protein` and stains of `STAIN_PATTERNS`; any other name has the location of the style's protein.
         `brightfield` gives dark cells with a bright rim on grey.
     cells : int, optional
-        How many; by default a random number that fills about half of the field. With 1, the cell is in the middle.
+        Number of cells; by default a random number that fills about half of the field. A single cell is in the centre.
 
     Returns
     -------
@@ -156,15 +156,16 @@ def draw_field(
         cells = max(1, round(height * width / (np.pi * radius**2) * rng.uniform(0.35, 0.65)))
     texture = _noise(rng, shape, style.grain * max(unit, 0.5))
     ridges = _noise(rng, shape, 2.2 * style.grain * max(unit, 0.5))
-    wanted = {name: _pattern_of(name, style) for name in channels}
+    patterns = {name: _pattern_of(name, style) for name in channels}
     images = {name: np.zeros(shape, np.float32) for name in channels}
     for _ in range(cells):
         centre = (height / 2, width / 2) if cells == 1 else (rng.uniform(0, height), rng.uniform(0, width))
-        _draw_cell(rng, style, radius, centre, texture, ridges, wanted, images)
+        _draw_cell(rng, style, radius, centre, texture, ridges, patterns, images)
     return {name: _photograph(rng, image, name == "brightfield") for name, image in images.items()}
 
 
 def _pattern_of(channel: str, style: Style) -> tuple[str, str, float]:
+    """Return main location, second location and the fraction in the latter, of the stain of a channel."""
     if channel in STAIN_PATTERNS:
         return STAIN_PATTERNS[channel], style.second, style.mix / 2
     if channel == "brightfield":
@@ -172,7 +173,17 @@ def _pattern_of(channel: str, style: Style) -> tuple[str, str, float]:
     return style.protein, style.second, style.mix
 
 
-def _draw_cell(rng, style, radius, centre, texture, ridges, wanted, images) -> None:
+def _draw_cell(
+    rng: np.random.Generator,
+    style: Style,
+    radius: float,
+    centre: tuple[float, float],
+    texture: NDArray[np.float32],
+    ridges: NDArray[np.float32],
+    patterns: Mapping[str, tuple[str, str, float]],
+    images: Mapping[str, NDArray[np.float32]],
+) -> None:
+    """Add one cell to the images of all channels."""
     size = radius * rng.uniform(0.85, 1.15)
     reach = int(np.ceil(size * style.elongation**0.5 * (1 + style.lobe_depth) * 1.4)) + 2
     height, width = texture.shape
@@ -207,13 +218,13 @@ def _draw_cell(rng, style, radius, centre, texture, ridges, wanted, images) -> N
         "striped": lambda: cytoplasm * (0.5 + 0.5 * np.sin(distance * (2 * np.pi / (2.2 * style.grain + 1.5)))),
     }
     gain = rng.uniform(0.7, 1.0)
-    for name, (first, second, mix) in wanted.items():
+    for name, (first, second, mix) in patterns.items():
         stain = (1 - mix) * drawn[first]() + (mix * drawn[second]() if mix else 0)
         np.maximum(images[name][box], (gain * stain).astype(np.float32), out=images[name][box])
 
 
 def _photograph(rng: np.random.Generator, image: NDArray[np.float32], brightfield: bool) -> NDArray[np.float32]:
-    """Put a clean drawing before a camera: focus, uneven light, background, gain, noise."""
+    """Return an ideal image as a camera records it: focus, uneven illumination, background, gain, noise."""
     height, width = image.shape
     blurred = _blur(image, float(rng.uniform(0.3, 0.9)))
     rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
@@ -229,17 +240,18 @@ def _photograph(rng: np.random.Generator, image: NDArray[np.float32], brightfiel
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], grain: float) -> NDArray[np.float32]:
-    """White noise without detail finer than `grain` pixels, mean 0 and standard deviation 1."""
+    """Return white noise without detail finer than `grain` pixels, with mean 0 and standard deviation 1."""
     noise = _blur(rng.standard_normal(shape).astype(np.float32), grain)
     return (noise - noise.mean()) / max(float(noise.std()), 1e-6)
 
 
 def _blur(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Gaussian blur on a torus, by Fourier transform."""
+    """Return an image blurred with a Gaussian, with opposite edges joined, by Fourier transform."""
     rows, columns = np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1])[None, :]
     window = np.exp(-2 * (np.pi * sigma) ** 2 * (rows**2 + columns**2))
     return np.fft.irfft2(np.fft.rfft2(image) * window, image.shape).astype(np.float32)
 
 
 def _step(value: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return a smooth step from 0 to 1 at value 0."""
     return 0.5 * (1 + np.tanh(value))

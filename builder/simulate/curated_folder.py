@@ -1,6 +1,6 @@
-"""A small curated folder of drawn images, in the form `curate` leaves: for tests, benchmarks and a first look.
+"""A small curated folder of simulated images, in the form that `curate` writes.
 
-Classes differ by the number, size and shape of their spots, so that something can be learnt from them.
+The classes differ in the number, size and shape of the spots, so that a network can learn to distinguish them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAMES = {
     "actin": "cell_visible", "golgi/cell membrane": "cell_visible", "hela": "cell_type", "human": "organism",
     "taxol (10 µm)": "compound", "rab5a": "gene", "mitotic, early": "phenotype", "sirna|pool": "sirna",
 }  # fmt: skip
-"""Labels and their categories; some hold what trips a careless reader."""
+"""Labels and their categories; some contain characters that careless code mistakes for syntax."""
 IMAGES_PER_STORE = 100
 
 
@@ -34,16 +34,16 @@ def write_curated(
     sides: tuple[int, int] = (32, 96),
     seed: int = 0,
 ) -> str:
-    """Write a curated folder of drawn images.
+    """Write a curated folder of simulated images.
 
     Parameters
     ----------
     out : str or path
         The folder, local or a URL.
     classes : int
-        How many classes; the first eight have awkward names on purpose.
+        Number of classes; the first eight have awkward names on purpose.
     images : int
-        Of each class, two crops of each source image; a tenth of the source images is validation.
+        Number of images per class, two crops of each source image; a tenth of the source images is for validation.
     sides : (int, int)
         Smallest and largest side in pixels.
     seed : int
@@ -60,8 +60,8 @@ def write_curated(
     for number, label in enumerate(labels):
         for i in range(images):
             height, width = (int(side) for side in np.random.default_rng([seed, number, i]).integers(*sides, 2) + 1)
-            pixels = draw(np.random.default_rng([seed, number, i]), number, (height, width))
-            png = encode(pixels)
+            pixels = _draw(np.random.default_rng([seed, number, i]), number, (height, width))
+            png = _encode(pixels)
             rows.append(_row(label, NAMES.get(label, "compound"), i, images, pixels))
             rows[-1] |= {"store": f"store/{len(rows) // IMAGES_PER_STORE:05d}.bin", "store_size": len(png)}
             same = rows[-1]["store"] == rows[-2]["store"] if len(rows) > 1 else False
@@ -76,14 +76,14 @@ def write_curated(
     rejected = [(f"x{i}", f"made_up/raw/{i}.tif", "made_up", "", "curate", "dim", "") for i in range(3)]
     columns = schema.REJECTED.names
     schema.write(pd.DataFrame(rejected, columns=columns), join(out, "rejected.parquet"), schema.REJECTED)
-    told = {"settings": {"min_images": 1}, "seed": seed, "counts": {"tried": len(rows) + 3, "kept": len(rows)}}
+    note = {"settings": {"min_images": 1}, "seed": seed, "counts": {"tried": len(rows) + 3, "kept": len(rows)}}
     with atomic_writer(join(out, "curated.json")) as file:
-        file.write(json.dumps(told).encode())
+        file.write(json.dumps(note).encode())
     return str(out)
 
 
-def draw(rng: np.random.Generator, style: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Draw spots whose number, size and length depend on `style`, on a dim noisy ground."""
+def _draw(rng: np.random.Generator, style: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return an image of spots on a dim, noisy background; their number, size and length depend on `style`."""
     height, width = shape
     y, x = np.mgrid[:height, :width]
     image = rng.normal(0.08, 0.03, shape)
@@ -96,8 +96,8 @@ def draw(rng: np.random.Generator, style: int, shape: tuple[int, int]) -> NDArra
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """Return grey pixels as PNG."""
+def _encode(pixels: NDArray[np.uint8]) -> bytes:
+    """Return grey pixels as the bytes of a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Layouts of the 13 studies of the Image Data Resource: folders, names and headers as the resource ships them."""
+"""Simulated layouts of the 13 studies of the Image Data Resource: folders, file names and headers as published."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Tables = Callable[[Sequence[Info]], Mapping[str, bytes]]
 
 
 def _header(text: str) -> list[str]:
-    """Split a header; a column that ends in ` +` is followed by its two ontology columns, numbered."""
+    """Return the columns of a header; a column that ends in ` +` is followed by its two numbered ontology columns."""
     names, terms = [], 0
     for name in text.split("; "):
         names.append(name.removesuffix(" +"))
@@ -40,7 +40,7 @@ def _lines(
     key: Sequence[str] = ("plate", "well"),
     **how: Any,
 ) -> Tables:
-    """Return what writes the annotation: one line for each `key`, and `plates.tsv` where the study has one."""
+    """Return a function that gives the annotation, one line per `key`, and `plates.tsv` if the study has one."""
 
     def tables(fields: Sequence[Info]) -> Mapping[str, bytes]:
         lines = list({tuple(field[name] for name in key): field for field in fields}.values())
@@ -56,12 +56,12 @@ def _lines(
 
 
 def _files(template: str, channels: Mapping[str, str]) -> dict[str, str]:
-    """Put each channel's name in place of `CH`."""
+    """Return the path of each stain: the template with the channel's name instead of `CH`."""
     return {stain: template.replace("CH", channel) for stain, channel in channels.items()}
 
 
 def _yeast_meiosis(fields: Sequence[Info]) -> Mapping[str, bytes]:
-    """Write idr0067's annotation: a line for each image, the reference in transmitted light too."""
+    """Return idr0067's annotation: one line per image, including the reference images in transmitted light."""
     lines = [{**field, "image": f"{field['stem']}{end}.dv"} for field in fields for end in ("", "_REF")]
     columns = {
         "Dataset Name": "dataset",
@@ -197,7 +197,7 @@ LAYOUTS: tuple[Layout, ...] = (
                 "Plate; Comment [Operetta Plate Name]; Comment [Operetta Measurement]; Plate Column; Plate Row; "
                 "Well; Well Number; Characteristics [Organism] +; Characteristics [Cell Line] +; "
                 "Characteristics [Donor Identifier]; Control Type; Channels; Results Summary; "
-            ),  # the real header ends in a comma as well
+            ),  # the real header also ends in a comma
             {**WELL, "Comment [Operetta Plate Name]": "operetta"},
         ),
         extras=("{folder}/r{row:02}c{column:02}f{field:02}p01-ch4sk1fk1fl1.tiff",),

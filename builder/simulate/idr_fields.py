@@ -1,4 +1,4 @@
-"""Facts of simulated fields of the 13 studies of the Image Data Resource: where each lies, and what was done to it."""
+"""Facts of simulated fields of the 13 studies of the Image Data Resource: plate, well, folder and treatment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .source import Info
 WELLS_384 = (16, 24)
 WELLS_96 = (8, 12)
 
-# Publishers' spellings of what the cells were given; the awkward ones are real in kind: commas, brackets, signs, Greek
+# Publishers' spellings of treatments; awkward ones as in real tables: commas, brackets, signs, Greek letters
 COMPOUNDS = ("DMSO", "PD 98,059", "Amuvatinib (MP-470)", "(+-)-7-Hydroxy-DPAT hydrobromide", "Taxol", "17α-Estradiol")
 GENES = ("Chr2", "EZH2", "SUZ12", "PIK3CA", "PRDX1", "BCL2L2")
 LINES_0017 = ("104-001", "par007", "02-030", "104-009")
@@ -22,7 +22,7 @@ MECHANISMS = ("", "Bromodomain inhibitor", "HDAC inhibitor", "Cyclooxygenase inh
 
 
 def _well(i: int, shape: tuple[int, int], fields: int = 1) -> Info:
-    """Return plate number (from 0), well and field (from 1) of field `i`: row by row, plate by plate."""
+    """Return plate number (from 0), well and field (from 1) of field `i`; wells count row by row, plate by plate."""
     place, field = divmod(i, fields)
     plate, position = divmod(place, shape[0] * shape[1])
     row, column = divmod(position, shape[1])
@@ -94,7 +94,7 @@ def _idr0017(i: int, rng: np.random.Generator) -> Info:
 
 def _idr0021(i: int, rng: np.random.Generator) -> Info:
     target = ("CEP152", "TUBG1-N", "CEP120/20111106")[i % 3]
-    name = f"{target.split('/')[0]}_gtub_{i // 3:03}_SIR_PRJ.dv"  # the same name may lie in two folders
+    name = f"{target.split('/')[0]}_gtub_{i // 3:03}_SIR_PRJ.dv"  # the same name may be in two folders
     return {
         "dataset": target,
         "image": name,
@@ -150,7 +150,7 @@ def _idr0072(i: int, rng: np.random.Generator) -> Info:
     folder = "WS_MCF10A-landmark_library_20180506_Meas_01" if human else "VAMP_DEG_Bin1_Pl74_20140603/Meas_01"
     return {
         **place,
-        # the folder is not called as the plate is: only plates.tsv knows
+        # the folder does not have the name of the plate; only plates.tsv connects them
         "plate": "WS_MCF10A_Landmark_20180506/Meas_01" if human else "VAMP_DEG_BIN_Pl74_20140603/Meas_01",
         "folder": folder,
         "on_server": f"idr0072-schormann-subcellref/20191127-disk/UpLoadtoIDR/Plates/{folder}",
@@ -184,7 +184,7 @@ def _idr0081(i: int, rng: np.random.Generator) -> Info:
         **place,
         "plate": plate,
         "on_server": f"idr0081-georgi-adenovirus/20200324-owncloud/3-Screen/Data_UZH/Screen/{plate}/{plate}.HTD",
-        # its table is in Latin-1 here, which has no alpha
+        # its table is in Latin-1, which has no alpha
         "compound": ("Dimethyl sulfoxide", *COMPOUNDS[1:])[i % len(COMPOUNDS)].replace("α", "ß"),
     }
 

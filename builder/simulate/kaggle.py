@@ -1,4 +1,4 @@
-"""Layouts of Kaggle and of the Cell Image Library."""
+"""Simulated layouts of the sources of Kaggle and of the Cell Image Library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _id(rng: np.random.Generator) -> str:
 
 
 def _leukemia(i: int, rng: np.random.Generator) -> Info:
-    """Return a named cell, then a numbered one with a label, then one of the final test, which has none."""
+    """Return, in turn, a cell with its label in the name, a numbered one with a label, and one without a label."""
     turn, kind = divmod(i, 3)
     if kind == 0:
         sick, fold = turn % 2 == 0, turn % 3

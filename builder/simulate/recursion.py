@@ -1,4 +1,4 @@
-"""Layouts of Recursion's four sets, and of RxRx1 as Kaggle gave it."""
+"""Simulated layouts of Recursion's four sets, and of RxRx1 as published on Kaggle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DISEASED = ("site_id", "well_id", "cell_type", *PLACE, "disease_condition", "tre
 def _place(
     i: int, cells: Sequence[str], sites: int, wells: Sequence[str] = WELLS_1536, plates: int = 27
 ) -> tuple[Info, int]:
-    """Return where field `i` lies and its treatment's number: all cell types alike, all treatments in each."""
+    """Return the place of field `i` and the number of its treatment; each cell type gets all treatments."""
     well, site = divmod(i, sites)
     turn, cell = divmod(well, len(cells))
     plate, position = divmod(turn, len(wells))
@@ -74,17 +74,17 @@ def _table(path: str, columns: Sequence[str], **how: Any) -> Any:
 
 
 def _kaggle_tables(fields: Sequence[Info]) -> Mapping[str, bytes]:
-    """Write Kaggle's four tables: integer siRNAs, a line for each well, none for the siRNA of a test well."""
+    """Return Kaggle's four tables: integer siRNAs, one line per well, and no siRNA for wells of the test set."""
     wells = list({field["well_id"]: field for field in fields}.values())
     places = {name: name for name in ("experiment", "plate", "well")}
-    told = {"id_code": "well_id", **places, "sirna": "sirna_id"}
+    labelled = {"id_code": "well_id", **places, "sirna": "sirna_id"}
     tables = {}
     for half in ("train", "test"):
         controls = [well for well in wells if well["dataset"] == half and well["well_type"] != "treatment"]
         treated = [well for well in wells if well["dataset"] == half and well["well_type"] == "treatment"]
-        header = told if half == "train" else {"id_code": "well_id", **places}
+        header = labelled if half == "train" else {"id_code": "well_id", **places}
         tables[f"{half}.csv"] = table(treated, header)
-        tables[f"{half}_controls.csv"] = table(controls, {**told, "well_type": "well_type"})
+        tables[f"{half}_controls.csv"] = table(controls, {**labelled, "well_type": "well_type"})
     return tables
 
 

@@ -1,4 +1,4 @@
-"""Small synthetic sources in the true layouts of the real ones: for the demo, the tests and the benchmarks."""
+"""Write small simulated sources with the folders, file names and tables of the real ones."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ MODULES = ("bbbc", "kaggle", "idr", "recursion")  # builder/simulate_<module>.py
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one source lies on disk.
+    """The files and tables of one source.
 
     Parameters
     ----------
     source : str
         Short name of the source.
     files : mapping of str to str
-        Stain to the file's path below the source's folder, in writing order. A template over the field's facts;
-        `{uuid}` is a new one for each file. Two files of one stain: write the second stain with a trailing `*`.
-        Several stains of one path are the pages of a stack, channels fastest.
+        Stain to the file's path below the source's folder, in writing order. The path is a template that is filled in
+        with the field's facts; `{uuid}` is a new one for each file. If two files have the same stain, the second has a
+        trailing `*`. Several stains with one path are the pages of a stack, with the channel as the fastest axis.
     field : callable
-        `field(i, rng)` returns the facts of field number `i`: what the templates need, and its true labels under the
-        names of the label columns, as the publisher spells them.
+        `field(i, rng)` returns the facts of field number `i`: all values that the templates need, and its true labels
+        under the names of the label columns, in the publisher's spelling.
     tables : callable, optional
         `tables(fields)` returns the publisher's tables: path below the source's folder to bytes.
     extras : tuple of str
-        Templates of files that are no images of the set (masks, thumbnails); one of each for each field.
+        Templates of files that are not images of the set (masks, thumbnails); each is written once per field.
     shape : (int, int)
-        Height and width of an image.
+        Height and width of an image in pixels.
     depth : {8, 12, 16, "rgb"}
-        Bits of a pixel. JPEG, and BMP, take 8.
+        Bits per pixel. JPEG and BMP have 8.
     planes : int
-        How many focal planes a stack has.
+        Number of focal planes in a stack.
     """
 
     source: str
@@ -67,7 +67,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Simulated:
-    """What was written: the truth to compare a catalogue with."""
+    """The simulated source: the true facts of its fields, to compare with a catalogue, and its files."""
 
     source: str
     fields: pd.DataFrame
@@ -92,7 +92,7 @@ def simulate_source(
     pixels: bool = True,
     layout: Layout | None = None,
 ) -> Simulated:
-    """Write a small source as its publisher would, below `raw/<name>/`.
+    """Write a small source in its publisher's layout, below `raw/<name>/`.
 
     Parameters
     ----------
@@ -103,14 +103,14 @@ def simulate_source(
     seed : int
         Equal seeds give equal bytes.
     fields : int
-        How many fields (of one or more channel files).
+        Number of fields of view, each of one or more channel files.
     draw : callable, optional
         `draw(info, stain, shape)` returns an image as floats in [0, 1]. `info` has the field's facts and labels, and
-        `source`, `index` and `seed`. Without it: a few bright blobs.
+        `source`, `index` and `seed`. Without it, images show a few bright discs.
     pixels : bool
-        If false, no image is written but `files.txt`, the inventory: for a source at full size.
+        If false, write the inventory `files.txt` instead of images: for a source at its full size.
     layout : Layout, optional
-        Another form of the same source, where it was published in two.
+        The layout to use, for a source that was published in two.
 
     Returns
     -------
@@ -158,17 +158,24 @@ def table(
     encoding: str = "utf-8",
     packed: bool = False,
 ) -> bytes:
-    r"""Write facts of fields as a publisher's table.
+    r"""Return facts of fields as a publisher's table.
 
     Parameters
     ----------
     rows : sequence of mapping
         Facts.
     columns : mapping
-        The publisher's column to the name of the fact; a fact that is absent gives an empty cell.
-    separator, end, tail, encoding, packed
-        Between cells, after a line (`"\r"` for a bare carriage return), before `end` in each line but the first
-        (`","` for a comma too many), of the text (`"utf-8-sig"` has a mark), and whether it is gzipped.
+        The publisher's column to the name of the fact; an absent fact gives an empty cell.
+    separator : str
+        Character between cells.
+    end : str
+        End of a line, such as `"\r"`.
+    tail : str
+        Text before `end` in each line but the first, such as `","` for an additional comma.
+    encoding : str
+        Of the text; `"utf-8-sig"` has a byte order mark.
+    packed : bool
+        Compress with gzip.
     """
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator="")
@@ -182,7 +189,7 @@ def table(
 
 
 def blobs(info: Info, stain: str, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Draw a few bright discs with soft edges: cheap, and different for each field and stain."""
+    """Return an image of a few bright discs with soft edges, different for each field and stain."""
     rng = np.random.default_rng([info["seed"], zlib.crc32(stain.encode())])
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     picture = rng.normal(0.08, 0.01, shape).astype(np.float32)
@@ -193,33 +200,33 @@ def blobs(info: Info, stain: str, shape: tuple[int, int]) -> NDArray[np.float32]
 
 
 def encode(picture: NDArray[np.floating], path: str, depth: int | str) -> bytes:
-    """Encode floats in [0, 1], a plane or a stack of planes, as the file format that `path` ends in."""
+    """Return floats in [0, 1], a plane or a stack of planes, in the file format of the ending of `path`."""
     from PIL import Image
 
     extension = path.rsplit(".", 1)[-1].lower()
-    held = io.BytesIO()
+    file = io.BytesIO()
     if extension in ("tif", "tiff", "flex"):
         import tifffile
 
         top, kind = (255, np.uint8) if depth in (8, "rgb") else (2 ** int(depth) - 1, np.uint16)
-        tifffile.imwrite(held, (picture * top).round().astype(kind), photometric="minisblack", software=False)
+        tifffile.imwrite(file, (picture * top).round().astype(kind), photometric="minisblack", software=False)
     elif extension == "dib":
-        # Cellomics: a bitmap header of 52 bytes, then little-endian 16-bit pixels without more ado
+        # Cellomics: a bitmap header of 52 bytes, then little-endian 16-bit pixels
         header = struct.pack(
             "<IiiHHIIiiII", 40, picture.shape[1], picture.shape[0], 1, 16, 0, picture.size * 2, 0, 0, 0, 0
         )
-        held.write(header.ljust(52, b"\0") + (picture * 4095).round().astype("<u2").tobytes())
+        file.write(header.ljust(52, b"\0") + (picture * 4095).round().astype("<u2").tobytes())
     elif extension == "dv":
-        held.write(_deltavision((picture * (2 ** int(depth) - 1)).round().astype("<u2")))
+        file.write(_deltavision((picture * (2 ** int(depth) - 1)).round().astype("<u2")))
     else:
         grey = Image.fromarray((picture * 255).round().astype(np.uint8))
-        form = {"jpg": "JPEG", "jpeg": "JPEG", "bmp": "BMP"}.get(extension, "PNG")
-        (grey.convert("RGB") if depth == "rgb" else grey).save(held, form)
-    return held.getvalue()
+        kind = {"jpg": "JPEG", "jpeg": "JPEG", "bmp": "BMP"}.get(extension, "PNG")
+        (grey.convert("RGB") if depth == "rgb" else grey).save(file, kind)
+    return file.getvalue()
 
 
 def _deltavision(planes: NDArray[np.uint16]) -> bytes:
-    """Write wavelengths of one time point and depth; see `deltavision` for the header's places."""
+    """Return a file with the wavelengths of one time point and depth; `formats.deltavision` describes the header."""
     stack = planes.reshape(-1, *planes.shape[-2:])
     header = bytearray(1024)
     struct.pack_into("<4i", header, 0, stack.shape[2], stack.shape[1], len(stack), 6)
@@ -230,7 +237,7 @@ def _deltavision(planes: NDArray[np.uint16]) -> bytes:
 
 
 def _paths(layout: Layout, info: Info, rng: np.random.Generator) -> dict[str, list[str]]:
-    """List a field's files, and the stains in each."""
+    """Return the paths of a field's files, and the stains in each."""
     found: dict[str, list[str]] = {}
     for stain, template in layout.files.items():
         path = template.format(**info, uuid=_uuid(rng)) if "{uuid" in template else template.format(**info)

@@ -1,4 +1,4 @@
-"""From publishers' folders to one catalogue: 40 sources, one frozen record each, and the few readers they share.
+"""From publishers' folders to one catalogue: one frozen record per source (40 of them) and the readers they share.
 
-Imports the ground only.
+May import the ground only.
 """

@@ -13,13 +13,13 @@ COLLECTION = (
     "Nature Methods 9:637."
 )
 ADDRESS = "https://data.broadinstitute.org/bbbc"
-NOT_READ = "see the set's page"  # the page was not at hand when this was written
+NOT_READ = "see the set's page"  # nobody has read the page yet
 KIDNEY = "|".join(name.replace(".", "[.]") for name in labels.KIDNEY)
 TRANSMITTED_TOO = "fluorescence|brightfield|darkfield"
 
 
 def _bbbc(number: int, name: str, *, downloads: tuple[str, ...], **facts: Any) -> Source:
-    """Fill in what all sets of the collection share; `downloads` are files below the set's address."""
+    """Return a record with the facts that all sets share; `downloads` are files below the set's address."""
     return Source(
         dir_name=f"bbbc{number:03}",
         database=BROAD,
@@ -56,7 +56,7 @@ RECORDS: tuple[Source, ...] = (
         microscopy="confocal",
         pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<well>[a-p]\d\d)_s(?P<site>[12])_w(?P<channel>[12])[0-9a-f-]*$",
         stains={"1": "nucleus", "2": "actin"},
-        # 34 focal planes were published, of which the preprint uses the one in focus
+        # 34 focal planes were published; the preprint uses the one in focus
         skip=((r"(?i)_z_(0\d|1[0-5789]|[23]\d)/", "out of focus"),),
     ),
     _bbbc(
@@ -92,7 +92,7 @@ RECORDS: tuple[Source, ...] = (
         tried="real images",
         images=120,
         formats=("tif",),
-        organism="nematode",  # wild type or infected can't be told from a name: no phenotype
+        organism="nematode",  # file names do not distinguish wild type from infected: no phenotype
         pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<well>[A-P]\d\d)_w(?P<channel>[123])_[^/]*$",
         stains={"1": BRIGHTFIELD, "2": "intestine", "3": "pharynx"},
         apart=("1",),
@@ -121,7 +121,7 @@ RECORDS: tuple[Source, ...] = (
         cell_type="mcf7|a549",
         cell_visible="nucleus",
         pattern=r"^(?P<folder>.*/)?Channel (?P<channel>[12])-(?P<number>\d\d)-(?P<well>[A-H]-\d\d)-\d\d$",
-        # by eye, on a real field: channel 2 shows nuclei alone
+        # seen in a real field: channel 2 shows only nuclei
         stains={"1": "nfkb", "2": "nucleus"},
     ),
     _bbbc(
@@ -277,7 +277,7 @@ RECORDS: tuple[Source, ...] = (
         organism="human",
         cell_type="white blood cell",
         microscopy=TRANSMITTED_TOO,
-        # which channel number is which kind of light is not known: nothing is merged, each file is a row
+        # the kind of light of each channel number is not known: nothing is merged, each file is a row
         pattern=r"^(?P<folder>.*/)?(?P<image>[^/]+_Ch\d+)$",
         labels=labels.montage,
     ),

@@ -1,4 +1,4 @@
-"""BBBC041: blood smears with a box round every cell. Each box becomes a row."""
+"""BBBC041: blood smears with a bounding box around every cell. Each box becomes a row."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ EXPECTED = (
 
 
 def malaria(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """Turn each smear into one row for every box in `training.json` and `test.json`.
+    """Replace each smear by one row per box in `training.json` and `test.json`.
 
     `cell_type` is the box's category. A smear that no file describes stays one row without a label.
     """
     boxes = [box for name in ("training.json", "test.json") for path in folder.find(name) for box in read_boxes(path)]
-    # the same file may lie in two folders; a box is one cell all the same
+    # the same file may be in two folders; a box is one cell nevertheless
     table = pd.DataFrame(boxes, columns=["image", "box", "cell_type"], dtype="str").drop_duplicates()
     rows = rows.assign(image=rows["image"].str.lower())
     counts = folder.counts
@@ -50,11 +50,11 @@ def read_boxes(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
     Raises
     ------
     MetadataError
-        Names the file, the line or entry, and what was expected.
+        If the file does not have the published form; the error names the line or entry.
     """
 
-    def wrong(what: str, where: str) -> MetadataError:
-        return MetadataError(what, where=f"{path}, {where}", next=f"Expected: {EXPECTED}")
+    def wrong(problem: str, where: str) -> MetadataError:
+        return MetadataError(problem, where=f"{path}, {where}", next=f"Expected: {EXPECTED}")
 
     try:
         entries = json.loads(decode(read_bounded(path)))
@@ -63,7 +63,7 @@ def read_boxes(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
     except RecursionError as error:
         raise wrong("Nested too deeply", "line 1") from error
     if not isinstance(entries, list):
-        raise wrong("The file holds no list", "line 1")
+        raise wrong("The file is not a list", "line 1")
     boxes = []
     for number, entry in enumerate(entries, start=1):
         where = f"entry {number}"
@@ -72,24 +72,24 @@ def read_boxes(path: str | PathLike[str]) -> list[tuple[str, str, str]]:
             for place, item in enumerate(entry["objects"], start=1):
                 where = f"entry {number}, object {place}"
                 low, high = item["bounding_box"]["minimum"], item["bounding_box"]["maximum"]
-                x, y = _whole(low["c"]), _whole(low["r"])
-                width, height = _whole(high["c"]) - x, _whole(high["r"]) - y
+                x, y = _pixels(low["c"]), _pixels(low["r"])
+                width, height = _pixels(high["c"]) - x, _pixels(high["r"]) - y
                 if width < 1 or height < 1:
                     raise ValueError(f"a box of {width} by {height} pixels")
                 boxes.append((name, f"{x},{y},{width},{height}", _text(item["category"]).replace("|", "/")))
         except (KeyError, TypeError, IndexError, ValueError) as error:
-            said = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise wrong(f"Not as published: {said}", where) from error
+            problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise wrong(f"Not as published: {problem}", where) from error
     return boxes
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} where a text is expected")
+        raise TypeError(f"{value!r} instead of a text")
     return value
 
 
-def _whole(value: Any) -> int:
+def _pixels(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} where a number of pixels is expected")
+        raise ValueError(f"{value!r} instead of a number of pixels")
     return value

@@ -1,15 +1,15 @@
-"""The labels of the Broad Bioimage Benchmark Collection: what a file's name or table says of its image."""
+"""The labels of the Broad Bioimage Benchmark Collection, from file names and the sets' tables."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from .folder import Folder
-from .rows import data, join
-from .wells import well
+from .rows import escape_bars, join_labels
+from .wells import well_names
 
 KIDNEY = {
-    # folder of BBBC051 -> cell type; sorted by surface markers, several markers to a type
+    # folder of BBBC051 -> cell type; cells were sorted by surface markers, and a type may have several
     "CD_CNT": "collecting duct",
     "DCT": "distal convoluted tubule",
     "Nestin": "podocyte",
@@ -24,44 +24,44 @@ KIDNEY = {
 }
 
 MONTAGE = "#xywh=0,0,825,715"
-"""The part of a BBBC045 montage that holds cells, as the published code crops it: rows 0-715, columns 0-825."""
+"""The part of a BBBC045 montage with cells, as the published code crops it: pixel rows 0 to 715, columns 0 to 825."""
 
 
 def dead_or_alive(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC010: plate columns 1-12 live; 13-24 got no antibiotic after the pathogen and are dead."""
+    """BBBC010: worms of plate columns 1 to 12 are alive; those of 13 to 24 got no antibiotic and are dead."""
     alive = rows["column"].astype(int) <= 12
     return rows.assign(phenotype=alive.map({True: "wildtype", False: "dead"}).astype("str"))
 
 
 def fat_or_not(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC011: `WT` in a name is wild type, `fat` a worm whose insulin receptor is inhibited."""
+    """BBBC011: `WT` in a file name is wild type, `fat` a worm whose insulin receptor is inhibited."""
     kind = rows["image"].str.lower().str.extract(r"(?:^|[^a-z])(wt|fat)(?:[^a-z]|$)")[0]
     folder.counts.unlabelled += int(kind.isna().sum())
     return rows.assign(phenotype=kind.map({"wt": "wildtype", "fat": "fat"}).fillna("").astype("str"))
 
 
 def genes_of_ht29(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC017: the well's gene and its classes, `NONE` meaning none; plates are compared as numbers."""
+    """BBBC017: the gene of the well, and its classes as phenotype; plates are compared as numbers."""
     table = folder.table(
         "BBBC017_v1_metadata.xls",
         {"plate": "384-Plate#", "well": "384-well", "gene": "gene name", "phenotype": "class"},
     )
-    rows = rows.assign(plate=rows["plate"].str.lstrip("0"), well=well(rows["well"]))
+    rows = rows.assign(plate=rows["plate"].str.lstrip("0"), well=well_names(rows["well"]))
     if table is not None:
         table = table.assign(
             plate=table["plate"].str.lstrip("0"),
-            well=well(table["well"]),
-            gene=data(table["gene"]),
-            phenotype=data(table["phenotype"]).str.replace(";", "|", regex=False),
+            well=well_names(table["well"]),
+            gene=escape_bars(table["gene"]),
+            phenotype=escape_bars(table["phenotype"]).str.replace(";", "|", regex=False),
         )
-    return join(rows, table, ["plate", "well"], folder)
+    return join_labels(rows, table, ["plate", "well"], folder)
 
 
 def compounds_of_u2os(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC022: the well's compound, from the set's own table or from the same screen's in the Image Data Resource.
+    """BBBC022: the compound of the well, from the set's table or that of the same screen in the Image Data Resource.
 
-    The table is known with ragged lines and cut off at 21 MiB; a compound is a well's, so that one good line of a
-    well is enough.
+    The set's table is cut off at 21 MiB and has ragged lines. All lines of a well have the same compound, so one good
+    line is enough.
     """
     table = folder.table(
         "BBBC022_v1_image.csv",
@@ -80,8 +80,8 @@ def compounds_of_u2os(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
             separator="\t",
         )
     if table is not None:
-        table = table.assign(well=well(table["well"]), compound=data(table["compound"]))
-    return join(rows.assign(well=well(rows["well"])), table, ["plate", "well"], folder)
+        table = table.assign(well=well_names(table["well"]), compound=escape_bars(table["compound"]))
+    return join_labels(rows.assign(well=well_names(rows["well"])), table, ["plate", "well"], folder)
 
 
 def montage(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
@@ -90,11 +90,11 @@ def montage(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
 
 
 def phase(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC048, Kaggle's cell cycle: the phase is the folder's name."""
+    """BBBC048 and Kaggle's cell cycle set: the phase is the name of the folder."""
     return rows.assign(phenotype=rows["phase"])
 
 
 def part_of_kidney(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC051: the cell type by the folder's name."""
+    """BBBC051: the cell type follows from the name of the folder."""
     known = {name.lower(): kind for name, kind in KIDNEY.items()}
     return rows.assign(cell_type=rows["marker"].str.lower().map(known).astype("str"))

@@ -1,4 +1,4 @@
-"""All sources' standard rows in one table."""
+"""The catalogue: the rows of all sources in one table."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Catalog:
-    """The rows of all sources, and what became of every file.
+    """The rows of all sources, and how many files of each source were used or left out.
 
     Attributes
     ----------
     table : pyarrow.Table of schema.CATALOG
-        Sources in the order of their names, each ordered by path.
+        Sorted by source, then by path.
     counts : tuple of Counts
-        One for each source.
+        One per source.
     vocabulary : Vocabulary
-        What each spelling rule changed.
+        The changes by each spelling rule.
     unknown : mapping
-        Folders that are no source, and the nearest known names (or why it is left out).
+        Folders that are not a known source, with the nearest known names or the reason they are left out.
     """
 
     table: pa.Table
@@ -49,24 +49,24 @@ class Catalog:
 
 
 def build_catalog(raw: str | PathLike[str], sources: Iterable[str] | None = None) -> Catalog:
-    """Read all sources that lie under `raw`.
+    """Read all sources below `raw`.
 
     Parameters
     ----------
     raw : str or path
-        A folder with one folder for each source, named as in the registry; local or a URL.
+        A folder with one folder per source, named as in the registry; local or a URL.
     sources : iterable of str, optional
         Read only these.
 
     Raises
     ------
     UsageError
-        If there is no such folder, no source in it, or a name is no source.
+        If there is no such folder, no source in it, or a name is not a known source.
     MetadataError
         If a publisher's table is malformed.
     """
     vocabulary, counts, tables = Vocabulary(), [], []
-    records, unknown = _lying_in(os.fspath(raw), sources)
+    records, unknown = _sources_in(os.fspath(raw), sources)
     for table, count in _read(os.fspath(raw), records, vocabulary):
         tables.append(table)
         counts.append(count)
@@ -74,7 +74,7 @@ def build_catalog(raw: str | PathLike[str], sources: Iterable[str] | None = None
 
 
 def write_catalog(raw: str | PathLike[str], out: str | PathLike[str], sources: Iterable[str] | None = None) -> Catalog:
-    """Do as `build_catalog`, writing each source as it is read: memory holds one source at a time.
+    """Write the catalogue to a file, source by source: as `build_catalog`, with one source in memory at a time.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def write_catalog(raw: str | PathLike[str], out: str | PathLike[str], sources: I
         With an empty table; the rows are in `out`.
     """
     vocabulary, counts = Vocabulary(), []
-    records, unknown = _lying_in(os.fspath(raw), sources)
+    records, unknown = _sources_in(os.fspath(raw), sources)
     with atomic_writer(out) as file:
         with schema.writer(file, schema.CATALOG) as writer:
             for table, count in _read(os.fspath(raw), records, vocabulary):
@@ -99,32 +99,33 @@ def _read(raw: str, records: list[Source], vocabulary: Vocabulary) -> Iterator[t
             bar.advance()
 
 
-def _lying_in(raw: str, names: Iterable[str] | None) -> tuple[list[Source], dict[str, str]]:
+def _sources_in(raw: str, names: Iterable[str] | None) -> tuple[list[Source], dict[str, str]]:
+    """Return the sources to read, and the folders that are left out with the reason."""
     fs, inner = filesystem(raw)
     if not fs.isdir(inner):
-        raise UsageError("No such folder", where=raw, next="Give the folder that holds one folder for each source.")
-    lying = {str(path).rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(inner, detail=False)}
-    there = sorted(name for name, path in lying.items() if not name.startswith(".") and fs.isdir(path))
+        raise UsageError("No such folder", where=raw, next="Name the folder that has one folder per source.")
+    entries = {str(path).rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(inner, detail=False)}
+    folders = sorted(name for name, path in entries.items() if not name.startswith(".") and fs.isdir(path))
     if names is not None:
         records = registry.chosen(names)
-        absent = [source.dir_name for source in records if source.dir_name not in there]
+        absent = [source.dir_name for source in records if source.dir_name not in folders]
         if absent:
             raise UsageError(
-                f"No folder {', '.join(absent)}", where=raw, next=f"It holds: {', '.join(there) or 'nothing'}"
+                f"No folder {', '.join(absent)}", where=raw, next=f"Its folders: {', '.join(folders) or 'none'}"
             )
         return records, {}
     unknown = {}
-    for name in there:
+    for name in folders:
         if name in registry.SOURCES:
             continue
         near = registry.nearest(name)
         unknown[name] = registry.EXCLUDED.get(
-            name.lower(), f"no known source; nearest: {', '.join(near)}" if near else "no known source"
+            name.lower(), f"not a known source; nearest: {', '.join(near)}" if near else "not a known source"
         )
-    records = registry.chosen(name for name in there if name in registry.SOURCES)
+    records = registry.chosen(name for name in folders if name in registry.SOURCES)
     if not records:
-        said = "; ".join(f"{name}: {what}" for name, what in unknown.items()) or "it is empty"
+        left_out = "; ".join(f"{name}: {reason}" for name, reason in unknown.items()) or "it is empty"
         raise UsageError(
-            f"No folder of a known source ({said})", where=raw, next="`cytoimagenet sources` lists all 40."
+            f"No folder of a known source ({left_out})", where=raw, next="`cytoimagenet sources` lists all 40."
         )
     return records, unknown

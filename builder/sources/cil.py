@@ -6,16 +6,16 @@ import pandas as pd
 
 from .folder import Folder
 from .record import CIL, Source
-from .rows import data, join
+from .rows import escape_bars, join_labels
 
 
 def kinases(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """Name the group of the kinase that is imaged; the table lists archives, one image in each."""
+    """Label an image with the group of its kinase. The table lists archives, each with one image."""
     table = folder.table("*kinome_mapping.csv", {"image": "file_name", "group": "kinase"})
     if table is not None:
         image = table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True)
-        table = pd.DataFrame({"image": image, "cell_visible": data(table["group"]) + " kinase"})
-    return join(rows, table, ["image"], folder)
+        table = pd.DataFrame({"image": image, "cell_visible": escape_bars(table["group"]) + " kinase"})
+    return join_labels(rows, table, ["image"], folder)
 
 
 RECORDS: tuple[Source, ...] = (

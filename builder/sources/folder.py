@@ -1,4 +1,4 @@
-"""A source's folder: which files it holds, by a walk or by its inventory, and what became of each."""
+"""A source's folder: list its files, find its tables, and count how each file was used."""
 
 from __future__ import annotations
 
@@ -21,16 +21,33 @@ from .publisher_tables import Columns, read_table
 
 INVENTORY = "files.txt"
 IMAGE = r"(?i)\.(tiff?|png|bmp|dib|jpe?g|flex|dv)$"
-"""A file is an image by the family of its extension: the publisher's .BMP may have become .tif on its way."""
+"""Extensions of image files. Any of them may occur: a publisher's .BMP may have been converted to .tif."""
 IMAGE_NAME = re.compile(IMAGE).search
-TABLE_DEPTH = 4  # beside an inventory, tables are looked for this many folders deep: a screen's images lie deeper
-
-DEPTH = 1_000  # deeper than any source
+TABLE_DEPTH = 4  # folders; with an inventory, tables are searched down to here, above the images of a screen
+MAX_DEPTH = 1_000  # folders; deeper than any source
 
 
 @dataclass
 class Counts:
-    """What became of every file of a source. `listed` = `used` + all of `skipped`, always."""
+    """Numbers of files and rows of a source. Always `listed` = `used` + the sum of `skipped`.
+
+    Attributes
+    ----------
+    source : str
+        Short name.
+    listed, used : int
+        Files found, and files that are a channel of a row.
+    rows : int
+        Rows in the catalogue.
+    unlabelled : int
+        Rows for which the publisher's table has no label.
+    labels_without_image : int
+        Keys of the publisher's table that no row has.
+    skipped : Counter
+        Files left out, by reason.
+    notes : Counter
+        Anything else worth knowing, such as fields that lack a channel.
+    """
 
     source: str
     listed: int = 0
@@ -65,7 +82,7 @@ class Folder:
     def files(self) -> pa.Array:
         """Return the path of every file below the folder, sorted by bytes, each once (large_string).
 
-        `files.txt` is used where there is one: the images need not be at hand then.
+        They are read from `files.txt` if there is one; the images need not be present then.
         """
         inventory = join(self.root, INVENTORY)
         fs, inner = filesystem(inventory)
@@ -77,25 +94,25 @@ class Folder:
         return unique.take(pc.sort_indices(unique))
 
     def find(self, glob: str) -> list[str]:
-        """Return the files that are not images whose name fits `glob` in any case, sorted by path."""
+        """Return the files other than images whose name matches `glob` in any case, sorted by path."""
         if self._tables is None:
             near = _folders(self.root, depth=TABLE_DEPTH)
             paths = (f"{inside}/{name}" if inside else name for inside, names in near for name in names)
             self._tables = sorted(path for path in paths if _may_be_table(path))
-        fits = re.compile(translate(glob), re.IGNORECASE).match
-        return [join(self.root, path) for path in self._tables if fits(path.rsplit("/", 1)[-1])]
+        matches = re.compile(translate(glob), re.IGNORECASE).match
+        return [join(self.root, path) for path in self._tables if matches(path.rsplit("/", 1)[-1])]
 
     def table(
         self, glob: str, columns: Columns, *, optional: Columns | None = None, **how: object
     ) -> pd.DataFrame | None:
-        """Read all tables whose name fits `glob` as one, or return None if there is none.
+        """Read all tables whose name matches `glob` as one table; return None if there is none.
 
         Parameters
         ----------
         glob : str
             File name with wildcards, such as `*-annotation.csv*`.
         columns, optional, how
-            As `tables.read_table`. Lines it leaves out are counted in `counts.notes`.
+            As `publisher_tables.read_table`. Lines it leaves out are counted in `counts.notes`.
         """
         found = self.find(glob)
         if not found:
@@ -105,9 +122,9 @@ class Folder:
         for part in parts:
             if left_out := part.attrs.get("bad_lines", 0):
                 self.counts.notes["table lines left out"] += left_out
-        whole = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-        whole.attrs = {}
-        return whole
+        table = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+        table.attrs = {}
+        return table
 
     def _walk(self) -> pa.Array:
         found: list[str] = []
@@ -117,7 +134,7 @@ class Folder:
                 path = f"{inside}/{name}" if inside else name
                 try:
                     path.encode()
-                except UnicodeEncodeError:  # bytes that are no UTF-8: nothing downstream could name the file
+                except UnicodeEncodeError:  # not UTF-8: no later stage could name the file
                     unusable += 1
                     continue
                 found.append(path)
@@ -146,16 +163,16 @@ def _bad_line(path: str, line: int, what: str) -> MetadataError:
     return MetadataError(
         f"A line of the inventory {what}",
         where=f"{path}, line {line}",
-        next="Expected: one path a line, relative to the source's folder, in UTF-8.",
+        next="Expected: one path per line, relative to the source's folder, in UTF-8.",
     )
 
 
-def _folders(root: str, counts: Counts | None = None, depth: int = DEPTH) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder's path below `root` and its files' names; linked folders too, but each folder once."""
+def _folders(root: str, counts: Counts | None = None, depth: int = MAX_DEPTH) -> Iterator[tuple[str, list[str]]]:
+    """Yield the path of each folder below `root` and the names of its files; links are followed, each folder once."""
     if not is_local(root):
         fs, top = filesystem(root)
-        # a store lists all it has under a name, a thousand a request; folder by folder would be a request each
-        paths = (path[len(top) :].strip("/") for path in fs.find(top, maxdepth=depth if depth < DEPTH else None))
+        # an object store lists a thousand files per request; going folder by folder would be one request per folder
+        paths = (path[len(top) :].strip("/") for path in fs.find(top, maxdepth=depth if depth < MAX_DEPTH else None))
         for inside, within in groupby(sorted(path.rpartition("/")[::2] for path in paths), itemgetter(0)):
             yield inside, [name for _, name in within]
         return

@@ -1,7 +1,7 @@
 """The 13 sources of the Image Data Resource.
 
-Channels and stains are those of the annotations' `Channels` column and of the studies' own text; where neither says
-which file holds which stain, the record says "unverified".
+Channels and stains are those of the annotations' `Channels` column and of the studies' own text. Where neither assigns
+files to stains, a comment marks the record as "unverified".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .folder import Folder
 from .idr_addresses import ANNOTATIONS
 from .record import BRIGHTFIELD, IDR, Labels, Source
 
-# How the instruments name their files. `folder` finds the plate; the rest names the field.
+# File names of the instruments. `folder` gives the plate; the other groups identify the field.
 HARMONY = (  # r01c01f01p01-ch1sk1fk1fl1.tiff
     r"^(?P<folder>.*/)?r(?P<row>\d\d)c(?P<column>\d\d)f(?P<field>\d+)p(?P<plane>\d+)-ch(?P<channel>\d+)"
     r"sk(?P<time>\d+)fk(?P<state>\d+)fl(?P<flim>\d+)$"
@@ -51,7 +51,7 @@ CELL_LINE = {"cell_type": "Characteristics [Cell Line]"}
 def _idr(
     number: int, name: str, show: str, licence: str, citation: str, study: Study | None = None, **facts: Any
 ) -> Source:
-    """Fill in what all studies share. Licences are those of the `idrNNNN-study.txt` of each."""
+    """Return a record with the facts that all studies share. Licences are from `idrNNNN-study.txt` of each study."""
     facts = {"microscopy": "fluorescence", "licence_verified": True, **facts}
     if study is not None:
         facts.setdefault("labels", annotated(study))
@@ -71,11 +71,11 @@ def _idr(
 
 
 def _yeast_brightfield(study: Study) -> Labels:
-    """Give idr0003 its labels; its transmitted-light images show the cell body (as published)."""
-    step = annotated(study)
+    """Label idr0003; its images in transmitted light show the cell body (as published)."""
+    add_labels = annotated(study)
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-        rows = step(rows, folder)
+        rows = add_labels(rows, folder)
         visible = rows["stains"].where(rows["stains"] != BRIGHTFIELD, "cell body")
         return rows.assign(cell_visible=visible)
 
@@ -83,14 +83,14 @@ def _yeast_brightfield(study: Study) -> Labels:
 
 
 def _one_page_a_channel(study: Study) -> Labels:
-    """Give idr0021 its labels, and as many pages to each image as its line lists channels (525:CEP152; 615:TUBG1).
+    """Label idr0021, and give each image one page per channel in its line (525:CEP152; 615:TUBG1).
 
-    The few `..._615_525_xx.tif` are colour images already: red, green, nothing.
+    The few `..._615_525_xx.tif` are already colour images: red, green, and an empty blue.
     """
-    step = annotated(study)
+    add_labels = annotated(study)
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-        rows = step(rows, folder)
+        rows = add_labels(rows, folder)
         if "listed" not in rows:
             return rows
         number = rows["listed"].str.count(";") + 1
@@ -107,7 +107,7 @@ def _one_page_a_channel(study: Study) -> Labels:
 
 
 def _atlas_key(path: str) -> str:
-    """Name an image of the mitotic atlas by its cell and time point, however the release names it."""
+    """Return the cell and time point of an image of the mitotic atlas, whose releases use different file names."""
     cell, time = re.search(r"cell\d+_R\d+", path, re.I), re.search(r"T\d+(?=(?:\.\w+)?$)", path, re.I)
     return f"{cell[0]}_{time[0]}".casefold() if cell and time else path.casefold()
 
@@ -130,7 +130,7 @@ RECORDS: tuple[Source, ...] = (
         stains={"cherry": "cytoplasm", "gfp": "protein", "transmit": BRIGHTFIELD},
         apart=("transmit",),
         labels=_yeast_brightfield(
-            Study(  # Gene Symbol is the tagged protein's: nothing is targeted
+            Study(  # Gene Symbol names the tagged protein: no gene is targeted
                 labels={
                     "phenotype": (
                         "Experimental Condition [environmental stress]",
@@ -289,7 +289,7 @@ RECORDS: tuple[Source, ...] = (
         pattern=r"^(?P<image>.*?)(?P<channel>_ref)?$",
         stains={"": "protein", "_ref": BRIGHTFIELD},
         apart=("_ref",),
-        page=0,  # stacks of time, depth and channel: in every order of planes the first one is of protein 1
+        page=0,  # a stack of time, depth and channel: in every order of axes the first page shows protein 1
     ),
     _idr(
         72,
@@ -337,7 +337,7 @@ RECORDS: tuple[Source, ...] = (
         skip=(
             (
                 r"(?i)illum_?corrected|(^|/)SQ\d{8}/",
-                "illumination-corrected twin",
+                "illumination-corrected copy",
             ),  # the raw plates are SQ00014610__DATE
         ),
     ),
@@ -403,7 +403,7 @@ RECORDS: tuple[Source, ...] = (
         cell_type="hela",
         microscopy="confocal",
         pattern=CELLVOYAGER,
-        # in the order of the study's rendering settings, which know four of the five files a site has; file 5 is left
+        # in the order of the study's rendering settings, which list four of the five files of a site; file 5 is left
         # out and counted
         stains={"1": "nucleus", "2": "rna", "3": "pcna", "4": "cell body"},
     ),

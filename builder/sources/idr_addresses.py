@@ -1,4 +1,4 @@
-"""Where each study's annotation lies in public, as the registry of the published dataset names it."""
+"""Public addresses of the studies' annotation tables, as in the registry of the published dataset."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pandas as pd
 from .bbbc_labels import phase
 from .folder import Folder
 from .record import BRIGHTFIELD, KAGGLE, Labels, Source
-from .rows import join
+from .rows import join_labels
 
 SINGLE_CELL = (
     # class numbers of the single-cell competition -> label; 18 is "negative"
@@ -26,13 +26,13 @@ WHOLE_IMAGE = (
     *("cytoplasmic bodies", "rods & rings"),
 )
 COMMON = ("nucleus", "er", "golgi", "nucleoli", "mitochondria", "actin")
-"""Parts that other sources show in plenty: left out of an image's labels in this order, while more than one is left."""
+"""Parts that many images of other sources show: removed from an image's labels in this order while others remain."""
 
 STAINS = {"blue": "nucleus", "red": "microtubules", "yellow": "er", "green": "protein"}
 
 
 def places(codes: str, names: tuple[str, ...]) -> str:
-    """Turn class numbers into labels, without repeats and without the common ones.
+    """Return the labels of class numbers, joined by `|`, without repeats and without the common ones.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def places(codes: str, names: tuple[str, ...]) -> str:
 
 
 def _protein(identifier: str, codes: str, names: tuple[str, ...]) -> Labels:
-    """Make the step that labels the green channel by where its protein was seen, the others by their stain."""
+    """Return the function that labels the green channel with the places of its protein, the others with their stain."""
     code = "|".join(str(i) for i in range(len(names)))
 
     def label(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
@@ -63,24 +63,25 @@ def _protein(identifier: str, codes: str, names: tuple[str, ...]) -> Labels:
         else:
             found = {text: places(text.replace("|", " "), names) for text in table["codes"].unique()}
             table = table.assign(found=table["codes"].map(found).astype("str"))[["image", "found"]]
-            visible = visible.where(~green, join(rows[green], table, ["image"], folder)["found"])
+            visible = visible.where(~green, join_labels(rows[green], table, ["image"], folder)["found"])
         return rows.assign(cell_visible=visible)
 
     return label
 
 
 def leukemia(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """Label a cell by the end of its name, a numbered one by the validation set's table.
+    """Label a cell by the end of its file name, or, if it has a number, by the table of the validation set.
 
-    The final test set is numbered anew from 1 and has no labels: its numbers are not those of the table.
+    The images of the final test set are numbered from 1 again and have no labels: their numbers do not refer to the
+    table.
     """
     end = rows["image"].str.lower().str.extract(r"_(all|hem)$")[0]
     rows = rows.assign(phenotype=end.map({"all": "leukemia", "hem": "wildtype"}).fillna("").astype("str"))
-    open_ = (rows["phenotype"] == "") & ~rows["file"].str.contains("test_final_phase", regex=False)
-    folder.counts.unlabelled += int((rows["phenotype"] == "").sum() - open_.sum())
+    numbered = (rows["phenotype"] == "") & ~rows["file"].str.contains("test_final_phase", regex=False)
+    folder.counts.unlabelled += int((rows["phenotype"] == "").sum() - numbered.sum())
     table = folder.table("*labels*.csv", {"image": "new_names", "label": "labels"}, must={"label": "[01]"})
     if table is None:
-        folder.counts.unlabelled += int(open_.sum())
+        folder.counts.unlabelled += int(numbered.sum())
         return rows
     table = pd.DataFrame(
         {
@@ -88,12 +89,12 @@ def leukemia(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
             "found": table["label"].map({"1": "leukemia", "0": "wildtype"}).astype("str"),
         }
     )
-    found = join(rows[open_], table, ["image"], folder)["found"]
-    return rows.assign(phenotype=rows["phenotype"].where(~open_, found))
+    found = join_labels(rows[numbered], table, ["image"], folder)["found"]
+    return rows.assign(phenotype=rows["phenotype"].where(~numbered, found))
 
 
 def _kaggle(dir_name: str, name: str, page: str, command: str, **facts: Any) -> Source:
-    """Fill in what all sets of Kaggle share."""
+    """Return a record with the facts that all sets of Kaggle share."""
     return Source(
         dir_name=dir_name,
         database=KAGGLE,
@@ -109,7 +110,7 @@ def _kaggle(dir_name: str, name: str, page: str, command: str, **facts: Any) -> 
 
 
 def _atlas(dir_name: str, name: str, page: str, images: int, labels: Labels) -> Source:
-    """Make the record of a Human Protein Atlas set: one row a stain, as published; the labels are of the green one."""
+    """Return the record of a Human Protein Atlas set: one row per stain, as published; labels are for the green one."""
     return _kaggle(
         dir_name,
         name,

@@ -1,4 +1,4 @@
-"""What the registry says, for people and machines."""
+"""The registry of sources as text for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .registry import SOURCES
 
 HEAD = """# The 40 sources
 
-Made by `cytoimagenet sources --markdown`; do not edit. An image is a row of the catalogue: a field with all its
-channels, or a box of one. A licence that was not read in the publisher's own text is marked "unverified". "Reader tried
-on" names the hardest input: *real images*, *real metadata* (the publisher's tables or file names, without pixels), or
-*simulated* files in the publisher's layout.
+Written by `cytoimagenet sources --markdown`; do not edit. "Images" counts rows of the catalogue: fields of view with
+all their channels, or boxes of such a field. A licence is marked "unverified" if nobody has read it in the publisher's
+own text. "Reader tried on" names the most realistic input the reader was tested with: *real images*, *real metadata*
+(the publisher's tables or file names, without pixels), or *simulated* files in the publisher's layout.
 """
 COLUMNS = ("Source", "Name", "Images", "Formats", "Organism", "Stains", "Microscopy", "Licence", "Reader tried on")
 
 
 def facts(source: Source) -> dict[str, Any]:
-    """Return a source's facts, ready for JSON."""
+    """Return the facts about a source, ready for JSON."""
     names = ("dir_name", "database", "name", "link", "licence", "licence_verified", "citation", "images", "tried")
     return {
         **{name: getattr(source, name) for name in names},
@@ -31,18 +31,18 @@ def facts(source: Source) -> dict[str, Any]:
 
 
 def stains(source: Source) -> list[str]:
-    """Return what the channels stain, each once, in merging order."""
+    """Return the stains of all channels, each once, in merging order."""
     return list(dict.fromkeys(stain for names in source.stains.values() for stain in names.split("/") if stain))
 
 
 def microscopy(source: Source) -> list[str]:
-    """Return the kinds of microscopy, brightfield channels included."""
+    """Return the kinds of microscopy, including brightfield channels."""
     light = [BRIGHTFIELD] if BRIGHTFIELD in source.stains.values() else []
     return list(dict.fromkeys([*_several(source.microscopy), *light]))
 
 
 def markdown() -> str:
-    """Return the registry as a page of tables, one a database."""
+    """Return the registry as a Markdown page, with one table per database."""
     lines = [HEAD]
     for database in DATABASES:
         lines += [f"## {database}\n", f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]

@@ -1,4 +1,4 @@
-"""Which plate a folder holds: the folders of a screen are seldom called as its plates are."""
+"""Find the plate of a folder; in most screens folders and plates have different names."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _FILE = re.compile(r"\.[A-Za-z]{3,6}$")
 
 
 class PlateFolders:
-    """Which plate a folder holds.
+    """Find the plate of a folder by its name, by a list of plates and folders, or by columns of the annotation.
 
     Parameters
     ----------
-    plates : iterable of str
-        The plates that the annotation speaks of.
+    plates : Series of str
+        The plate of each line of the annotation.
     pairs : iterable of (str, str)
-        Plate and folder, in either order, as the study's `plates.tsv` gives them (full paths on its own server).
-    aliases : list of Series
+        Plate and folder, in either order, as in the study's `plates.tsv` (full paths on its server).
+    aliases : iterable of Series
         Columns parallel to `plates` that name a folder.
 
     Notes
     -----
-    The end of a path that two plates share tells nothing and is forgotten; without a match the answer is empty.
+    A folder name or end of a path that belongs to two plates is ambiguous and not used.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class PlateFolders:
         parts = path.replace("\\", "/").strip("/").casefold().split("/")
         if parts and _FILE.search(parts[-1]):
             parts = parts[:-1]
-        if not parts or parts[0] == "..":  # `../screens/24277.screen` tells nothing of the images' folder
+        if not parts or parts[0] == "..":  # `../screens/24277.screen` does not name the images' folder
             return
         for start in range(len(parts)):
             self._learn(self._paths, "/".join(parts[start:]), plate)
 
     def find(self, folder: str) -> str:
-        """Return the plate of a folder: of its deepest part that is one; empty if none is."""
+        """Return the plate of a folder: that of the deepest part of its path that has one; empty if there is none."""
         parts = folder.strip("/").casefold().split("/")
         for end in range(len(parts), 0, -1):
             for start in range(end):
@@ -81,16 +81,17 @@ class PlateFolders:
 
 
 def _squeezed(name: str) -> str:
-    """Reduce a name to what its spellings share: `BSF018292_1A` and `BSF018292-1A`, `DTT p1` and `DTT/p1`.
+    """Return a name reduced to what all its spellings share.
 
-    The mitotic atlas calls the images of a folder `FOLDER_raw`.
+    `BSF018292_1A` and `BSF018292-1A` become equal, as do `DTT p1` and `DTT/p1`. The mitotic atlas names the images of a
+    folder `FOLDER_raw`.
     """
     bare = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold().removesuffix("_raw"))
     return re.sub(r"[^0-9a-z]+", "", bare)
 
 
 def plate_pairs(folder: Folder) -> list[tuple[str, str]]:
-    """Read which plate lies in which folder from `plates.tsv` (and idr0017's list of plate names), where there is one.
+    """Read pairs of plate and folder from the study's `plates.tsv` (or idr0017's list of plate names), if it has one.
 
     Raises
     ------
@@ -105,10 +106,10 @@ def plate_pairs(folder: Folder) -> list[tuple[str, str]]:
                 cells.pop()
             if len(cells) > 2:
                 raise MetadataError(
-                    f"{len(cells)} cells where at most 2 are expected",
+                    f"{len(cells)} cells instead of at most 2",
                     where=f"{path}, line {number}",
                     next="Expected: a plate and its folder, separated by a tab, without a header.",
                 )
-            if len(cells) == 2:  # a list of folders alone (idr0088) says no more than the folders do
+            if len(cells) == 2:  # a list of folders without plates (idr0088) is of no use
                 pairs.append((cells[0], cells[1]))
     return pairs

@@ -1,4 +1,4 @@
-"""Publishers' tables: text in every spelling they ship it in, and an error that says where it is wrong."""
+"""Read publishers' tables: every encoding, separator and line end they use; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from os import PathLike
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 from .. import storage
 from ..errors import MetadataError
 
-MAX_TABLE_BYTES = 2 << 30  # unpacked; the largest real one (idr0016, 413 plates) is a fiftieth of it
+MAX_TABLE_BYTES = 2 << 30  # unpacked; the largest real table (idr0016, 413 plates) has a fiftieth of it
 Columns = Mapping[str, str | tuple[str, ...]]
+Lines = Iterator[tuple[int, list[str]]]
+"""Number of the line in the file, from 1, and its cells."""
+Wrong = Callable[[str, int], MetadataError]
+"""Returns the error for a problem in a line."""
 
 
 def read_table(
@@ -39,19 +45,20 @@ def read_table(
     path : str or path
         The file, local or a URL.
     columns : mapping
-        Our name to the publisher's, or to a tuple of the spellings it goes by. Compared without regard to case,
-        blanks, and what follows `%%` (the links in headers of the Image Data Resource). With `header=False` the
+        Our name to the publisher's, or to a tuple of its spellings. Names are compared without case, additional
+        blanks, and the text after `%%` (the links in headers of the Image Data Resource). With `header=False` the
         columns are taken in the order given.
     optional : mapping, optional
-        The same for columns that may be absent: they are empty then.
+        The same for columns that may be absent; they are then empty.
     separator : str, optional
-        Without it, the one of tab, comma and semicolon that is most frequent in the first line.
+        Character between cells. Without it, the one of tab, comma and semicolon that is most frequent in the first
+        line.
     header : bool
         Whether the first line names the columns.
     must : mapping, optional
-        Our name of a column to the regular expression that each of its cells must fit as a whole.
+        Our name of a column to the regular expression that each complete cell must match.
     tolerant : bool
-        Leave out ragged lines and count them in `frame.attrs["bad_lines"]`, for a table known to be cut off.
+        Leave out ragged lines and count them in `frame.attrs["bad_lines"]`, for a table that is known to be cut off.
 
     Returns
     -------
@@ -61,62 +68,97 @@ def read_table(
     Raises
     ------
     MetadataError
-        Names file, line and the expected columns.
+        If a column is absent, a line has too many or too few cells, or the file is not a table; the error names the
+        line and the expected columns.
     """
     path, optional = os.fspath(path), optional or {}
     expected = ", ".join(c if isinstance(c, str) else " or ".join(c) for c in columns.values())
 
-    def wrong(what: str, line: int) -> MetadataError:
-        return MetadataError(what, where=f"{path}, line {line}", next=f"Expected columns: {expected}")
+    def wrong(problem: str, line: int) -> MetadataError:
+        return MetadataError(problem, where=f"{path}, line {line}", next=f"Expected columns: {expected}")
 
-    excel = path.lower().endswith(".xls")
-    lines = _excel(path, wrong) if excel else _text(path, separator, wrong, strict=not tolerant)
-    if header:
-        line, names = next(lines, (1, []))
-        where = {_key(name): i for i, name in reversed(list(enumerate(names)))}
-        places = {ours: _place(where, theirs) for ours, theirs in {**optional, **columns}.items()}
-        absent = [_say(columns[ours]) for ours in columns if places[ours] is None]
-        if absent:
-            seen = ", ".join(name for name in names if name)[:300] or "nothing"
-            raise wrong(f"No column {', no column '.join(absent)}; the header has {seen}", line)
-        least, most = max(i for i, name in enumerate(names, start=1) if name), len(names)
-    else:
-        places = {**{ours: i for i, ours in enumerate(columns)}, **dict.fromkeys(optional)}
-        least = most = len(columns)
-    taken = [i for i in places.values() if i is not None]
-    fits = [(taken.index(places[ours]), re.compile(rule).fullmatch) for ours, rule in (must or {}).items()]  # type: ignore[arg-type]
-    kept: list[list[str]] = []
-    bad = 0
-    for line, cells in lines:
-        if len(cells) < least or any(cells[most:]):
-            if not tolerant:
-                raise wrong(f"{len(cells)} cells where {most} are expected", line)
-            bad += 1
-            continue
-        row = [cells[i].strip() for i in taken]
-        for i, fit in fits:
-            if not fit(row[i]):
-                raise wrong(f"{row[i]!r} is no value of this column", line)
-        kept.append(row)
-    by_place = dict(zip(taken, zip(*kept, strict=True), strict=True)) if kept else dict.fromkeys(taken, ())
+    read_lines = _READERS.get(PurePosixPath(path).suffix.lower(), _text_lines)
+    lines = read_lines(path, wrong, separator=separator, strict=not tolerant)
+    layout = _layout_of_header(lines, columns, optional, wrong) if header else _layout_in_order(columns, optional)
+    kept, bad_lines = _take_cells(lines, layout, must or {}, wrong, tolerant=tolerant)
+    taken = layout.taken
+    cells = dict(zip(taken, zip(*kept, strict=True), strict=True)) if kept else dict.fromkeys(taken, ())
     frame = pd.DataFrame(
-        {ours: pd.Series(by_place[i] if i is not None else [""] * len(kept), dtype="str") for ours, i in places.items()}
+        {
+            ours: pd.Series([""] * len(kept) if place is None else cells[place], dtype="str")
+            for ours, place in layout.places.items()
+        }
     )
-    frame.attrs["bad_lines"] = bad
+    frame.attrs["bad_lines"] = bad_lines
     return frame
 
 
-def _key(name: str) -> str:
+@dataclass(frozen=True)
+class _Layout:
+    """Where the columns are in a line: `places` by our name (None: absent), and how many cells a line may have."""
+
+    places: Mapping[str, int | None]
+    least: int
+    most: int
+
+    @property
+    def taken(self) -> list[int]:
+        """The cells to read of each line."""
+        return [place for place in self.places.values() if place is not None]
+
+
+def _layout_of_header(lines: Lines, columns: Columns, optional: Columns, wrong: Wrong) -> _Layout:
+    """Read the first line and find the columns in it."""
+    line, names = next(lines, (1, []))
+    by_name = {_folded(name): i for i, name in reversed(list(enumerate(names)))}
+    places = {ours: _place(by_name, theirs) for ours, theirs in {**optional, **columns}.items()}
+    absent = [_either(columns[ours]) for ours in columns if places[ours] is None]
+    if absent:
+        present = ", ".join(name for name in names if name)[:300] or "nothing"
+        raise wrong(f"No column {', no column '.join(absent)}; the header has {present}", line)
+    return _Layout(places, max(i for i, name in enumerate(names, start=1) if name), len(names))
+
+
+def _layout_in_order(columns: Columns, optional: Columns) -> _Layout:
+    """Take the columns in the order given, for a table without a header."""
+    places = {**{ours: i for i, ours in enumerate(columns)}, **dict.fromkeys(optional)}
+    return _Layout(places, len(columns), len(columns))
+
+
+def _take_cells(
+    lines: Lines, layout: _Layout, must: Mapping[str, str], wrong: Wrong, *, tolerant: bool
+) -> tuple[list[list[str]], int]:
+    """Return the cells of each line, and the number of ragged lines that were left out."""
+    taken = layout.taken
+    rules = [(taken.index(layout.places[ours]), re.compile(rule).fullmatch) for ours, rule in must.items()]  # type: ignore[arg-type]
+    kept: list[list[str]] = []
+    bad_lines = 0
+    for line, cells in lines:
+        if len(cells) < layout.least or any(cells[layout.most :]):
+            if not tolerant:
+                raise wrong(f"{len(cells)} cells where {layout.most} are expected", line)
+            bad_lines += 1
+            continue
+        row = [cells[i].strip() for i in taken]
+        for i, matches in rules:
+            if not matches(row[i]):
+                raise wrong(f"{row[i]!r} is not a value of this column", line)
+        kept.append(row)
+    return kept, bad_lines
+
+
+def _folded(name: str) -> str:
+    """Return a column's name without its link, additional blanks and capital letters."""
     return " ".join(name.split("%%")[0].split()).casefold()
 
 
-def _say(names: str | tuple[str, ...]) -> str:
+def _either(names: str | tuple[str, ...]) -> str:
     return " or ".join(map(repr, (names,) if isinstance(names, str) else names))
 
 
-def _place(where: Mapping[str, int], names: str | tuple[str, ...]) -> int | None:
+def _place(by_name: Mapping[str, int], names: str | tuple[str, ...]) -> int | None:
     for name in (names,) if isinstance(names, str) else names:
-        if (place := where.get(_key(name))) is not None:
+        if (place := by_name.get(_folded(name))) is not None:
             return place
     return None
 
@@ -151,21 +193,20 @@ def read_bounded(path: str | PathLike[str], limit: int = MAX_TABLE_BYTES) -> byt
 
 
 def decode(data: bytes) -> str:
-    """Turn a table's bytes into text: UTF-8 with or without its mark, UTF-16 with its mark, else Latin-1."""
+    """Decode a table's bytes: UTF-8 with or without a byte order mark, UTF-16 with one, otherwise Latin-1."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         try:
             return data.decode("utf-16")
         except UnicodeDecodeError:
-            pass  # then it was not a mark
+            pass  # then the two bytes were not a mark
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
 
 
-def _text(
-    path: str, separator: str | None, wrong: Callable[[str, int], MetadataError], *, strict: bool
-) -> Iterator[tuple[int, list[str]]]:
+def _text_lines(path: str, wrong: Wrong, *, separator: str | None, strict: bool) -> Lines:
+    """Yield line number and cells of each line of a .csv, .tsv or .txt, packed or not, that is not empty."""
     text = decode(read_bounded(path))
     if separator is None:
         first = text[: min((i for i in (text.find("\n"), text.find("\r")) if i >= 0), default=len(text))]
@@ -174,7 +215,7 @@ def _text(
     begun = 0
     try:
         for cells in reader:
-            # a quoted cell may span lines: the line a row begins in is what one looks for
+            # a quoted cell may contain line ends: the number is that of the row's first line
             line, begun = begun + 1, reader.line_num
             if any(cells):
                 yield line, cells
@@ -182,7 +223,8 @@ def _text(
         raise wrong(f"Not a readable table: {error}", begun + 1) from error
 
 
-def _excel(path: str, wrong: Callable[[str, int], MetadataError]) -> Iterator[tuple[int, list[str]]]:
+def _excel_lines(path: str, wrong: Wrong, *, separator: str | None, strict: bool) -> Lines:
+    """Yield line number and cells of each line of a workbook's first sheet that is not empty."""
     import xlrd
 
     if storage.size(path) > MAX_TABLE_BYTES:
@@ -191,9 +233,13 @@ def _excel(path: str, wrong: Callable[[str, int], MetadataError]) -> Iterator[tu
     try:
         sheet = xlrd.open_workbook(file_contents=data, logfile=io.StringIO()).sheet_by_index(0)
         rows: Iterable[list[object]] = [sheet.row_values(i) for i in range(sheet.nrows)]
-    except Exception as error:  # a damaged workbook fails anywhere inside xlrd, with any kind of error
+    except Exception as error:  # a damaged workbook may fail anywhere inside xlrd, with any kind of error
         raise wrong(f"Not a readable .xls workbook: {type(error).__name__}: {error}", 1) from error
     for number, cells in enumerate(rows, start=1):
         if any(cell != "" for cell in cells):
-            # Excel keeps every number as a float; a plate number must not become "1.0"
+            # Excel stores every number as a float; a plate number must not become "1.0"
             yield number, [str(int(c)) if isinstance(c, float) and c.is_integer() else str(c) for c in cells]
+
+
+_READERS: Mapping[str, Callable[..., Lines]] = {".xls": _excel_lines}
+"""By suffix; a file with any other suffix is text."""

@@ -1,4 +1,4 @@
-"""What is known of a source: one frozen record, and no code but the one step that finds its labels."""
+"""The record of a source: its facts, the pattern of its file names, and the function that finds its labels."""
 
 from __future__ import annotations
 
@@ -22,52 +22,53 @@ CIL = "Cell Image Library"
 DATABASES = (BROAD, IDR, KAGGLE, RECURSION, CIL)
 
 BRIGHTFIELD = "brightfield"
-"""The stain written for an image in transmitted light. It is a row of its own and shows no stained part of the cell."""
+"""The stain recorded for an image in transmitted light. Such an image is a separate row and shows no stain."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One published set of images: its facts, and how its file names become rows.
+    """One published set of images: its facts, and how rows follow from its file names.
 
     Parameters
     ----------
     dir_name : str
         Short name; also the folder below RAW (`bbbc013`).
     database, name, link, citation : str
-        Who publishes it, under which title, where, and what to cite.
+        The publisher, the title, the address, and the text to cite.
     licence : str
-        As its publisher names it. `licence_verified` says whether that was read in the publisher's own text.
+        As its publisher names it. `licence_verified` is true if somebody has read it in the publisher's own text.
     organism, cell_type, phenotype, compound, gene, sirna : str
-        What holds for every image; several values are joined by `|`. Empty where it differs from image to image
-        (then `labels` finds it) or is not known.
+        Values that are the same for every image; several values are joined by `|`. Empty if they differ between images
+        (then `labels` finds them) or are not known.
     cell_visible : str, optional
-        What the images show. Without it a row shows its own stains.
+        The parts of a cell that the images show. Without it, these are the stains of each row.
     microscopy : str
-        Of the images that are not brightfield.
+        Kind of microscopy of the images that are not brightfield.
     images : int
-        Rows that the whole source gives: fields with all their channels, or boxes.
+        Number of rows of the complete source: fields with all their channels, or boxes.
     formats : tuple of str
-        File formats, as the publisher ships them.
+        File formats, as published.
     downloads : tuple of str
         Addresses, or the command of the publisher's client.
     tried : {"real images", "real metadata", "simulated"}
-        The hardest thing the reader was tried on.
+        The most realistic input the reader was tested with.
     pattern : str
-        Regular expression (RE2) for an image's path below the source's folder, without its extension, in any case of
-        letters. Named groups: `channel` tells the files of one field apart, all others together name the field.
+        Regular expression (RE2) for an image's path below the source's folder, without its extension; upper and lower
+        case are the same. The named group `channel` distinguishes the files of one field; all other named groups
+        together identify the field.
     stains : mapping of str to str
-        Channel (as `pattern` finds it, in lower case) to what it stains, in merging order. Two stains in one file are
-        joined by `/`. A source of one file a field has the one key `""`.
+        Channel (as `pattern` finds it, in lower case) to its stain, in merging order. Two stains in one file are joined
+        by `/`. A source with one file per field has the single key `""`.
     apart : tuple of str
-        Channels that are a row of their own: transmitted light, or each stain of a set labelled by stain.
+        Channels that become separate rows: transmitted light, or each stain of a set that is labelled by stain.
     skip : tuple of (str, str)
-        Regular expressions of files that are no images of this set (masks, corrected twins) and the reason.
+        Regular expressions of files that are not images of this set (masks, corrected copies), each with a reason.
     labels : callable, optional
         `labels(rows, folder)` returns `rows` with label columns added. `rows` has a column for each named group,
-        `file` (first channel), `channels` and `stains`; it may return more rows (boxes of an image) or fewer,
-        counting those through `folder.counts`.
+        `file` (first channel), `channels` and `stains`. The function may return more rows (boxes of an image) or
+        fewer, and counts the latter in `folder.counts`.
     page : int, optional
-        Which page of a stack is the image, from 0; written into `channels` as `#page=N`.
+        Page of a stack that is the image, from 0; written into `channels` as `#page=N`.
     """
 
     dir_name: str
@@ -98,5 +99,5 @@ class Source:
 
     @property
     def licence_label(self) -> str:
-        """The licence as it stands in a row: with the doubt, where there is one."""
+        """The licence as written into rows: marked `(unverified)` unless somebody has read it."""
         return self.licence if self.licence_verified else f"{self.licence} (unverified)"

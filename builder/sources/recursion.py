@@ -1,4 +1,4 @@
-"""The four sources of Recursion, and the form Kaggle gave the first of them."""
+"""The four sources of Recursion; the first of them was also published on Kaggle, with other tables."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import pandas as pd
 from .folder import Folder
 from .publisher_tables import Columns
 from .record import RECURSION, Labels, Source
-from .rows import data, join
+from .rows import escape_bars, join_labels
 
 PATTERN = (  # rxrx1/images/HEPG2-08/Plate1/B03_s1_w1.png
     r"^(?:.*/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/(?P<well>[A-Z]+\d+)_s(?P<site>\d+)_w(?P<channel>\d)$"
 )
 SIX_STAINS = {"1": "nucleus", "2": "er", "3": "actin", "4": "nucleoli", "5": "mitochondria", "6": "golgi"}
-# five files for the six names RxRx19a lists: mitochondria were not stained (unverified)
+# RxRx19a has five files but lists six names: mitochondria were not stained (unverified)
 FIVE_STAINS = {"1": "nucleus", "2": "er", "3": "actin", "4": "nucleoli", "5": "golgi/cell membrane"}
 PLACE = {"experiment": "experiment", "plate": "plate", "well": "well"}
-UNTREATED = ("1138", "EMPTY", "UNTREATED")  # RxRx1's control without siRNA: rxrx.ai's name, Kaggle's two
+UNTREATED = ("1138", "EMPTY", "UNTREATED")  # RxRx1's control without siRNA, in the tables of rxrx.ai and of Kaggle
 
 
 def _labelled(columns: Columns) -> Labels:
-    """Return the step that joins `metadata.csv`, a line for each site."""
+    """Return the function that adds the labels of `metadata.csv`, which has one line per site."""
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         table = folder.table("metadata*.csv*", {**PLACE, "site": "site", **columns})
-        return _joined(_cells(rows), table, [*PLACE, "site"], folder)
+        return _join(_cells(rows), table, [*PLACE, "site"], folder)
 
     return labels
 
 
 def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """Give RxRx1 its siRNAs, from rxrx.ai's table or from Kaggle's four (a line for each well, some without siRNA)."""
+    """Label RxRx1 with siRNAs, from rxrx.ai's table or from Kaggle's four (one line per well, some without siRNA)."""
     if folder.find("metadata*.csv*"):
         rows = _labelled({"sirna": "sirna"})(rows, folder)
     else:
@@ -47,7 +47,7 @@ def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         else:
             integers = table["sirna"].str.fullmatch(r"\d+")
             table = table.assign(sirna=table["sirna"].where(~integers, "sirna_" + table["sirna"]))
-        rows = _joined(_cells(rows), table, list(PLACE), folder)
+        rows = _join(_cells(rows), table, list(PLACE), folder)
     if "sirna" in rows:
         none = rows["sirna"].isin([*UNTREATED, "sirna_1138"])
         rows = rows.assign(sirna=rows["sirna"].where(~none, ""))
@@ -55,7 +55,7 @@ def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
 
 
 def _rxrx19a(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """Give RxRx19a its labels. Vero cells are not human: they come from the green monkey."""
+    """Label RxRx19a. Vero cells are not human: they come from the green monkey."""
     rows = _labelled({"compound": "treatment", "phenotype": "disease_condition"})(rows, folder)
     return rows.assign(
         organism=rows["cell_type"].str.lower().map({"vero": "green monkey"}).fillna("human").astype("str")
@@ -63,21 +63,21 @@ def _rxrx19a(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
 
 
 def _cells(rows: pd.DataFrame) -> pd.DataFrame:
-    """Take the cell type from the experiment's name (`HEPG2-08`): even an image without a line has it."""
+    """Take the cell type from the name of the experiment (`HEPG2-08`), which images without a line have too."""
     return rows.assign(cell_type=rows["experiment"].str.replace(r"-\d+$", "", regex=True))
 
 
-def _joined(rows: pd.DataFrame, table: pd.DataFrame | None, on: list[str], folder: Folder) -> pd.DataFrame:
+def _join(rows: pd.DataFrame, table: pd.DataFrame | None, on: list[str], folder: Folder) -> pd.DataFrame:
     if table is not None:
         labels = [name for name in table if name not in on]
         table = table.assign(well=table["well"].str.upper())
         for name in labels:
-            table[name] = data(table[name])
-    return join(rows.assign(well=rows["well"].str.upper()), table, on, folder, where=str(folder.root))
+            table[name] = escape_bars(table[name])
+    return join_labels(rows.assign(well=rows["well"].str.upper()), table, on, folder, where=str(folder.root))
 
 
 def _recursion(name: str, folder: str, **facts: Any) -> Source:
-    """Fill in what all four share."""
+    """Return a record with the facts that all four share."""
     facts = {"stains": SIX_STAINS, "organism": "human", **facts}
     return Source(
         dir_name=f"rec_{name.lower()}",

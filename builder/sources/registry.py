@@ -24,14 +24,20 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
 EXCLUDED: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("bbbc021", "coos7", "cyclops"), "evaluation data; it never enters the catalogue")
 )
-"""Folders that are left out on purpose, and why."""
+"""Folders that are left out on purpose, with the reason."""
 
 
 def nearest(name: str) -> list[str]:
-    """Return up to three names of known sources that look like `name`, the likest first."""
+    """Return up to three names of known sources that resemble `name`, the most similar first.
+
+    Examples
+    --------
+    >>> nearest("BBBC_13")[0]
+    'bbbc013'
+    """
 
     def plain(text: str) -> str:
-        return re.sub(r"(?<!\d)0+(?=\d)|[^a-z0-9]", "", text.lower())  # bbbc6, BBBC_006 and bbbc006 are alike
+        return re.sub(r"(?<!\d)0+(?=\d)|[^a-z0-9]", "", text.lower())  # equal for bbbc6, BBBC_006 and bbbc006
 
     known = {plain(source): source for source in SOURCES}
     return [known[found] for found in get_close_matches(plain(name), list(known), n=3, cutoff=0.5)]
@@ -43,15 +49,15 @@ def chosen(names: Iterable[str]) -> list[Source]:
     Raises
     ------
     UsageError
-        If a name is no source; the error names the nearest ones.
+        If a name is not a known source; the error lists the most similar ones.
     """
-    wanted = set(names)
-    for name in sorted(wanted - set(SOURCES)):
+    requested = set(names)
+    for name in sorted(requested - set(SOURCES)):
         if name in EXCLUDED:
             raise UsageError(f"{name} is {EXCLUDED[name]}")
         near = nearest(name)
         raise UsageError(
-            f"{name!r} is no known source",
+            f"{name!r} is not a known source",
             next=f"Did you mean {' or '.join(near)}?" if near else "`cytoimagenet sources` lists all 40.",
         )
-    return [source for name, source in SOURCES.items() if name in wanted]
+    return [source for name, source in SOURCES.items() if name in requested]

@@ -1,4 +1,4 @@
-"""From a source's files to its standard rows: match names, gather the channels of a field, add labels."""
+"""From a source's files to its catalogue rows: match file names, gather the channels of each field, add labels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .folder import IMAGE, Folder
 from .record import BRIGHTFIELD, Source
 from .vocabulary import Vocabulary
 
-SEPARATOR = "\x1f"  # between the parts of a key; no file name or table cell holds it
+SEPARATOR = "\x1f"  # between the parts of a key; no file name or table cell contains it
 NO_IMAGE: tuple[tuple[str, str], ...] = (
     (r"(^|/)(\.[^/]*|__MACOSX|Thumbs\.db)(/|$)", "hidden file"),
     (r"\||#(xywh|page)=", "name that can't be written into a list of channels"),
     (r"(?i)_thumb[^/]*$", "thumbnail"),
     (r"(?i)(^|/)[^/]*(masks?|ground_?truth)/", "mask"),
 )
-"""Files that are no images of any source, and the reason they are counted under."""
+"""Files that are never images of a source, each with the reason under which they are counted."""
 
 
 def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = None) -> pa.Table:
@@ -34,37 +34,37 @@ def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = 
     source : Source
         Its record.
     folder : Folder
-        Where it lies. `folder.counts` is filled.
+        The source's folder; its `counts` are filled in.
     vocabulary : Vocabulary, optional
-        Collects what each rule changed.
+        Counts the changes by each spelling rule.
 
     Returns
     -------
     pyarrow.Table of schema.CATALOG
-        Ordered by path; `idx` counts from 0.
+        Sorted by path; `idx` is the source's name and a number from 0.
     """
     rows = gather(source, folder)
     if source.labels is not None:
         rows = source.labels(rows, folder).reset_index(drop=True)
-    table = _finish(source, rows, vocabulary or Vocabulary())
+    table = _as_catalogue(source, rows, vocabulary or Vocabulary())
     folder.counts.rows = table.num_rows
     return table
 
 
 def gather(source: Source, folder: Folder) -> pd.DataFrame:
-    """Return one row for each field of a source, ordered by path, without labels.
+    """Return one row per field of view of a source, sorted by path, without labels.
 
     Returns
     -------
     DataFrame of str
-        The named groups of the pattern (without `channel`), `file`, `channels`, `stains`, and `channel`, which is
-        the channel of a row that stands apart and empty otherwise.
+        The named groups of the pattern (without `channel`), `file`, `channels`, `stains`, and `channel`: the channel
+        of a row that has a single one (`Source.apart`), empty otherwise.
     """
     counts = folder.counts
     order = list(source.stains or {"": ""})
     files, rank, parts = _match(source, folder, order)
     apart = np.array([name in source.apart for name in order])[rank]
-    field = _codes(list(parts.values()), len(files)) * (len(order) + 1) + np.where(apart, rank + 1, 0)
+    field = _number_fields(list(parts.values()), len(files)) * (len(order) + 1) + np.where(apart, rank + 1, 0)
     sequence = np.lexsort((np.arange(len(files)), rank, field))
     field, rank = field[sequence], rank[sequence]
     again = np.zeros(len(field), bool)
@@ -77,24 +77,24 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
     starts = np.flatnonzero(np.diff(field, prepend=-1)) if len(field) else np.zeros(0, np.int64)
     sizes = np.diff(starts, append=len(field))
     # two names of one stain (idr0081, imaged at two sites) are one channel of a field
-    whole = len({stain for name, stain in source.stains.items() if name not in source.apart})
+    complete = len({stain for name, stain in source.stains.items() if name not in source.apart})
     alone = apart[sequence[starts]]
-    if lacking := int((~alone & (sizes < whole)).sum()):
+    if lacking := int((~alone & (sizes < complete)).sum()):
         counts.notes["fields that lack a channel"] += lacking
 
     first = sequence[starts]
-    by_path = np.argsort(first, kind="stable")  # files are sorted, so the place of its first file orders a row
+    by_path = np.argsort(first, kind="stable")  # files are sorted, so the number of its first file orders a row
     first, pick = pa.array(first[by_path]), pa.array(by_path)
     columns = {name: values.take(first).dictionary_decode() for name, values in parts.items()}
     columns["file"] = files.take(first)
-    del parts  # of millions of names: the next step needs the room
+    del parts  # of millions of names: the next step needs the memory
     page = "" if source.page is None else f"#page={source.page}"
-    located = _glue(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
+    located = _concatenate(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
     stains = pa.array([source.stains.get(name, "") for name in order], pa.large_string())
     tokens = pa.array(["", *order], pa.large_string())
     columns |= {
-        "channels": _join(located, starts).take(pick),
-        "stains": _join(stains.take(pa.array(rank)), starts).take(pick),
+        "channels": _join_runs(located, starts).take(pick),
+        "stains": _join_runs(stains.take(pa.array(rank)), starts).take(pick),
         "channel": tokens.take(pa.array(np.where(alone, rank[starts] + 1, 0)[by_path])),
     }
     return pa.table(columns).to_pandas()
@@ -103,7 +103,7 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
 def _match(
     source: Source, folder: Folder, order: Sequence[str]
 ) -> tuple[pa.Array, NDArray[np.int64], dict[str, pa.DictionaryArray]]:
-    """Return the files whose name fits, sorted; the place of each one's channel in `order`; and the other groups."""
+    """Return the files whose name matches, sorted; the index of each one's channel in `order`; the other groups."""
     files = _images(source, folder)
     groups = pc.extract_regex(pc.replace_substring_regex(files, IMAGE, ""), f"(?is){source.pattern}")
     files, groups = _only(groups.is_valid(), "name is not of this source", folder, files, groups)
@@ -117,32 +117,47 @@ def _match(
 
 
 def _only(keep: pa.BooleanArray, reason: str, folder: Folder, *arrays: pa.Array) -> list[pa.Array]:
-    """Keep some of the files, counting the others under a reason."""
+    """Keep some of the files; count the others as skipped for a reason."""
     folder.counts.skipped[reason] += len(keep) - keep.true_count
     return [array.filter(keep) for array in arrays]
 
 
-def join(
+def join_labels(
     rows: pd.DataFrame, labels: pd.DataFrame | None, on: Sequence[str], folder: Folder, *, where: str = "label table"
 ) -> pd.DataFrame:
-    """Add the columns of a label table to the rows, matching `on`; count what finds no partner.
+    """Add the columns of a label table to the rows that have the same key; count rows and keys without a match.
 
     Parameters
     ----------
     rows, labels : DataFrame of str
-        Both have the columns `on`. A key that `labels` holds several times gives its distinct values joined by `|`.
-        Without `labels` (the table is not there) all rows count as unlabelled.
+        Both have the columns `on`. If `labels` has a key several times, its distinct values are joined by `|`.
+        If `labels` is None (there is no table), all rows count as unlabelled.
     on : sequence of str
-        Key columns, compared as whole strings.
+        Key columns; complete strings are compared.
     folder : Folder
-        `counts.unlabelled` and `counts.labels_without_image` are raised.
+        Its `counts.unlabelled` and `counts.labels_without_image` are increased.
     where : str
         Named in the error.
 
     Returns
     -------
     DataFrame
-        `rows` with the further columns of `labels`; empty where a row has no label.
+        `rows` with the other columns of `labels`; empty text where a row has no label.
+
+    Raises
+    ------
+    MetadataError
+        If a key column is absent.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"well": ["A01", "A02"]}, dtype="str")
+    >>> table = pd.DataFrame({"well": ["A01", "B07"], "gene": ["tp53", "chr2"]}, dtype="str")
+    >>> folder = Folder(".", "bbbc017")
+    >>> join_labels(rows, table, ["well"], folder)["gene"].tolist()
+    ['tp53', '']
+    >>> folder.counts.unlabelled, folder.counts.labels_without_image
+    (1, 1)
     """
     if labels is None:
         folder.counts.unlabelled += len(rows)
@@ -155,7 +170,7 @@ def join(
     key = _key(labels, on)
     if key.duplicated().any():
         twice = key.duplicated(keep=False)
-        merged = labels[twice].groupby(key[twice], sort=False)[new].agg(_distinct)
+        merged = labels[twice].groupby(key[twice], sort=False)[new].agg(_join_distinct)
         once = labels.loc[~twice, new].set_index(key[~twice])
         labels = pd.concat([once, merged])
         key = pd.Series(labels.index, dtype="str")
@@ -167,8 +182,14 @@ def join(
     return rows.assign(**pa.table(found).to_pandas().set_axis(rows.index)) if found else rows
 
 
-def data(values: pd.Series) -> pd.Series:
-    """Make table cells safe to join by `|`: a bar inside a name becomes a slash."""
+def escape_bars(values: pd.Series) -> pd.Series:
+    """Replace `|` by `/`, so that a bar in a name does not separate two values.
+
+    Examples
+    --------
+    >>> escape_bars(pd.Series(["Nutlin-3|racemic"])).tolist()
+    ['Nutlin-3/racemic']
+    """
     return values.str.replace("|", "/", regex=False)
 
 
@@ -179,11 +200,12 @@ def _key(frame: pd.DataFrame, on: Sequence[str]) -> pd.Series:
     return key
 
 
-def _distinct(values: pd.Series) -> str:
+def _join_distinct(values: pd.Series) -> str:
     return "|".join(dict.fromkeys(value for value in values if value))
 
 
 def _images(source: Source, folder: Folder) -> pa.Array:
+    """Return the paths of the files that may be images of the source; the others are counted by reason."""
     files = folder.files()
     [files] = _only(pc.invert(pc.match_substring_regex(files, NO_IMAGE[0][0])), NO_IMAGE[0][1], folder, files)
     [files] = _only(pc.match_substring_regex(files, IMAGE), "not an image file", folder, files)
@@ -192,8 +214,8 @@ def _images(source: Source, folder: Folder) -> pa.Array:
     return files
 
 
-def _codes(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]:
-    """Number the distinct combinations of several text columns."""
+def _number_fields(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]:
+    """Return for each of `n` files a number that is the same for files with equal texts in all columns."""
     code = np.zeros(n, np.int64)
     for encoded in parts:
         one = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -202,21 +224,25 @@ def _codes(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]:
 
 
 def _array(values: pd.Series) -> pa.Array:
+    """Return a column as one array of strings, empty text for null."""
     array = pa.array(values, pa.large_string())
     return pc.fill_null(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array, "")
 
 
-def _glue(*parts: str | pa.Array) -> pa.Array:
+def _concatenate(*parts: str | pa.Array) -> pa.Array:
+    """Concatenate texts element by element; a single text is used for every element."""
     texts = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
     return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
 
 
-def _join(values: pa.Array, starts: NDArray[np.int64]) -> pa.Array:
+def _join_runs(values: pa.Array, starts: NDArray[np.int64]) -> pa.Array:
+    """Join the values of each run with `|`; a run begins at each of `starts`."""
     offsets = pa.array(np.append(starts, len(values)), pa.int32())
     return pc.binary_join(pa.ListArray.from_arrays(offsets, values), pa.scalar("|", pa.large_string()))
 
 
-def _finish(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Table:
+def _as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Table:
+    """Return the rows with all columns of schema.CATALOG, labels in their standard spelling."""
     n = len(rows)
 
     def text(name: str) -> pa.Array:
@@ -227,11 +253,11 @@ def _finish(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Ta
 
     stains = text("stains")
     columns: dict[str, pa.Array] = {
-        "idx": _glue(f"{source.dir_name}-", pa.array(np.arange(n)).cast(pa.large_string())),
+        "idx": _concatenate(f"{source.dir_name}-", pa.array(np.arange(n)).cast(pa.large_string())),
         "database": constant(source.database),
         "name": constant(source.name),
         "dir_name": constant(source.dir_name),
-        "path": pc.replace_substring_regex(_glue(f"{source.dir_name}/", text("file")), r"(?s)/[^/]*$", ""),
+        "path": pc.replace_substring_regex(_concatenate(f"{source.dir_name}/", text("file")), r"(?s)/[^/]*$", ""),
         "filename": pc.replace_substring_regex(text("file"), r"(?s)^.*/", ""),
         "microscopy": pc.if_else(pc.equal(stains, BRIGHTFIELD), BRIGHTFIELD, constant(source.microscopy)),
         "channels": text("channels"),

@@ -1,4 +1,4 @@
-"""How labels are spelt and which are one: the rules as data, in one place, applied to every source."""
+"""The standard spelling of labels: rules that bring the spellings of all sources to one, in one table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEW = "this project"
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: in `columns`, replace what `pattern` finds in a value by `becomes`."""
+    """One rule: in `columns`, replace every match of `pattern` in a value by `becomes`."""
 
     name: str
     columns: tuple[str, ...]
@@ -52,9 +52,9 @@ RULES: tuple[Rule, ...] = (
     Rule("nematode", ("organism",), r"^caenorhabditis elegans$", "nematode", PAPER),
     Rule("targeted gene", ("gene",), r"^(?!.* targeted$)(.+)$", r"\1 targeted", PAPER),
 )
-"""Applied in this order to each of the `|`-separated values, in lower case and without blanks at its ends."""
+"""Applied in this order to each of the `|`-separated values, after lower case and removal of blanks at its ends."""
 
-LISTED = ("organism", "cell_type", "cell_visible", "phenotype")  # a compound's name may truly begin with a bracket
+LISTED = ("organism", "cell_type", "cell_visible", "phenotype")  # the name of a compound may begin with a bracket
 LOWER, LISTS, REPEATS = "lower case", "list written as text", "repeats removed"
 ORIGIN = {LOWER: PAPER, LISTS: PAPER, REPEATS: NEW, **{rule.name: rule.origin for rule in RULES}}
 _COMPILED = {
@@ -64,7 +64,7 @@ _LIST = re.compile(r"^\[\s*(['\"]).*\1\s*,?\s*\]$", re.DOTALL)
 
 
 class Vocabulary:
-    """Applies the rules and remembers what each changed.
+    """Applies the rules and counts the rows that each changes.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Vocabulary:
         self.changed: Counter[tuple[str, str, str, str]] = Counter()
 
     def apply(self, values: pa.Array, column: str) -> pa.Array:
-        """Bring one label column into the standard spelling.
+        """Return one label column in the standard spelling.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class Vocabulary:
         return pa.array(standard, pa.large_string()).take(encoded.indices)
 
     def report(self) -> list[dict[str, Any]]:
-        """Return, for each rule and column that changed something, how many rows and the most frequent example."""
+        """Return, for each rule and column with changes, the number of rows and the most frequent example."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for (name, column, before, after), rows in self.changed.most_common():
             first = {"rule": name, "column": column, "rows": 0, "values": 0, "before": before, "after": after}
@@ -109,9 +109,9 @@ class Vocabulary:
 
 
 def published_spellings(label: str) -> tuple[str, ...]:
-    """Return how the published archive may spell a label in names of files and folders, `label` first.
+    """Return the spellings that the published archive may have of a label in file and folder names, `label` first.
 
-    A file system allows no `/` and no `*`; the archive has ` -- ` in their place, or `/` where it had `*`.
+    File names can't contain `/`, and some systems forbid `*`: the archive has ` -- ` instead, or exchanged the two.
 
     Examples
     --------
@@ -141,6 +141,7 @@ def standard(text: str, column: str) -> str:
 
 
 def _standard(text: str, column: str) -> tuple[str, list[tuple[str, str, str]]]:
+    """Return the standard spelling of a cell, and the changes as (rule, before, after)."""
     if not text:
         return "", []
     steps: list[tuple[str, str, str]] = []
@@ -167,7 +168,7 @@ def _standard(text: str, column: str) -> tuple[str, list[tuple[str, str, str]]]:
 
 
 def _unlist(text: str) -> list[str] | None:
-    """Read "['a', 'b']" as its values; a name that merely starts with a bracket is none of ours."""
+    """Return the values of a text like "['a', 'b']"; None for any other text, such as a name in brackets."""
     if not _LIST.match(text) or len(text) > 100_000:
         return None
     try:

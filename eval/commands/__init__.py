@@ -1,4 +1,4 @@
-"""The commands of `eval`, one module a theme. Heavy imports stay inside the commands: `--help` is quick."""
+"""The commands of `eval`, one module per topic. Heavy imports are inside the commands, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from importlib import import_module
 
 import typer
 
-THEMES = ("run", "features", "explore", "demo")
+TOPICS = ("run", "features", "explore", "demo")
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    for theme in THEMES:
-        import_module(f"{__name__}.{theme}").add_to(app)
+    for topic in TOPICS:
+        import_module(f"{__name__}.{topic}").add_to(app)

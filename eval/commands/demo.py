@@ -1,4 +1,4 @@
-"""The command that shows everything once: demo."""
+"""The command that runs the complete pipeline on simulated data: demo."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Of drawing, labels, crops and training.")] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the quick recipe's.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo writes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Random seed of the simulated images, labels, crops and training.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of training epochs. Default: that of the recipe quick.")
+    ] = None,
 ) -> None:
-    """Simulate sources, build the dataset, load it, train on it, score it: one page to look at, in minutes.
+    """Simulate sources, build a dataset from them, load it, train on it and score the result: one page, in minutes.
 
-    Needs no network and two cores. The same command again goes on where it stopped.
+    Needs two cores and no network. Running an interrupted command again resumes it.
     """
-    from ...builder.console import out as printed
+    from ...builder.console import out as screen
     from ..demo import demo
 
     report = demo(out, seed=seed, epochs=epochs)
-    printed.print(f"Open {report}", style="bold green", markup=False)
+    screen.print(f"Open {report}", style="bold green", markup=False)

@@ -1,32 +1,36 @@
-"""Commands that draw the figures around the scores: explore."""
+"""Commands that plot figures about data and models: explore."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..explore import composition as looks_composition
-from ..explore import diversity as looks_diversity
-from ..explore import per_class as looks_per_class
+from .options import Engine, Model
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 explore = typer.Typer(
-    help="Figures around the scores: maps of features, diversity of classes, composition, what is never right.",
+    help="Figures about data and models: maps of features, diversity of classes, composition, classes never correct.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
 
+# Typer reads the options of a command from its own signature: these are repeated there by name, defined once here
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The dataset folder, local or a URL.")]
-Model = Annotated[str, typer.Option(help="random, random:SEED, imagenet, a training run, or any transformers model.")]
-Classes = Annotated[int, typer.Option(min=1, help="How many classes, drawn at random.")]
-Images = Annotated[int, typer.Option(min=1, help="How many images of each at most, drawn at random.")]
-Label = Annotated[list[str] | None, typer.Option("--label", help="Take this class; repeat it.")]
-Size = Annotated[int, typer.Option(min=8, help="Pixels a side that the network sees.")]
-Seed = Annotated[int, typer.Option(help="Of the drawing and of the map.")]
-Cache = Annotated[Path | None, typer.Option(help="Where features are kept. Default: features-cache beside OUT.")]
-Engine = Annotated[str, typer.Option(help="auto, torch or openvino.")]
+Classes = Annotated[int, typer.Option(min=1, help="Number of classes, sampled at random.")]
+Images = Annotated[int, typer.Option(min=1, help="Largest number of images of each class, sampled at random.")]
+Label = Annotated[list[str] | None, typer.Option("--label", help="Take this class; may be given several times.")]
+Size = Annotated[int, typer.Option(min=8, help="Side in pixels to which images are resized for the network.")]
+Seed = Annotated[int, typer.Option(help="Random seed of the sampling and of the map.")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder that stores computed features. Default: features-cache in the folder of OUT."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print what the figure shows as JSON.")]
+Figure = Annotated[Path, typer.Option(help="The figure to write (PNG).")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,12 +43,16 @@ def umap(
     data: Annotated[
         str | None, typer.Argument(metavar="[DIR]", help="The dataset folder; with --task the folder of the task.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The figure; its points go beside it as .csv.")] = Path("umap.png"),
+    out: Annotated[
+        Path, typer.Option(help="The figure to write (PNG). Its points are written to a .csv with the same name.")
+    ] = Path("umap.png"),
     features: Annotated[
         Path | None, typer.Option(help="Map this table (.parquet, .csv, .npz) instead of computing features.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="With --features: the task whose samples its rows are.")] = None,
-    rows: Annotated[int, typer.Option(min=5, help="With --features: how many rows at most, at random.")] = 5000,
+    task: Annotated[str | None, typer.Option(help="With --features: the task to which the rows belong.")] = None,
+    rows: Annotated[
+        int, typer.Option(min=5, help="With --features: largest number of rows, sampled at random.")
+    ] = 5000,
     model: Model = "imagenet",
     classes: Classes = 20,
     images: Images = 50,
@@ -55,7 +63,7 @@ def umap(
     engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
-    """Map features to the plane, coloured by class, source and resolution (of a task: set, week, plate, compound).
+    """Map features to two dimensions by UMAP, coloured by class, source and resolution (or the columns of a task).
 
     [bold]Examples[/bold]
 
@@ -66,22 +74,21 @@ def umap(
       cytoimagenet explore umap evaldata/coos7 --task coos7 --features features.parquet
     """
     from ...builder.errors import UsageError
-    from ..explore import maps as looks
-    from ..explore.figures import maps
+    from ..explore import figures, maps
     from ..features import backbones
 
     if features is not None:
-        table, model = looks.map_of_table(features, data, task=task, rows=rows, seed=seed), features.name
+        table, model = maps.map_of_table(features, data, task=task, rows=rows, seed=seed), features.name
     elif data is None or task is not None:
         raise UsageError(
-            "--task goes with --features" if task else "There is nothing to map",
+            "--task can only be used with --features" if task else "There is nothing to map",
             next="Name a dataset folder, or a table with --features",
         )
     else:
-        table = looks.map_of_dataset(
+        table = maps.map_of_dataset(
             data,
             backbones.load(model),
-            cache or out.parent / "features-cache",
+            _cache(cache, out),
             classes=classes,
             images=images,
             labels=label,
@@ -89,20 +96,20 @@ def umap(
             seed=seed,
             engine=engine,
         )
-    panels = looks.panels(table)
+    panels = maps.panels(table)
     if not panels:
-        raise UsageError("Nothing is known to colour the map by", where=features, next="Name DIR, or add a label")
-    _write(out, maps(panels))
-    _write(out.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g").encode())
+        raise UsageError("The table has no column to colour the map by", where=features, next="Name DIR, or add label")
+    _write(out, figures.maps(panels))
+    _write_csv(out, table)
     count = {"classes": int(table["label"].nunique())} if "label" in table else {}
-    _say(as_json, {"figure": str(out), "images": len(table), **count, "model": model})
+    _report(as_json, {"figure": str(out), "images": len(table), **count, "model": model})
 
 
 @explore.command("upsampling")
 def upsampling(
     data: Folder,
-    raw: Annotated[Path, typer.Option(help="The raw sources the dataset was built from.")],
-    out: Annotated[Path, typer.Option(help="The figure.")] = Path("upsampling.png"),
+    raw: Annotated[Path, typer.Option(help="Folder of the raw sources from which the dataset was built.")],
+    out: Figure = Path("upsampling.png"),
     model: Model = "imagenet",
     classes: Classes = 20,
     images: Images = 50,
@@ -112,21 +119,20 @@ def upsampling(
     engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
-    """Map features of random classes before and after cropping: the published figure of upsampling.
+    """Map features of random classes before and after cropping, as in the published figure of upsampling.
 
     [bold]Examples[/bold]
 
       cytoimagenet explore upsampling cytoimagenet --raw RAW --out upsampling.png
     """
-    from ..explore import maps as looks
-    from ..explore.figures import maps
+    from ..explore import figures, maps
     from ..features import backbones
 
-    before, after = looks.before_and_after_cropping(
+    before, after = maps.before_and_after_cropping(
         data,
         raw,
         backbones.load(model),
-        cache or out.parent / "features-cache",
+        _cache(cache, out),
         classes=classes,
         images=images,
         size=size,
@@ -134,17 +140,24 @@ def upsampling(
         engine=engine,
     )
     titles = (f"before: {len(before):,} source images", f"after: {len(after):,} images of the dataset")
-    _write(out, maps([(titles[0], before, "label"), (titles[1], after, "label")]))
-    _say(as_json, {"figure": str(out), "before": len(before), "after": len(after), "model": model})
+    _write(out, figures.maps([(titles[0], before, "label"), (titles[1], after, "label")]))
+    _report(as_json, {"figure": str(out), "before": len(before), "after": len(after), "model": model})
 
 
 @explore.command("diversity")
 def diversity(
     data: Folder,
-    out: Annotated[Path, typer.Option(help="The figure; .csv and .labels.json go beside it.")] = Path("diversity.png"),
+    out: Annotated[
+        Path, typer.Option(help="The figure to write (PNG); .csv and .labels.json with the same name are written too.")
+    ] = Path("diversity.png"),
     model: Model = "imagenet",
-    threshold: Annotated[float, typer.Option(min=-1, max=1, help="Similarity within a class; published: 0.8.")] = 0.8,
-    classes: Annotated[int | None, typer.Option(min=1, help="How many classes at random. Default: all.")] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(min=-1, max=1, help="List the classes with a mean cosine similarity above this; published: 0.8."),
+    ] = 0.8,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="Number of classes, sampled at random. Default: all.")
+    ] = None,
     images: Images = 100,
     size: Size = 224,
     seed: Seed = 0,
@@ -152,7 +165,7 @@ def diversity(
     engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
-    """Say how alike the images of each class are, and list the classes above a threshold.
+    """Compute how similar the images of each class are, and list the classes above a threshold.
 
     [bold]Examples[/bold]
 
@@ -162,83 +175,77 @@ def diversity(
     """
     import json
 
-    from ..explore import figures
-    from ..explore import maps as looks
+    from ..explore import diversity as analysis
+    from ..explore import figures, maps
     from ..features import backbones
     from ..features.dataset_images import choose
 
     chosen = choose(data, classes=classes, images=images, seed=seed)
-    network = backbones.load(model)
-    features = looks.features_of(chosen, network, cache or out.parent / "features-cache", size=size, engine=engine)
-    table = looks_diversity.diversity(features.values, chosen.table["label"])
-    uniform = looks_diversity.above(table, threshold)
+    features = maps.features_of(chosen, backbones.load(model), _cache(cache, out), size=size, engine=engine)
+    table = analysis.diversity(features.values, chosen.table["label"])
+    uniform = analysis.above(table, threshold)
+    labels = out.with_suffix(".labels.json")
     _write(out, figures.diversity(table, threshold))
-    _write(out.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g").encode())
-    listed = out.with_suffix(".labels.json")
-    _write(listed, json.dumps(uniform, ensure_ascii=False).encode())
-    said = {"figure": str(out), "classes": len(table), "above": len(uniform), "threshold": threshold}
-    _say(as_json, {**said, "labels": str(listed)})
+    _write_csv(out, table)
+    _write(labels, json.dumps(uniform, ensure_ascii=False).encode())
+    counts = {"classes": len(table), "above": len(uniform), "threshold": threshold}
+    _report(as_json, {"figure": str(out), **counts, "labels": str(labels)})
 
 
 @explore.command("composition")
-def composition(
-    data: Folder,
-    out: Annotated[Path, typer.Option(help="The figure.")] = Path("composition.png"),
-    as_json: Json = False,
-) -> None:
-    """Draw how many images and classes come from which category, database and source.
+def composition(data: Folder, out: Figure = Path("composition.png"), as_json: Json = False) -> None:
+    """Plot the numbers of images and classes by category, database and source.
 
     [bold]Examples[/bold]
 
       cytoimagenet explore composition cytoimagenet --out composition.png
     """
+    from ..explore import composition as analysis
     from ..explore import figures
 
-    tables = looks_composition.composition(data)
+    tables = analysis.composition(data)
     _write(out, figures.composition(tables))
-    _say(as_json, {"figure": str(out), **{name: table.to_dict("records") for name, table in tables.items()}})
+    _report(as_json, {"figure": str(out), **{name: table.to_dict("records") for name, table in tables.items()}})
 
 
 @explore.command("per-class")
 def per_class(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run, or its per_class.csv.")],
-    out: Annotated[Path, typer.Option(help="The figure; the classes never right go beside it as .csv.")] = Path(
-        "per-class.png"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The figure to write (PNG). Classes never correct are written to a .csv.")
+    ] = Path("per-class.png"),
     as_json: Json = False,
 ) -> None:
-    """Say which validation classes a training run never gets right, and draw the accuracy of all.
+    """Plot the accuracy of each class, and list the classes of which a training run gets no validation image right.
 
     [bold]Examples[/bold]
 
       cytoimagenet explore per-class runs/first --out per-class.png
     """
     from ...training.plots import plot_per_class
+    from ..explore.per_class import by_category, missed_classes, read_per_class
 
-    table = looks_per_class.read_per_class(run)
-    missed = looks_per_class.never_right(run)
+    table = read_per_class(run)
+    missed = missed_classes(table)
     plot_per_class(table, out)
     _write(out.with_suffix(".csv"), missed.to_csv(index=False).encode())
-    seen = int((table["evaluated"] > 0).sum())
-    said = {
-        "figure": str(out),
-        "classes": seen,
-        "never_right": len(missed),
-        "by_category": looks_per_class.by_category(table),
-    }
-    _say(as_json, {**said, "labels": missed["label"].tolist()})
+    counts = {"classes": int((table["evaluated"] > 0).sum()), "never_right": len(missed)}
+    labels = missed["label"].tolist()
+    _report(as_json, {"figure": str(out), **counts, "by_category": by_category(table), "labels": labels})
 
 
 @explore.command("grid")
 def grid(
     data: Folder,
-    out: Annotated[Path, typer.Option(help="The picture.")] = Path("grid.png"),
-    label: Annotated[str | None, typer.Option(help="Images of this class. Default: one image of every class.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many at most; published: 81 of a class.")] = 81,
+    out: Figure = Path("grid.png"),
+    label: Annotated[
+        str | None, typer.Option(help="Show images of this class. Default: one image of every class.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Largest number of images; published: 81 of a class.")] = 81,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Put images of one class, or one image of every class, side by side in a square.
+    """Show images of one class, or one image of every class, in a square grid.
 
     [bold]Examples[/bold]
 
@@ -254,7 +261,11 @@ def grid(
     chosen = choose(data, classes=images, images=images if label else 1, labels=[label] if label else None, seed=seed)
     shown = [chosen.load(i)[0] for i in range(len(chosen))]
     _write(out, figures.grid(shown, math.ceil(math.sqrt(len(shown)))))
-    _say(as_json, {"figure": str(out), "images": len(shown), "classes": int(chosen.table["label"].nunique())})
+    _report(as_json, {"figure": str(out), "images": len(shown), "classes": int(chosen.table["label"].nunique())})
+
+
+def _cache(cache: Path | None, out: Path) -> Path:
+    return cache or out.parent / "features-cache"
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -263,13 +274,17 @@ def _write(path: Path, content: bytes) -> None:
     write_atomic(path, content)
 
 
-def _say(as_json: bool, said: dict[str, Any]) -> None:
+def _write_csv(figure: Path, table: pd.DataFrame) -> None:
+    _write(figure.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g").encode())
+
+
+def _report(as_json: bool, result: dict[str, Any]) -> None:
     from ...builder.console import emit, out
 
     if as_json:
-        emit(said)
+        emit(result)
         return
-    for name, value in said.items():
+    for name, value in result.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             out.print(f"{name}:", markup=False)
             for row in value:

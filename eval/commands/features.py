@@ -1,4 +1,4 @@
-"""The command that extracts features: features."""
+"""The command that computes features: features."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Data, Engine, InputSize, Model, Workers, listed, pixels
+
 EXAMPLES = """
 [bold]Examples[/bold]
 
@@ -14,7 +16,7 @@ EXAMPLES = """
 
   cytoimagenet features --model runs/first --tasks coos7,cyclops --preprocess concat-norm,merge-norm
 
-  torchrun --nproc-per-node 4 -m cytoimagenet.eval.commands.features --model runs/first --tasks coos7
+  torchrun --no-python --nproc-per-node 4 cytoimagenet features --model runs/first --tasks coos7
 """
 
 
@@ -24,48 +26,52 @@ def add_to(app: typer.Typer) -> None:
 
 
 def features(
-    model: Annotated[
-        str, typer.Option(help="random, random:SEED, imagenet, a training run, or any transformers model.")
-    ] = "imagenet",
-    tasks: Annotated[str, typer.Option(help="Tasks, by comma.")] = "bbbc021",
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of bbbc021/, coos7/, cyclops/. Default: $CYTOIMAGENET_EVALDATA, else ./evaldata."),
-    ] = None,
+    model: Model = "imagenet",
+    tasks: Annotated[str, typer.Option(help="Comma-separated tasks: bbbc021,coos7,cyclops.")] = "bbbc021",
+    data: Data = None,
     out: Annotated[
-        Path, typer.Option(help="Parquet file; of several tables, -TASK-PREPROCESS goes into each name.")
+        Path, typer.Option(help="Parquet file to write; for several tables, -TASK-PREPROCESS is added to its name.")
     ] = Path("features.parquet"),
     preprocess: Annotated[
-        str, typer.Option(help="concat-norm, concat-raw, merge-norm, merge-raw; by comma.")
+        str,
+        typer.Option(
+            help="Comma-separated views of an image: concat-norm, concat-raw, merge-norm, merge-raw. concat: each "
+            "channel separately; merge: mean of the channels; norm: contrast stretched; raw: as measured."
+        ),
     ] = "concat-norm",
-    input_size: Annotated[str, typer.Option(help="native (as published: no resize) or pixels a side.")] = "native",
+    input_size: InputSize = "native",
     cache: Annotated[
-        Path | None, typer.Option(help="Where computed features are kept. Default: features-cache beside OUT.")
+        Path | None,
+        typer.Option(help="Folder that stores computed features. Default: features-cache in the folder of OUT."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
+    engine: Engine = "auto",
+    workers: Workers = 2,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print path, size and settings of the tables as JSON.")
+    ] = False,
 ) -> None:
-    """Compute the features a network gives the samples of a task: a row per sample, with its id.
+    """Compute the features of a network for the samples of a task: one row per sample, with its id.
 
-    The tables are what `cytoimagenet eval --features` takes. The same command again goes on where it was stopped.
+    `cytoimagenet eval --features` scores such a table. Running an interrupted command again resumes it.
     """
     from ...builder.console import emit
     from ...builder.console import out as screen
-    from .. import tasks as sets
     from ..features import backbones
-    from ..features.extract import extract, is_main_process
+    from ..features.extract import extract
+    from ..features.processes import is_main_process
     from ..features.views import METHODS
+    from ..protocols.settings import EvaluationSettings
     from ..run import data_root
-    from .run import listed, pixels
+    from ..tasks.registry import TASKS
 
-    wanted = listed(tasks, "--tasks", sets.TASKS)
+    names = listed(tasks, "--tasks", TASKS)
     methods = listed(preprocess, "--preprocess", METHODS)
     root = data_root(data)
-    found = {task: sets.read(task, root / task) for task in wanted}  # all are checked before anything is computed
+    # all tasks are read and checked before anything is computed
+    samples_of = {name: TASKS[name].read(root / name, EvaluationSettings()) for name in names}
     network = backbones.load(model)
-    made = []
-    for task, samples in found.items():
+    written = []
+    for task, samples in samples_of.items():
         tables = extract(
             samples,
             network,
@@ -76,25 +82,25 @@ def features(
             workers=workers,
         )
         for (_, method), table in tables.items():
-            single = len(wanted) * len(methods) == 1
+            single = len(names) * len(methods) == 1
             path = out if single else out.with_name(f"{out.stem}-{task}-{method}{out.suffix or '.parquet'}")
             if is_main_process():
                 table.save(path)
             rows, columns = table.values.shape
-            made.append({"path": str(path), "rows": rows, "features": columns, **table.settings})
+            written.append({"path": str(path), "rows": rows, "features": columns, **table.settings})
     if as_json and is_main_process():
-        emit(made)
+        emit(written)
     elif is_main_process():
-        for one in made:
+        for one in written:
             screen.print(f"{one['path']}: {one['rows']:,} rows of {one['features']:,} features", markup=False)
             screen.print(
                 f"  cytoimagenet eval --tasks {one['task']} --features {one['path']} --data {root}", markup=False
             )
 
 
-if __name__ == "__main__":  # one process of several, started by a launcher that takes no console script
+if __name__ == "__main__":  # one of several processes, started by a launcher that needs a module
     from ...builder import console
 
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    add_to(alone)
-    console.run(alone)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    add_to(app)
+    console.run(app)

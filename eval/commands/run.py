@@ -1,11 +1,16 @@
-"""The command that scores: eval."""
+"""The command that scores features: eval."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .options import Data, Engine, InputSize, Workers, listed, pixels
+
+if TYPE_CHECKING:
+    from ..tasks.record import Task
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -24,79 +29,94 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of bbbc021/, coos7/, cyclops/. Default: $CYTOIMAGENET_EVALDATA, else ./evaldata."),
-    ] = None,
-    tasks: Annotated[str, typer.Option(help="Tasks, by comma.")] = "bbbc021,coos7,cyclops",
+    data: Data = None,
+    tasks: Annotated[str, typer.Option(help="Comma-separated tasks.")] = "bbbc021,coos7,cyclops",
     models: Annotated[
         str,
-        typer.Option(help="random, imagenet, RUN (the newest below ./runs), your run or model, fusion; by comma."),
+        typer.Option(
+            help="Comma-separated models: random, imagenet, RUN (the newest below ./runs), a training run, any image "
+            "model of transformers, fusion (the features of imagenet and a training run side by side)."
+        ),
     ] = "random,imagenet,RUN,fusion",
     out: Annotated[Path, typer.Option(help="Folder for results.json, predictions and report.html.")] = Path("results"),
     features: Annotated[
-        Path | None, typer.Option(help="Score this table (.parquet, .csv, .npz) on the one task instead of networks.")
+        Path | None,
+        typer.Option(help="Score this table of features (.parquet, .csv, .npz) on one task, instead of models."),
     ] = None,
     metadata: Annotated[
-        Path | None, typer.Option(help="With --features: the task's folder. Default: its place below --data, if any.")
+        Path | None, typer.Option(help="With --features: folder of the task. Default: its folder below --data, if any.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="With --features: what to call them.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="With --features: name of the features in the results. Default: the file's name.")
+    ] = None,
     preprocess: Annotated[
-        str, typer.Option(help="Views of the image, by comma; the first is the headline.")
+        str,
+        typer.Option(
+            help="Comma-separated views of an image: concat (each channel separately) or merge (mean of the channels), "
+            "norm (contrast stretched) or raw (as measured). The report shows the first one."
+        ),
     ] = "concat-norm,concat-raw,merge-norm,merge-raw",
-    input_size: Annotated[str, typer.Option(help="native (as published: no resize) or pixels a side.")] = "native",
+    input_size: InputSize = "native",
     standardise: Annotated[
         str | None,
-        typer.Option(help="none, all, train, plate-dmso, sphere-dmso or tvn. Default: as published; none for tables."),
+        typer.Option(
+            help="Scaling of the features: none, all, train, plate-dmso, sphere-dmso or tvn. "
+            "Default: as published for models, none for a table."
+        ),
     ] = None,
-    taxol: Annotated[str, typer.Option(help="Taxol 0.3 µM of BBBC021: all its wells (published), or ljosa3.")] = "all",
-    ties: Annotated[str, typer.Option(help="Ties of votes go to the nearest, or (published) lowest code.")] = "nearest",
-    cyclops_labels: Annotated[str, typer.Option(help="clean, or the shifted labels that were published.")] = "clean",
-    probe: Annotated[bool, typer.Option(help="Fit the linear probe too (slow).")] = True,
-    cache: Annotated[Path | None, typer.Option(help="Where features are kept. Default: OUT/features.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode ahead.")] = 2,
-    seed: Annotated[int, typer.Option(help="Of bootstrap, shuffles and folds.")] = 0,
+    taxol: Annotated[
+        str, typer.Option(help="Wells of taxol at 0.3 µM in BBBC021: all (published), or ljosa3 (three wells).")
+    ] = "all",
+    ties: Annotated[
+        str,
+        typer.Option(help="Class that wins equal votes: that of the nearest neighbour, or published (the first one)."),
+    ] = "nearest",
+    cyclops_labels: Annotated[
+        str, typer.Option(help="Labels of CYCLoPs: clean, or published (shifted by a mistake in the published code).")
+    ] = "clean",
+    probe: Annotated[bool, typer.Option(help="Also fit a linear probe, which is slow.")] = True,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that stores computed features. Default: OUT/features.")
+    ] = None,
+    engine: Engine = "auto",
+    workers: Workers = 2,
+    seed: Annotated[int, typer.Option(help="Random seed of bootstrap, shuffled labels and folds.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Score features on the transfer tasks: networks on images, or a table of features.
+    """Score features of networks, or a table of features, on the transfer tasks.
 
-    Runs every task it finds data for and says how to get the others. The same command again computes what is missing
-    and replaces scores of the same settings.
+    Runs every task whose data it finds, and prints how to get the data of the others. Running the command again
+    computes only what is missing, and replaces scores with the same settings.
     """
     from ...builder.console import emit
     from ...builder.errors import UsageError
-    from .. import run as orchestrate
-    from ..protocols.settings import Settings
+    from ..features.views import METHODS
+    from ..protocols.settings import EvaluationSettings
     from ..report.summary import show
-    from ..tasks import TASKS
+    from ..run import data_root, finish, score_models, score_table, task_roots
+    from ..tasks.registry import TASKS
 
-    wanted = listed(tasks, "--tasks", TASKS)
-    choices = orchestrate.Choices(standardise, taxol, ties, cyclops_labels, probe, seed)  # type: ignore[arg-type]
-    Settings(standardise or "none", taxol, ties, cyclops_labels)  # type: ignore[arg-type]  # refuses unknown ones early
-    root = orchestrate.data_root(data)
-    roots, missing = orchestrate.task_roots(root, wanted)
+    chosen = [TASKS[word] for word in listed(tasks, "--tasks", TASKS)]
+    settings = EvaluationSettings(standardise, taxol, ties, cyclops_labels, probe, seed)  # type: ignore[arg-type]
+    root = data_root(data)
+    roots, missing = task_roots(root, chosen)
     if features is not None:
-        if len(wanted) != 1:
+        if len(chosen) != 1:
             raise UsageError("A table of features belongs to one task", next="Name it, such as --tasks bbbc021")
-        where = metadata or roots.get(wanted[0])
-        run = orchestrate.score_table(features, wanted[0], where, out, choices, name)
+        run = score_table(features, chosen[0], metadata or roots.get(chosen[0]), out, settings, name)
     else:
-        from ..features.views import METHODS
-
         if metadata is not None or name is not None:
-            raise UsageError("--metadata and --name go with --features")
-        for task, how in missing.items():
-            _say_missing(task, root / task, how)
+            raise UsageError("--metadata and --name can only be used with --features")
+        _print_missing(missing, root)
         if not roots:
             raise UsageError(
                 "There is no data for any task", where=root, next="Name its folder with --data or CYTOIMAGENET_EVALDATA"
             )
-        run = orchestrate.score_models(
+        run = score_models(
             roots,
             [model.strip() for model in models.split(",") if model.strip()],
             out,
-            choices,
+            settings,
             methods=listed(preprocess, "--preprocess", METHODS),
             size=pixels(input_size),
             cache=cache,
@@ -105,36 +125,15 @@ def evaluate(
         )
     if not run.main:
         return
-    document = orchestrate.finish(run)
+    document = finish(run)
     if as_json:
         emit(document)
     else:
-        show(run.done, document, out)
+        show(run.done, document, out, run.tasks)
 
 
-def listed(given: str, option: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words of an option that takes several, or say which is unknown."""
-    from ...builder.errors import UsageError
-
-    found = tuple(dict.fromkeys(word.strip() for word in given.split(",") if word.strip()))
-    unknown = [word for word in found if word not in known]
-    if unknown or not found:
-        raise UsageError(f"{option} {given!r}: {', '.join(unknown) or 'nothing named'}", next=f"Use {', '.join(known)}")
-    return found
-
-
-def pixels(given: str) -> int | None:
-    """Return the number of pixels `--input-size` names; None is the images' own."""
-    from ...builder.errors import UsageError
-
-    if given == "native":
-        return None
-    if not given.isdigit() or not 8 <= int(given) <= 4096:
-        raise UsageError(f"--input-size {given!r} is neither native nor a number of pixels from 8 to 4096")
-    return int(given)
-
-
-def _say_missing(task: str, where: Path, how: str) -> None:
+def _print_missing(missing: list[Task], root: Path) -> None:
     from ...builder.console import err
 
-    err.print(f"{task}: no data in {where}. {how}.", markup=False)
+    for task in missing:
+        err.print(f"{task.name}: no data in {root / task.name}. {task.how_to_get}.", markup=False)

@@ -1,4 +1,4 @@
-"""Figures about scores and data: maps of features, diversity of classes, composition, accuracy by class.
+"""Figures about data and models: maps of features, diversity of classes, composition, accuracy by class.
 
-Imports `eval.features`, `eval.report` and `builder.images`.
+Imports `builder.dataset`, `builder.images`, `eval.features`, `eval.report`, `eval.tables`, `eval.tasks` and `training`.
 """

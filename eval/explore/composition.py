@@ -1,4 +1,4 @@
-"""Where the images of a dataset come from."""
+"""Numbers of images and classes of a dataset by origin."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ def composition(data_dir: str | PathLike[str]) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of str to DataFrame
-        `category`, `database`, `name`: a row each with images and classes, most images first.
+        For each of `category`, `database` and `name` (the source): one row per value, with the numbers of images and
+        classes, most images first.
     """
     rows = Manifest.load(data_dir).metadata(["label", "category", "database", "name"])
-    found = {}
+    tables = {}
     for column in ("category", "database", "name"):
         counted = rows.groupby(column).agg(images=("label", "size"), classes=("label", "nunique")).reset_index()
-        found[column] = counted.sort_values(["images", column], ascending=[False, True]).reset_index(drop=True)
-    return found
+        tables[column] = counted.sort_values(["images", column], ascending=[False, True]).reset_index(drop=True)
+    return tables

@@ -1,4 +1,4 @@
-"""How varied the images of a class are, by the cosine similarity of their features."""
+"""How similar the images of a class are, by the cosine similarity of their features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THRESHOLD = 0.8  # mean cosine similarity within a class, as published
 
 
 def diversity(values: NDArray[np.floating], labels: Sequence[str] | pd.Series) -> pd.DataFrame:
-    """Say how alike the images of a class are, and how like those of other classes.
+    """Return how similar the images of each class are, to each other and to those of other classes.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ def diversity(values: NDArray[np.floating], labels: Sequence[str] | pd.Series) -
     Returns
     -------
     DataFrame
-        A row per class, the most uniform first: label, n, intra (mean cosine similarity of two different images of the
-        class, NaN for a single one), inter (mean cosine similarity of an image of the class and one of another), gap
-        (intra - inter).
+        One row per class, the most uniform first: label, n, intra (mean cosine similarity of two different images of
+        the class, NaN for a class with one image), inter (mean cosine similarity of an image of the class and one of
+        another class), gap (intra - inter).
 
     Notes
     -----
-    The mean over all pairs of unit vectors follows from their sum: exact, without drawing pairs, in one pass. The
-    published figures are means over at most 3,000 random pairs.
+    The mean over all pairs of unit vectors is computed exactly, from their sum, without sampling pairs. The published
+    figures are means over at most 3,000 random pairs.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def diversity(values: NDArray[np.floating], labels: Sequence[str] | pd.Series) -
     n = np.bincount(code)
     total = np.zeros((len(names), unit.shape[1]))
     np.add.at(total, code, unit)
-    own = np.bincount(code, weights=(unit**2).sum(axis=1))  # an image with itself is no pair
+    own = np.bincount(code, weights=(unit**2).sum(axis=1))  # an image and itself are not a pair
     square = (total**2).sum(axis=1)
     intra = _ratio(square - own, n * (n - 1))
     inter = _ratio(total @ total.sum(axis=0) - square, n * (n.sum() - n))
@@ -58,5 +58,5 @@ def _ratio(sums: NDArray[np.float64], pairs: NDArray[np.integer]) -> NDArray[np.
 
 
 def above(table: pd.DataFrame, threshold: float = THRESHOLD) -> list[str]:
-    """Return the classes whose images are more alike than `threshold`, sorted."""
+    """Return the sorted classes whose mean similarity is above a threshold."""
     return sorted(table.loc[table["intra"] > threshold, "label"])

@@ -14,21 +14,21 @@ from PIL import Image
 from ...builder.images import contact_sheet
 from ..report.plots import as_png, literal, new_figure
 
-MOST_NAMED = 20  # colours an eye tells apart; further values share a grey
-PANEL = 4.2  # inches
-MOST_BARS = 40
+MAX_COLOURS = 20  # that can be distinguished; further values share a grey
+PANEL_INCHES = 4.2
+MAX_BARS = 40
 
 
 def maps(panels: Sequence[tuple[str, pd.DataFrame, str]]) -> bytes:
-    """Draw maps side by side.
+    """Plot maps side by side.
 
     Parameters
     ----------
     panels : sequence of (title, table, column)
-        The table has x, y and the column that gives the colour. Few different values, and text, are named in a
-        legend; many numbers become a scale.
+        The table has x, y and the column that determines the colour. Text and up to `MAX_COLOURS` different numbers
+        are listed in a legend; more numbers get a colour scale.
     """
-    figure, axes = new_figure(PANEL * len(panels), 1.45 * PANEL, ncols=len(panels), squeeze=False)
+    figure, axes = new_figure(PANEL_INCHES * len(panels), 1.45 * PANEL_INCHES, ncols=len(panels), squeeze=False)
     for one, (title, table, column) in zip(np.ravel(axes), panels, strict=True):
         _map(figure, one, table, column)
         one.set_title(title, loc="left", fontsize=10)
@@ -43,12 +43,12 @@ def _map(figure: Any, axes: Any, table: pd.DataFrame, column: str) -> None:
 
     size = float(np.clip(4000 / len(table), 4, 24))
     style = {"s": size, "linewidths": 0, "alpha": 0.85}
-    if pd.api.types.is_numeric_dtype(table[column]) and table[column].nunique() > MOST_NAMED:
+    if pd.api.types.is_numeric_dtype(table[column]) and table[column].nunique() > MAX_COLOURS:
         shown = axes.scatter(table["x"], table["y"], c=table[column], cmap="viridis", **style)
         figure.colorbar(shown, ax=axes, shrink=0.6, location="bottom")
         return
     common = table[column].value_counts()
-    named = sorted(common.index[:MOST_NAMED])
+    named = sorted(common.index[:MAX_COLOURS])
     rest = ~table[column].isin(named)
     axes.scatter(table["x"][rest], table["y"][rest], color="#c8ccd0", **style)
     colours = matplotlib.color_sequences["tab20" if len(named) > 10 else "tab10"]
@@ -64,7 +64,7 @@ def _map(figure: Any, axes: Any, table: pd.DataFrame, column: str) -> None:
 
 
 def diversity(table: pd.DataFrame, threshold: float) -> bytes:
-    """Draw the similarity within each class against that to other classes; the threshold is a line."""
+    """Plot the similarity within each class against that to other classes, with the threshold as a line."""
     known = table.dropna(subset=["intra", "inter"])
     figure, axes = new_figure(6.4, 5)
     high = known["intra"] > threshold
@@ -81,14 +81,14 @@ def diversity(table: pd.DataFrame, threshold: float) -> bytes:
         axes.annotate(literal(name), (inter, intra), (6, -3), textcoords="offset points", fontsize=8)
     axes.set_xlabel("mean cosine similarity to images of other classes")
     axes.set_ylabel("mean cosine similarity within the class")
-    axes.set_title("Dotted: a class no more like itself than like the others", loc="left", fontsize=9)
+    axes.set_title("Dotted: as similar within the class as to other classes", loc="left", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return as_png(figure)
 
 
 def composition(tables: Mapping[str, pd.DataFrame]) -> bytes:
-    """Draw the images and the classes by category, database and source as bars."""
-    tables = {name: table.head(MOST_BARS) for name, table in tables.items()}
+    """Plot the numbers of images and classes by category, database and source as bars."""
+    tables = {name: table.head(MAX_BARS) for name, table in tables.items()}
     heights = [max(2, len(table)) for table in tables.values()]
     figure, axes = new_figure(
         8.4, 1.2 + 0.26 * sum(heights) + 0.5 * len(tables), nrows=len(tables), ncols=2, squeeze=False, sharey="row",
@@ -110,13 +110,13 @@ def composition(tables: Mapping[str, pd.DataFrame]) -> bytes:
 
 
 def grid(images: Sequence[NDArray[np.generic]], columns: int, tile: int = 112, gap: int = 2) -> bytes:
-    """Put grey images side by side, each scaled to fit a square of `tile` pixels.
+    """Return grey images in a grid, each scaled to fit a square of `tile` pixels.
 
     Parameters
     ----------
     images : sequence of array, shape (height, width), uint8
     columns : int
-        Images in a row.
+        Number of images per row.
     """
     pictures = [Image.fromarray(np.asarray(pixels, np.uint8)) for pixels in images]
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What the figures around the scores show: maps of features, diversity of classes, composition, what is never right."""
+"""Maps: features projected to two dimensions by UMAP."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from numpy.typing import NDArray
 
 from ...builder.dataset.manifest import Manifest
 from ...builder.errors import UsageError
-from ..features.dataset_images import METHOD, SIZE, Images, choose, whole
-from ..features.extract import Features, extract
+from ..features.dataset_images import METHOD, SIZE, Images, choose, source_images
+from ..features.extract import extract
+from ..features.table import Features
+from ..protocols.settings import EvaluationSettings
+from ..tables.feature_table import read_table
+from ..tasks.registry import find
 
 if TYPE_CHECKING:
     from ..features.backbones import Backbone
+    from ..tasks.record import Task
 
-NEIGHBOURS = 15  # of UMAP; its default
-COLOURS = {
+NEIGHBOURS = 15  # the default of UMAP
+MIN_IMAGES = 5  # fewer give no map
+COLOURED_BY = {
     "label": "class",
     "name": "source",
     "scaling": "resolution (scale)",
@@ -28,25 +34,25 @@ COLOURS = {
     "plate": "plate",
     "compound": "compound",
 }
-"""What a map may be coloured by, in order, and what that is called."""
+"""The columns by which a map may be coloured, in order, and their names in titles."""
 
 
 def features_of(
     images: Images, network: Backbone, cache: str | PathLike[str], *, size: int = SIZE, engine: str = "auto"
 ) -> Features:
-    """Return what a network makes of images of a dataset; cached as all features are."""
+    """Return the features of images of a dataset, computed or from the cache."""
     tables = extract(images, network, methods=[METHOD], size=size, cache=cache, engine=engine)
     return tables[network.name, METHOD]
 
 
 def project(values: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float32]:
-    """Map features to the plane by UMAP.
+    """Project features to two dimensions by UMAP.
 
     Parameters
     ----------
     values : array, shape (images, features)
     seed : int
-        With a seed UMAP runs on one core and gives the same map every time.
+        Random seed; with one UMAP runs on one core and returns the same map every time.
 
     Returns
     -------
@@ -57,14 +63,14 @@ def project(values: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float3
     UsageError
         If there are too few images for a map.
     """
-    if len(values) < 5:
+    if len(values) < MIN_IMAGES:
         raise UsageError(f"{len(values)} images are too few for a map", next="Take more classes or images")
     import warnings
 
     import umap
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of spectral layouts that fail for few points and fall back
+        warnings.simplefilter("ignore")  # UMAP warns when it falls back to another layout for few points
         mapper = umap.UMAP(random_state=seed, n_jobs=1, n_neighbors=min(NEIGHBOURS, len(values) - 1))
         return mapper.fit_transform(np.asarray(values, np.float32)).astype(np.float32)
 
@@ -81,13 +87,26 @@ def map_of_dataset(
     seed: int = 0,
     engine: str = "auto",
 ) -> pd.DataFrame:
-    """Map images of a dataset to the plane.
+    """Map images of a dataset.
+
+    Parameters
+    ----------
+    data_dir : str or path
+        The dataset folder.
+    network : Backbone
+    cache : path
+        Folder that stores computed features.
+    classes, images, labels, seed
+        The images to map; see `dataset_images.choose`.
+    size : int
+        Side in pixels to which images are resized.
+    engine : str
+        See `features.engine.choose`.
 
     Returns
     -------
     DataFrame
-        Columns key, label, category, database, name, scaling, x, y: the first three ways to colour are class, source
-        (`name`) and resolution (`scaling`).
+        Columns key, label, category, database, name (the source), scaling (the resolution), x, y.
     """
     chosen = choose(data_dir, classes=classes, images=images, labels=labels, seed=seed)
     return _mapped(chosen, features_of(chosen, network, cache, size=size, engine=engine), seed)
@@ -97,42 +116,39 @@ def map_of_table(
     table: str | PathLike[str] | pd.DataFrame,
     data: str | PathLike[str] | None = None,
     *,
-    task: str | None = None,
+    task: str | Task | None = None,
     rows: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Map somebody's table of features to the plane.
+    """Map a table of features.
 
     Parameters
     ----------
     table : path or DataFrame
-        See `tables.read_table`.
+        See `tables.feature_table.read_table`.
     data : path, optional
-        Where its rows are described: a dataset folder, whose keys are the table's ids, or with `task` the task's
-        folder. Without it the table brings what is to be coloured (`label`, `split`, `plate` ...).
-    task : str, optional
+        Folder with the labels of its rows: a dataset, whose keys are the ids of the table, or with `task` the folder of
+        the task. Without it the table must contain a column to colour by (`label`, `split`, `plate` ...).
+    task : str or Task, optional
     rows : int
-        How many rows are mapped at most, drawn at random.
+        Largest number of rows that are mapped, sampled at random.
     seed : int
+        Random seed of the sampling and of the map.
 
     Returns
     -------
     DataFrame
-        A row per row of the table: its id, what is known about it, x and y.
+        One row per mapped row of the table: its id, its labels, x and y.
 
     Raises
     ------
     UsageError
-        If no row of the table is one of the data.
+        If no row of the table belongs to the data, or every feature has a row in which it is not a number.
     """
-    from .. import tasks
-    from ..tables.align import align
-    from ..tables.feature_table import read_table
-
     features = read_table(table)
     if task is not None and data is not None:
-        samples = tasks.module(task).read(data, **({"images": False} if task == "bbbc021" else {}))
-        features = align(features, samples, task)
+        described = find(task)
+        features = described.align(features, described.read(data, EvaluationSettings(), images=False))
     keys, at = features.keys, np.arange(len(features.values))
     if data is not None and task is None:
         known = Manifest.load(data).metadata(["key", "label", "category", "database", "name", "scaling"])
@@ -141,20 +157,20 @@ def map_of_table(
             raise UsageError("No id of the table is a key of this dataset", where=features.source)
         at = np.flatnonzero(found >= 0)
         keys = known.iloc[found[at]].reset_index(drop=True).rename(columns={"key": "id"})
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(at))[:rows])
-    values = features.values[at[drawn]]
+    sampled = np.sort(np.random.default_rng(seed).permutation(len(at))[:rows])
+    values = features.values[at[sampled]]
     finite = np.isfinite(values).all(axis=0)
     if not finite.any():
-        raise UsageError("Every feature has a row in which it is no number", where=features.source)
+        raise UsageError("Every feature has a row in which it is not a number", where=features.source)
     plane = project(values[:, finite], seed=seed)
-    shown = [name for name in ("id", *COLOURS, "category", "database") if name in keys]
-    return keys[shown].iloc[drawn].reset_index(drop=True).assign(x=plane[:, 0], y=plane[:, 1])
+    shown = [name for name in ("id", *COLOURED_BY, "category", "database") if name in keys]
+    return keys[shown].iloc[sampled].reset_index(drop=True).assign(x=plane[:, 0], y=plane[:, 1])
 
 
 def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
-    """Return what to colour a map by: of what is known, the first three that differ between rows (class always)."""
-    found = [name for name in COLOURS if name in table and (name == "label" or len(table[name].unique()) > 1)]
-    return [(COLOURS[name], table, name) for name in found[:3]]
+    """Return up to three panels of a map: coloured by class, and by the first other columns that vary."""
+    found = [name for name in COLOURED_BY if name in table and (name == "label" or len(table[name].unique()) > 1)]
+    return [(COLOURED_BY[name], table, name) for name in found[:3]]
 
 
 def before_and_after_cropping(
@@ -169,7 +185,7 @@ def before_and_after_cropping(
     seed: int = 0,
     engine: str = "auto",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Map the source images of random classes, and the images that were made of them.
+    """Map the source images of random classes, and the images that were cropped from them.
 
     Parameters
     ----------
@@ -178,7 +194,7 @@ def before_and_after_cropping(
     raw : str or path
         The raw sources it was built from.
     network : Backbone
-        ImageNet's, as published.
+        That of ImageNet in the publication.
     cache : path
     classes, images, size, seed, engine
         As in `map_of_dataset`.
@@ -189,7 +205,7 @@ def before_and_after_cropping(
         As `map_of_dataset` returns them.
     """
     after = choose(data_dir, classes=classes, images=images, seed=seed)
-    before = whole(after, raw)
+    before = source_images(after, raw)
     options: dict[str, Any] = {"size": size, "engine": engine}
     return (
         _mapped(before, features_of(before, network, cache, **options), seed),

@@ -1,4 +1,4 @@
-"""Features of a task's samples from a network: views of an image, backbones, engines, fusion.
+"""Features of samples from a network: views of an image, backbones, engines, fusion.
 
-Imports `builder.dataset`, `builder.images`, `eval.tasks`, `eval.tables` and `training`.
+Imports `builder.dataset`, `builder.images`, `eval.sets`, `eval.tables` and `training`.
 """

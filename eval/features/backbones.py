@@ -1,4 +1,4 @@
-"""The networks to compare, each with a name for the tables and a digest for the cache."""
+"""The networks that compute features, each with a name for the tables and a digest for the cache."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Backbone:
     Attributes
     ----------
     name : str
-        What tables call it.
+        Its name in tables.
     module : torch.nn.Module
-        In evaluation mode, its normalisation inside.
+        In evaluation mode; it normalises the images itself.
     digest : str
         SHA-256 of weights, buffers and architecture.
     source : str
-        Where it came from: a name or a path.
+        Where it was loaded from: a name or a path.
     """
 
     name: str
@@ -30,23 +30,19 @@ class Backbone:
 
 
 def digest_of(module: Any) -> str:
-    """Return a SHA-256 of a module's architecture, weights and buffers, whatever device they lie on."""
-    found = hashlib.sha256(repr(module).encode())
-    for name, value in sorted(module.state_dict().items()):
-        array = value.detach().cpu().contiguous()
-        found.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
-        found.update(array.flatten().view(dtype=_bytes()).numpy().tobytes() if array.numel() else b"")
-    return found.hexdigest()
-
-
-def _bytes() -> Any:
+    """Return a SHA-256 of the architecture, weights and buffers of a module, on any device."""
     import torch
 
-    return torch.uint8
+    result = hashlib.sha256(repr(module).encode())
+    for name, value in sorted(module.state_dict().items()):
+        array = value.detach().cpu().contiguous()
+        result.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
+        result.update(array.flatten().view(dtype=torch.uint8).numpy().tobytes() if array.numel() else b"")
+    return result.hexdigest()
 
 
 def backbone(module: Any, name: str, source: str = "") -> Backbone:
-    """Name a module of your own, so that `features.extract` can take it."""
+    """Give a module a name and a digest, so that `features.extract` can use it."""
     return Backbone(name, module.eval(), digest_of(module), source or name)
 
 
@@ -71,5 +67,5 @@ def load(what: str) -> Backbone:
         return backbone(model.random_backbone(int(rest or 0)), what, what)
     if what == "imagenet":
         return backbone(model.imagenet_backbone(), "imagenet", what)
-    # a folder's name is what people call a run
+    # a run is named after its folder
     return backbone(model.load_backbone(what), what.rstrip("/").rsplit("/", 1)[-1], what)

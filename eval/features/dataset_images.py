@@ -1,4 +1,4 @@
-"""Images of a dataset folder as samples: the same extraction, cache and networks as for the tasks."""
+"""Images of a dataset folder as samples, for the same extraction, cache and networks as the tasks."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ...builder.dataset.choose import choose_images
 from ...builder.dataset.manifest import Manifest
 from ...builder.dataset.ranges import reader_of
 from ...builder.dataset.read_images import decode
 from ...builder.errors import UnreadableImageError, UsageError
 from ...builder.images.channel_reader import Reader, Refused
 from ...builder.images.normalise import merge_float, to_grey8
-from ..tasks import Samples
+from ..sets.samples import Samples
 
-METHOD = "merge-raw"  # images of the dataset are one grey plane, normalised when they were curated
-SIZE = 224  # pixels a side that a network sees; images of a dataset have many sizes
+METHOD = "merge-raw"  # an image of the dataset is one grey plane, already normalised when it was curated
+SIZE = 224  # side in pixels to which images are resized for a network; a dataset has images of many sizes
 
 
 @dataclass(frozen=True)
 class Images(Samples):
-    """Images as they lie in the shards.
+    """Images of a dataset, read from its shards.
 
     Attributes
     ----------
     data : str
-        SHA-256 of what the images are drawn from.
+        SHA-256 of the dataset.
     """
 
     data: str = ""
@@ -43,14 +44,14 @@ class Images(Samples):
         (content,) = reader_of(str(self.root))([row["shard"]], [int(row["offset"])], [int(row["size"])])
         return np.asarray(decode(content, f"{row['shard']}, {row['key']}"))[None]
 
-    def digest(self, kept: Path | None = None) -> str:
-        """Return a SHA-256 of the image list and of the dataset's manifest, which vouches for the shards' bytes."""
+    def digest(self, cache: Path | None = None) -> str:
+        """Return a SHA-256 of the list of images and of the manifest, which contains the digests of the shards."""
         return hashlib.sha256("\n".join([self.task, self.data, *self.ids]).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Fields(Images):
-    """The whole source images that crops were cut from, channels merged; `root` is RAW."""
+    """The source images from which crops were cut, channels merged; `root` is the folder of the raw sources."""
 
     def load(self, i: int) -> NDArray[np.generic]:
         """Return field `i`, shape (1, height, width), uint8."""
@@ -70,40 +71,32 @@ def choose(
     labels: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Images:
-    """Draw images of a dataset folder.
+    """Sample images of a dataset folder.
 
     Parameters
     ----------
     data_dir : str or path
         Local or a URL.
     classes : int, optional
-        How many classes, drawn at random; None is all.
+        Number of classes, sampled at random; None for all.
     images : int
-        How many of each at most, drawn at random.
+        Largest number of images of each class, sampled at random.
     labels : sequence of str, optional
-        These classes instead.
+        Take these classes instead.
     seed : int
-        Of the drawing.
+        Random seed of the sampling.
 
     Raises
     ------
     UsageError
-        If a label is none of the dataset's.
+        If a label is not a class of the dataset.
     """
     manifest = Manifest.load(data_dir)
-    unknown = [label for label in labels or () if label not in manifest.class_names]
-    if unknown:
-        raise UsageError(f"No class {unknown[0]!r} in this dataset", next="`cytoimagenet info DIR` lists them")
-    rows = manifest.metadata()
-    names = pd.Series(labels if labels else rows["label"].unique()).sort_values()
-    if not labels and classes is not None and len(names) > classes:
-        names = names.sample(classes, random_state=seed)
-    rows = rows[rows["label"].isin(names)].sort_values("key")
-    rows = rows.sample(frac=1, random_state=seed).groupby("label").head(images).sort_values(["label", "key"])
-    return _samples(Images, "dataset", manifest.root, rows, manifest.digest)
+    rows = choose_images(manifest, manifest.metadata(), classes=classes, images=images, labels=labels, seed=seed)
+    return _samples(Images, "dataset", manifest.root, rows.sort_values(["label", "key"]), manifest.digest)
 
 
-def whole(crops: Images, raw: str | PathLike[str]) -> Fields:
+def source_images(crops: Images, raw: str | PathLike[str]) -> Fields:
     """Return the source images of crops, each once, as they were before cropping."""
     rows = crops.table.drop_duplicates("idx").assign(key=lambda rows: rows["label"] + " " + rows["idx"])
     return _samples(Fields, "fields", raw, rows, crops.data)
@@ -112,5 +105,5 @@ def whole(crops: Images, raw: str | PathLike[str]) -> Fields:
 def _samples(kind: type[Images], task: str, root: str | PathLike[str], rows: pd.DataFrame, data: str) -> Any:
     table = rows.reset_index(drop=True).assign(id=lambda rows: rows["key"])
     if not len(table):
-        raise UsageError("No image is left to look at", where=root)
+        raise UsageError("There are no images", where=root)
     return kind(task, Path(root), table, ("grey",), (SIZE, SIZE), data=data)

@@ -1,4 +1,4 @@
-"""How features are computed: PyTorch as it is, or OpenVINO where it is installed and the device is a CPU."""
+"""The library that runs a network: PyTorch, or OpenVINO if it is installed and the device is a CPU."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from numpy.typing import NDArray
 
 from ...builder.errors import UsageError
 
-RUNTIMES = ("auto", "torch", "openvino")
+ENGINES = ("auto", "torch", "openvino")
 Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def choose(runtime: str, device: str) -> str:
+def choose(engine: str, device: str) -> str:
     """Return `torch` or `openvino`.
 
     Parameters
     ----------
-    runtime : {"auto", "torch", "openvino"}
-        `auto` is OpenVINO on a CPU where it is installed.
+    engine : {"auto", "torch", "openvino"}
+        `auto` is OpenVINO if it is installed and the device is a CPU, else PyTorch.
     device : str
         `cpu`, `cuda`, ...
 
     Raises
     ------
     UsageError
-        If OpenVINO was asked for and is not installed, or for a device that is no CPU.
+        If the engine is unknown, or OpenVINO is not installed or the device is not a CPU.
     """
-    if runtime not in RUNTIMES:
-        raise UsageError(f"No runtime is called {runtime!r}", next=f"Use one of {', '.join(RUNTIMES)}")
+    if engine not in ENGINES:
+        raise UsageError(f"There is no engine {engine!r}", next=f"Use one of {', '.join(ENGINES)}")
     installed, fits = find_spec("openvino") is not None, device == "cpu"
-    if runtime == "openvino" and not (installed and fits):
+    if engine == "openvino" and not (installed and fits):
         raise UsageError(
-            "OpenVINO is not installed" if not installed else f"OpenVINO is used on a CPU only, not on {device}",
-            next="pip install 'cytoimagenet[fast]'" if not installed else "Use --runtime torch",
+            "OpenVINO is not installed" if not installed else f"OpenVINO runs on a CPU only, not on {device}",
+            next="pip install 'cytoimagenet[fast]'" if not installed else "Use --engine torch",
         )
-    return "openvino" if runtime != "torch" and installed and fits else "torch"
+    return "openvino" if engine != "torch" and installed and fits else "torch"
 
 
-def runner(module: Any, name: str, size: tuple[int, int], runtime: str = "torch", device: str = "cpu") -> Runner:
+def runner(module: Any, name: str, size: tuple[int, int], engine: str = "torch", device: str = "cpu") -> Runner:
     """Return a function that maps grey views to features.
 
     Parameters
@@ -51,13 +51,13 @@ def runner(module: Any, name: str, size: tuple[int, int], runtime: str = "torch"
     module : torch.nn.Module
         Maps (N, 3, H, W) float32 in [0, 1] to (N, D).
     name : str
-        Of the network, for errors.
+        Name of the network, for errors.
     size : (height, width)
-        Of the views.
-    runtime : {"torch", "openvino"}
+        Size of the views.
+    engine : {"torch", "openvino"}
         See `choose`.
     device : str
-        Where torch computes.
+        Device on which PyTorch computes.
 
     Returns
     -------
@@ -67,18 +67,18 @@ def runner(module: Any, name: str, size: tuple[int, int], runtime: str = "torch"
     Raises
     ------
     UsageError
-        If the network does not take images of this size, or gives anything but a row of features per image.
+        If the network does not accept images of this size, or does not return one row of features per image.
     """
     try:
-        run = _openvino(module, size) if runtime == "openvino" else _torch(module, device)
+        run = _openvino(module, size) if engine == "openvino" else _torch(module, device)
         out = run(np.zeros((2, *size), np.float32))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UsageError(
-            f"Network {name!r} does not run on images of {size[0]} x {size[1]} pixels by {runtime}: {error}",
-            next="Use --input-size with the size it was trained at" + " or --engine torch" * (runtime == "openvino"),
+            f"Network {name!r} can't process images of {size[0]} x {size[1]} pixels with {engine}: {error}",
+            next="Use --input-size with the size it was trained at" + " or --engine torch" * (engine == "openvino"),
         ) from error
     if out.ndim != 2 or len(out) != 2:
-        raise UsageError(f"Network {name!r} gives {out.shape[1:]} per image, not a row of features")
+        raise UsageError(f"Network {name!r} returns the shape {out.shape[1:]} per image, not a row of features")
     return run
 
 
@@ -97,13 +97,13 @@ def _torch(module: Any, device: str) -> Runner:
     return run
 
 
-@lru_cache(maxsize=16)  # converting takes seconds, and the tasks ask for the same networks
+@lru_cache(maxsize=16)  # conversion takes seconds, and all tasks use the same networks
 def _openvino(module: Any, size: tuple[int, int]) -> Runner:
     import openvino
     import torch
 
     class Grey(torch.nn.Module):
-        """The copy to three channels belongs to the graph: a third of the bytes go in."""
+        """Copy a grey image to three channels inside the graph, so that a third of the bytes is passed to it."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -114,16 +114,16 @@ def _openvino(module: Any, size: tuple[int, int]) -> Runner:
 
     network = Grey().eval()
     with torch.inference_mode(), warnings.catch_warnings():
-        # tracing bakes in whatever depends on the size of the image, and says so: the size is fixed here
+        # tracing warns that what depends on the size of the image becomes constant; the size is fixed here
         warnings.simplefilter("ignore")
         converted = openvino.convert_model(network, example_input=torch.rand(2, *size))
     converted.reshape([1, *size])
-    threads = torch.get_num_threads()  # a launcher gives each process its share
+    threads = torch.get_num_threads()  # a launcher sets the share of each process
     settings = {
         "PERFORMANCE_HINT": "THROUGHPUT",
-        "NUM_STREAMS": threads,  # an image a thread: faster than a batch on all, and no image sees its neighbours
+        "NUM_STREAMS": threads,  # one image per thread is faster than a batch on all threads
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",  # whatever the chip would rather use
+        "INFERENCE_PRECISION_HINT": "f32",  # OpenVINO would choose a lower precision on some chips
     }
     compiled = openvino.Core().compile_model(converted, "CPU", settings)
     queue = openvino.AsyncInferQueue(compiled, 2 * threads)

@@ -1,56 +1,58 @@
-"""Features of two networks side by side, joined by id."""
+"""Fusion: the features of two networks side by side, joined by id."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ...builder.errors import UsageError
-from .extract import Features
+from .table import Features
 
-NAMED = 5  # ids an error names
+MAX_IDS_IN_ERROR = 5
 
 
 def fuse(first: Features, second: Features) -> Features:
-    """Put the features of two networks side by side.
+    """Concatenate the features of two networks.
 
     Parameters
     ----------
     first, second : Features
-        Of the same samples, in any order. The result has the order of `first`.
+        Features of the same samples, in any order. The result has the order of `first`.
 
     Returns
     -------
     Features
-        As many columns as both together.
+        With the columns of both.
 
     Raises
     ------
     UsageError
-        If an id is in one and not in the other, or twice in one.
+        If an id is missing from one of them, or repeated.
 
     Notes
     -----
-    The published code joined two caches by row number although their file lists were in arbitrary order, so that rows
-    of different cells may have been paired. Joined by id, the score may be lower than the published one.
+    The published code joined two caches by row number, although their lists of files were in arbitrary order, so it may
+    have paired rows of different cells. Joined by id, the score may differ from the published one.
     """
     for side in (first, second):
         if len(set(side.ids)) != len(side.ids):
-            twice = sorted({i for i in side.ids if side.ids.count(i) > 1})[:NAMED]
-            raise UsageError(f"An id names two rows of {side.settings.get('model', 'features')}: {', '.join(twice)}")
+            twice = sorted({i for i in side.ids if side.ids.count(i) > 1})[:MAX_IDS_IN_ERROR]
+            raise UsageError(
+                f"Two rows of {side.settings.get('model', 'features')} have the same id: {', '.join(twice)}"
+            )
     row_of = {name: row for row, name in enumerate(second.ids)}
     alone = [name for name in first.ids if name not in row_of] + sorted(set(second.ids) - set(first.ids))
     if alone:
-        more = f" and {len(alone) - NAMED} more" if len(alone) > NAMED else ""
+        more = f" and {len(alone) - MAX_IDS_IN_ERROR} more" if len(alone) > MAX_IDS_IN_ERROR else ""
         raise UsageError(
-            f"{len(alone)} samples have features of one network only: {', '.join(alone[:NAMED])}{more}",
-            next="Extract both from the same image list",
+            f"{len(alone)} samples have features of only one network: {', '.join(alone[:MAX_IDS_IN_ERROR])}{more}",
+            next="Compute both from the same list of images",
         )
     order = [row_of[name] for name in first.ids]
-    beside = second.values if order == list(range(len(order))) else second.values[order]
+    joined = second.values if order == list(range(len(order))) else second.values[order]
     settings = {
         **first.settings,
         "model": "fusion",
         "fused": [dict(first.settings), dict(second.settings)],
         "weights": [first.settings.get("weights"), second.settings.get("weights")],
     }
-    return Features(list(first.ids), np.hstack([first.values, beside]), settings)
+    return Features(list(first.ids), np.hstack([first.values, joined]), settings)

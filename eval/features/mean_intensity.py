@@ -1,4 +1,4 @@
-"""A network that sees brightness and nothing else: a control that any real one must beat."""
+"""A control that computes only the mean brightness of an image; any useful network must score better."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "mean-intensity"
 
 
 class MeanIntensity(torch.nn.Module):
-    """Maps images (N, 3, H, W) to their mean (N, 1)."""
+    """Map images (N, 3, H, W) to their mean (N, 1)."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the mean of all pixels."""
@@ -23,5 +23,5 @@ class MeanIntensity(torch.nn.Module):
 
 
 def mean_intensity() -> Backbone:
-    """Return the control as a network among the others: its features come out of the same decode."""
+    """Return the control as a backbone, so that its features are computed together with those of the networks."""
     return backbone(MeanIntensity(), NAME)

@@ -1,9 +1,9 @@
-"""One decoded image, four ways to show it to a network: {concat, merge} x {norm, raw}."""
+"""The four views of an image that a network may be shown: {concat, merge} x {norm, raw}."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +12,43 @@ from ...builder.errors import ConstantImageError, NotFiniteImageError, UsageErro
 from ...builder.images.normalise import normalise
 
 if TYPE_CHECKING:
-    from ..tasks import Samples
+    from ..sets.samples import Samples
 
 METHODS = ("concat-norm", "concat-raw", "merge-norm", "merge-raw")  # preprint, 4.1
-"""`concat`: a view per channel, whose features are put side by side. `merge`: one view, the mean of the channels.
-`norm`: each channel stretched between its 0.1 and 99.9 percentile. `raw`: as measured, on the scale of the data."""
+"""`concat`: one view per channel, whose features are concatenated. `merge`: one view, the mean of the channels.
+`norm`: each channel is stretched between its 0.1 and 99.9 percentile. `raw`: pixels as measured, divided by the full
+scale of the data."""
 
 
 def check_methods(methods: Sequence[str]) -> tuple[str, ...]:
-    """Return the methods as a tuple, or say which is unknown."""
+    """Return the methods as a tuple without repeats.
+
+    Raises
+    ------
+    UsageError
+        If a method is unknown, or there is none.
+    """
     unknown = [method for method in methods if method not in METHODS]
     if unknown or not methods:
         raise UsageError(
-            f"No preprocessing is called {', '.join(unknown) or 'nothing'}", next=f"Use any of {', '.join(METHODS)}"
+            f"There is no preprocessing {', '.join(unknown)}".rstrip(), next=f"Use any of {', '.join(METHODS)}"
         )
     return tuple(dict.fromkeys(methods))
 
 
 def views_of(method: str, channels: int) -> int:
-    """Return how many images the network sees of one sample."""
+    """Return the number of views of one sample.
+
+    Examples
+    --------
+    >>> views_of("concat-norm", 3), views_of("merge-norm", 3)
+    (3, 1)
+    """
     return channels if method.startswith("concat") else 1
 
 
-def views(planes: NDArray, methods: Sequence[str], full_scale: float) -> tuple[NDArray[np.float32], int]:
-    """Turn one sample into everything the network has to see of it.
+def views(planes: NDArray[Any], methods: Sequence[str], full_scale: float) -> tuple[NDArray[np.float32], int]:
+    """Return all views of one sample.
 
     Parameters
     ----------
@@ -44,14 +57,14 @@ def views(planes: NDArray, methods: Sequence[str], full_scale: float) -> tuple[N
     methods : sequence of str
         From `METHODS`.
     full_scale : float
-        The value that becomes 1 in `raw` views, see `scale_of`.
+        The value that becomes 1 in `raw` views; see `scale_of`.
 
     Returns
     -------
     array, shape (views, height, width), float32 in [0, 1]
-        For each method in order: one view per channel, or their mean.
+        The views of each method, in order.
     constant : int
-        Number of channels that hold one value only. There is nothing to stretch in them: they become 0.
+        Number of channels with one value only. They have no contrast to stretch and become 0 in `norm` views.
 
     Raises
     ------
@@ -81,21 +94,16 @@ def views(planes: NDArray, methods: Sequence[str], full_scale: float) -> tuple[N
 
 
 def scale_of(samples: Samples, reference: Sequence[int] | None = None) -> float:
-    """Return the value that `raw` views divide by.
+    """Return the full scale, by which the pixels of `raw` views are divided.
 
-    Integers of up to 16 bits: the largest value of their type. Floats and wider integers, which no camera fills: the
-    largest value of the reference samples.
+    For integers of up to 16 bits it is the largest value of their type. For floats and wider integers, whose range no
+    camera uses, it is the largest value of the reference samples, which are read for this.
 
     Parameters
     ----------
     samples : Samples
-        Of one task.
     reference : sequence of int, optional
-        Positions of the samples to measure; by default the `train` split where the table names one (COOS-7), else all.
-
-    Notes
-    -----
-    Where a maximum has to be measured, the reference samples are read once more, before anything else.
+        Positions of the reference samples; by default those of the split `train` if there is one (COOS-7), else all.
     """
     kind = samples.load(0).dtype
     if kind.kind in "ui" and kind.itemsize <= 2:

@@ -1,11 +1,4 @@
-"""How each task is scored: from aligned features to entries of results.json."""
+"""The protocols: from a table of features with labels to entries of results.json.
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import Any
-
-
-def module(task: str) -> Any:
-    """Return the module that scores a task."""
-    return import_module(f"{__name__}.{task}")
+Imports `eval.scores`, `eval.sets` and `eval.tables`.
+"""

@@ -1,49 +1,52 @@
-"""BBBC021: profiles of treatments, each classified by its nearest neighbour among other compounds.
+"""BBBC021: each treatment is classified by its nearest neighbour among the treatments of other compounds.
 
-Ljosa et al. 2013 (NSC: not same compound); Ando et al. 2017 (NSCB: nor same batch, a week here).
+NSC ("not same compound", Ljosa et al. 2013): candidates are all treatments of other compounds. NSCB ("not same compound
+or batch", Ando et al. 2017): candidates must also come from another batch, which is a week of the screen here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ...builder.errors import CheckFailedError, UsageError
+from ...builder.errors import CheckFailedError
 from ..scores import controls, mean_ap
 from ..scores.accuracy import UNCLASSIFIED
-from ..scores.intervals import LEVEL
+from ..scores.intervals import LEVEL, RESAMPLES
 from ..scores.neighbours import nearest
 from ..scores.probe import across, leave_group_out
-from ..scores.standardise import Way, standardise
+from ..scores.standardise import Standardisation, standardise
 from ..scores.votes import vote
-from ..tasks.bbbc021 import CONTROL, treatment
+from ..sets.bbbc021 import CONTROL, treatments_of
 from .entries import Scored, bootstrap, codes, control, scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..tables.feature_table import FeatureTable
-    from .settings import Settings
+    from .settings import EvaluationSettings
 
+STANDARDISATIONS: tuple[Standardisation, ...] = ("none", "all", "plate-dmso", "sphere-dmso", "tvn")
+ALTERNATIVES: tuple[Standardisation, ...] = ("none", "plate-dmso", "all")  # scored for any table with DMSO wells
 LJOSA_TAXOL = (("Week1_22123", "D05"), ("Week1_22141", "D05"), ("Week1_22161", "D05"))
-BESIDE: tuple[Way, ...] = ("none", "plate-dmso", "all")  # printed for any table that has DMSO wells
 
 
 @dataclass(frozen=True)
 class Profiles:
-    """One row per treatment.
+    """One profile per treatment: the mean of its rows.
 
     Attributes
     ----------
     table : DataFrame
-        id (`taxol 0.3`), compound, concentration, label, batch (week; a treatment that lies in several weeks is a
-        batch of its own), rows (images or wells it is the mean of).
+        id (`taxol 0.3`), compound, concentration, label, batch (the week, or a batch of its own for a treatment in
+        several weeks) and rows (number of images or wells in the mean).
     values : array, shape (treatments, features), float64
     dropped : int
-        Features left out.
+        Number of features left out.
     """
 
     table: pd.DataFrame
@@ -51,37 +54,59 @@ class Profiles:
     dropped: int
 
 
-def score(features: FeatureTable, settings: Settings) -> list[Scored]:
-    """Score a table of images or wells (keys compound, concentration, label; plate, well and batch where known)."""
-    profiles = profile(features, settings, settings.standardise)
-    used = {"metric": "cosine", "k": 1, "features": profiles.values.shape[1], "dropped": profiles.dropped}
-    found = [not_same_compound(profiles, settings, used)]
+def score(features: FeatureTable, settings: EvaluationSettings) -> list[Scored]:
+    """Score a table of images, wells or treatments.
+
+    Parameters
+    ----------
+    features : FeatureTable
+        Keys: compound, concentration, label; plate, well and batch where they are known.
+    settings : EvaluationSettings
+
+    Returns
+    -------
+    list of Scored
+        NSC, NSCB (where batches are known), mean average precision, the shuffled control, the probe.
+    """
+    assert settings.standardise is not None, "resolved by the task"
+    profiles = make_profiles(features, settings, settings.standardise)
+    used = _used(profiles)
+    every = np.arange(len(profiles.table))
+    entries = [nearest_treatment("nsc", profiles, every, ("compound",), settings, used)]
     rows = in_several_batches(profiles.table)
     if len(rows):
-        found.append(not_same_compound_or_batch(profiles, rows, settings, used))
-    found += _mean_ap(profiles, settings, used)
-    found.append(_shuffled(profiles, settings, used, found[0][0]["value"]))
+        used_by_nscb = {**used, "left_out": len(every) - len(rows)}
+        entries.append(nearest_treatment("nscb", profiles, rows, ("compound", "batch"), settings, used_by_nscb))
+    entries += _mean_ap(profiles, settings, used)
+    entries.append(_shuffled(profiles, settings, used, entries[0][0]["value"]))
     if settings.probe:
-        found.append(_probe(profiles, settings, used))
-    return found
+        entries.append(_probe(profiles, settings, used))
+    return entries
 
 
-def beside(features: FeatureTable, settings: Settings) -> list[tuple[Way, list[Scored]]]:
-    """Score NSC under the other common ways to standardise, if there are DMSO wells: it moves more than most models."""
-    has_controls = {"plate"} <= set(features.keys) and (features.keys["label"] == CONTROL).any()
+def score_alternatives(
+    features: FeatureTable, settings: EvaluationSettings
+) -> list[tuple[Standardisation, list[Scored]]]:
+    """Score NSC under the other common standardisations, if the table has DMSO wells.
+
+    The choice of standardisation changes the score more than the choice of model does in most cases.
+    """
+    has_controls = "plate" in features.keys and (features.keys["label"] == CONTROL).any()
     found = []
-    for way in BESIDE if has_controls else ():
-        if way != settings.standardise:
-            profiles = profile(features, settings, way)
-            used = {"metric": "cosine", "k": 1, "features": profiles.values.shape[1], "dropped": profiles.dropped}
-            found.append((way, [not_same_compound(profiles, settings, used)]))
+    for standardisation in ALTERNATIVES if has_controls else ():
+        if standardisation != settings.standardise:
+            profiles = make_profiles(features, settings, standardisation)
+            every = np.arange(len(profiles.table))
+            entry = nearest_treatment("nsc", profiles, every, ("compound",), settings, _used(profiles))
+            found.append((standardisation, [entry]))
     return found
 
 
-def profile(features: FeatureTable, settings: Settings, way: Way) -> Profiles:
+def make_profiles(features: FeatureTable, settings: EvaluationSettings, standardisation: Standardisation) -> Profiles:
     """Standardise rows and average them by treatment.
 
-    DMSO is dropped before "all" is fitted, as published; `--taxol ljosa3` is applied before that too.
+    DMSO wells are dropped before "all" is fitted, as published; wells that `taxol="ljosa3"` excludes are dropped before
+    anything is fitted.
 
     Raises
     ------
@@ -90,42 +115,64 @@ def profile(features: FeatureTable, settings: Settings, way: Way) -> Profiles:
     """
     keys, values = features.keys, features.values
     if settings.taxol == "ljosa3":
-        keep = _ljosa_taxol(keys)
-        keys, values = keys[keep].reset_index(drop=True), values[keep]
+        kept = _without_further_taxol(keys)
+        keys, values = keys[kept].reset_index(drop=True), values[kept]
     is_control = (keys["label"] == CONTROL).to_numpy()
-    if way == "train":
-        raise UsageError("--standardise train does not exist for bbbc021, which has no training set", next="Use all")
-    if way in ("none", "all"):
+    if standardisation in ("none", "all"):
         keys, values = keys[~is_control].reset_index(drop=True), values[~is_control]
-        done, dropped = standardise(values, way)
+        scaled, dropped = standardise(values, standardisation)
     else:
         plates = keys["plate"].to_numpy(dtype=object).astype(str) if "plate" in keys else None
-        done, dropped = standardise(values, way, plates=plates, controls=is_control)
-        keys, done = keys[~is_control].reset_index(drop=True), done[~is_control]
-    names = [treatment(*pair) for pair in zip(keys["compound"], keys["concentration"], strict=True)]
-    code, ids = codes(names)
+        scaled, dropped = standardise(values, standardisation, plates=plates, controls=is_control)
+        keys, scaled = keys[~is_control].reset_index(drop=True), scaled[~is_control]
+    code, ids = codes(treatments_of(keys))
     if len(ids) < 2:
         raise CheckFailedError(f"{len(ids)} treatments with a mechanism of action are too few to compare")
-    weight = np.bincount(code)
-    means = np.zeros((len(ids), done.shape[1]))
-    np.add.at(means, code, done)
-    means /= weight[:, None]
+    rows = np.bincount(code)
+    means = np.zeros((len(ids), scaled.shape[1]))
+    np.add.at(means, code, scaled)
+    means /= rows[:, None]
     first = np.unique(code, return_index=True)[1]
     columns = ["compound", "concentration", "label", *(["batch"] if "batch" in keys else [])]
     table = keys.loc[first, columns].reset_index(drop=True)
     table.insert(0, "id", ids)
-    table["rows"] = weight
+    table["rows"] = rows
     return Profiles(table, means, dropped)
 
 
-def not_same_compound(profiles: Profiles, settings: Settings, used: dict) -> Scored:
-    """NSC: the nearest treatment of another compound gives its mechanism."""
-    table = profiles.table
+def nearest_treatment(
+    score: str,
+    profiles: Profiles,
+    rows: NDArray[np.intp],
+    differ_in: Sequence[str],
+    settings: EvaluationSettings,
+    used: Mapping[str, Any],
+) -> Scored:
+    """Classify each treatment by its nearest neighbour among those that differ in some columns.
+
+    Parameters
+    ----------
+    score : str
+        "nsc" or "nscb".
+    profiles : Profiles
+    rows : int array
+        The profiles that are queries and candidates.
+    differ_in : sequence of str
+        Columns in which a candidate must differ from the query: compound, batch.
+    settings : EvaluationSettings
+    used : mapping
+        The settings to write to the entry.
+
+    Returns
+    -------
+    Scored
+        Its predictions have a column `candidates`, the number of candidates of each treatment.
+    """
+    table, values = profiles.table.iloc[rows].reset_index(drop=True), profiles.values[rows]
     label, classes = codes(table["label"])
-    compound, _ = codes(table["compound"])
-    index, _ = nearest(profiles.values, profiles.values, 1, "cosine", differ=((compound, compound),))
+    index, candidates = _nearest(table, values, differ_in)
     entry, predictions = scored(
-        "nsc",
+        score,
         table["id"],
         label,
         vote(index, label, len(classes)),
@@ -135,59 +182,47 @@ def not_same_compound(profiles: Profiles, settings: Settings, used: dict) -> Sco
         groups=table["compound"].to_numpy(),
         grouped_by="compounds",
     )
-    return entry, _with_pools(predictions, (compound[:, None] != compound).sum(axis=1))
+    assert predictions is not None
+    return entry, predictions.assign(candidates=candidates)
 
 
-def in_several_batches(table: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the rows whose mechanism lies in more than one batch: only those can be found in another one."""
+def _nearest(
+    table: pd.DataFrame, values: NDArray[np.float64], differ_in: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the nearest candidate of each row, and its number of candidates."""
+    groups = [codes(table[column])[0] for column in differ_in]
+    index, _ = nearest(values, values, 1, "cosine", differ=tuple((group, group) for group in groups))
+    allowed = np.logical_and.reduce([group[:, None] != group for group in groups])
+    return index, allowed.sum(axis=1)
+
+
+def in_several_batches(table: pd.DataFrame) -> NDArray[np.intp]:
+    """Return the rows whose mechanism is in more than one batch: only these can have a match in another batch."""
     if "batch" not in table:
-        return np.empty(0, np.int64)
+        return np.empty(0, np.intp)
     batches = table.groupby("label")["batch"].transform("nunique")
     return np.flatnonzero(batches > 1)
 
 
-def not_same_compound_or_batch(profiles: Profiles, rows: NDArray, settings: Settings, used: dict) -> Scored:
-    """NSCB: as NSC, and the nearest treatment lies in another batch."""
-    table = profiles.table.iloc[rows].reset_index(drop=True)
-    values = profiles.values[rows]
-    label, classes = codes(table["label"])
-    compound, batch = codes(table["compound"])[0], codes(table["batch"])[0]
-    index, _ = nearest(values, values, 1, "cosine", differ=((compound, compound), (batch, batch)))
-    entry, predictions = scored(
-        "nscb",
-        table["id"],
-        label,
-        vote(index, label, len(classes)),
-        classes,
-        settings,
-        {**used, "left_out": len(profiles.table) - len(rows)},
-        groups=table["compound"].to_numpy(),
-        grouped_by="compounds",
-    )
-    pools = ((compound[:, None] != compound) & (batch[:, None] != batch)).sum(axis=1)
-    return entry, _with_pools(predictions, pools)
+def _used(profiles: Profiles) -> dict[str, Any]:
+    return {"metric": "cosine", "k": 1, "features": profiles.values.shape[1], "dropped": profiles.dropped}
 
 
-def _with_pools(predictions: pd.DataFrame | None, pools: NDArray) -> pd.DataFrame:
-    assert predictions is not None
-    return predictions.assign(candidates=pools)
-
-
-def _mean_ap(profiles: Profiles, settings: Settings, used: dict) -> list[Scored]:
+def _mean_ap(profiles: Profiles, settings: EvaluationSettings, used: Mapping[str, Any]) -> list[Scored]:
     table = profiles.table
     precisions = mean_ap.average_precision(profiles.values, table["label"].to_numpy(), table["compound"].to_numpy())
     values = precisions["average_precision"].to_numpy(np.float64)
-    some = ~np.isnan(values)
-    if not some.any():
+    known = ~np.isnan(values)
+    if not known.any():
         return []
-    p, by_label = mean_ap.against_chance(precisions, draws=settings.draws, seed=settings.seed)
-    spread = bootstrap(values[some], table["compound"].to_numpy()[some], "compounds", settings)
+    p, by_label = mean_ap.against_chance(precisions, draws=RESAMPLES, seed=settings.seed)
+    spread = bootstrap(values[known], table["compound"].to_numpy()[known], "compounds", settings)
     entry = {
         "score": "map",
         "split": "",
-        "value": float(values[some].mean()),
+        "value": float(values[known].mean()),
         "correct": None,
-        "n": int(some.sum()),
+        "n": int(known.sum()),
         "interval": {
             "method": "bootstrap over compounds",
             "level": LEVEL,
@@ -199,24 +234,23 @@ def _mean_ap(profiles: Profiles, settings: Settings, used: dict) -> list[Scored]
         "by_class": [
             {"label": str(label), "n": int(rows.sum()), "accuracy": float(values[rows].mean()), **by_label[str(label)]}
             for label in sorted(set(table["label"]))
-            if (rows := some & (table["label"] == label).to_numpy()).any()
+            if (rows := known & (table["label"] == label).to_numpy()).any()
         ],
         "settings": {**used, "k": None},
     }
     return [(entry, None)]
 
 
-def _shuffled(profiles: Profiles, settings: Settings, used: dict, observed: float) -> Scored:
+def _shuffled(profiles: Profiles, settings: EvaluationSettings, used: Mapping[str, Any], observed: float) -> Scored:
     label, classes = codes(profiles.table["label"])
-    compound, _ = codes(profiles.table["compound"])
-    index, _ = nearest(profiles.values, profiles.values, 1, "cosine", differ=((compound, compound),))
+    index, _ = _nearest(profiles.table, profiles.values, ("compound",))
     figures = controls.shuffled(
         lambda labels: vote(index, labels, len(classes)), label, None, observed, seed=settings.seed
     )
     return control(figures, used, "nsc")
 
 
-def _probe(profiles: Profiles, settings: Settings, used: dict) -> Scored:
+def _probe(profiles: Profiles, settings: EvaluationSettings, used: Mapping[str, Any]) -> Scored:
     table = profiles.table
     label, classes = codes(table["label"])
     groups = table["compound"].to_numpy(dtype=object).astype(str)
@@ -228,16 +262,20 @@ def _probe(profiles: Profiles, settings: Settings, used: dict) -> Scored:
     )
 
 
-def _ljosa_taxol(keys: pd.DataFrame) -> NDArray[np.bool_]:
-    """Keep, of taxol at 0.3 µM, the wells of Ljosa et al. 2013 (all of a plain table of treatments)."""
-    is_taxol = ((keys["compound"] == "taxol") & np.isclose(keys["concentration"], 0.3)).to_numpy()
+def _without_further_taxol(keys: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows to keep: all but the wells of taxol at 0.3 µM that are not in Ljosa et al. 2013.
+
+    A table of treatments has no wells to choose from; all its rows are kept.
+    """
+    is_taxol = np.asarray((keys["compound"] == "taxol") & np.isclose(keys["concentration"], 0.3), bool)
     if not {"plate", "well"} <= set(keys):
         return np.ones(len(keys), bool)
-    wells = set(zip(keys["plate"], keys["well"], strict=True))
-    if is_taxol.any() and not wells & set(LJOSA_TAXOL):
+    wells = list(zip(keys["plate"], keys["well"], strict=True))
+    if is_taxol.any() and not set(wells) & set(LJOSA_TAXOL):
         raise CheckFailedError(
             "None of the three taxol wells of Ljosa et al. 2013 is here: Week1_22123, Week1_22141, Week1_22161, D05",
             next="Use --taxol all",
         )
-    chosen = np.array([pair in LJOSA_TAXOL for pair in zip(keys["plate"], keys["well"], strict=True)], bool)
-    return ~is_taxol | chosen
+    chosen: NDArray[np.bool_] = np.array([pair in LJOSA_TAXOL for pair in wells], bool)
+    kept: NDArray[np.bool_] = ~is_taxol | chosen
+    return kept

@@ -1,44 +1,44 @@
-"""What COOS-7 and CYCLoPs share: 11 neighbours vote, and a probe on the same cells."""
+"""What the protocols of COOS-7 and CYCLoPs share: 11 neighbours vote, by Euclidean distance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...builder.errors import UsageError
 from ..scores.neighbours import Metric
-from ..scores.standardise import Way, scaler
+from ..scores.standardise import scaler
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .settings import Settings
+    from .settings import EvaluationSettings
 
 NEIGHBOURS = 11  # preprint, 4.1
 METRIC: Metric = "euclidean"
 
 
-def scaled(
-    values: NDArray[np.floating], settings: Settings, task: str, ways: tuple[Way, ...], fit: NDArray[np.bool_] | None
-) -> tuple[Callable[[slice | NDArray], NDArray[np.floating]], dict[str, Any]]:
-    """Fit one of the ways to standardise that this task has.
+def fit_scale(
+    values: NDArray[np.floating], settings: EvaluationSettings, train: NDArray[np.bool_] | None = None
+) -> tuple[Callable[[slice | NDArray[Any]], NDArray[np.floating]], dict[str, Any]]:
+    """Fit the standardisation of the settings.
+
+    Parameters
+    ----------
+    values : array, shape (rows, features)
+    settings : EvaluationSettings
+        With a standardisation that needs no DMSO wells.
+    train : bool array, shape (rows,), optional
+        The rows on which "train" is fitted.
 
     Returns
     -------
-    bring : function
-        From a slice or index of rows to those rows, scaled: a table may fill half of the memory, its copies all of it.
+    scaled : function
+        From a slice or index of rows to those rows, scaled. A table may take half of the memory, so a scaled copy of it
+        must not be made.
     used : dict
-        The settings to note.
-
-    Raises
-    ------
-    UsageError
-        If the task has no DMSO wells, or no training set, to standardise by.
+        The settings to write to the entry.
     """
-    if settings.standardise not in ways:
-        raise UsageError(
-            f"--standardise {settings.standardise} does not exist for {task}", next=f"Use one of {', '.join(ways)}"
-        )
-    bring, dropped = scaler(values, settings.standardise, fit=fit if settings.standardise == "train" else None)
-    return bring, {"metric": METRIC, "k": NEIGHBOURS, "features": values.shape[1] - dropped, "dropped": dropped}
+    assert settings.standardise is not None, "resolved by the task"
+    scaled, dropped = scaler(values, settings.standardise, fit=train if settings.standardise == "train" else None)
+    return scaled, {"metric": METRIC, "k": NEIGHBOURS, "features": values.shape[1] - dropped, "dropped": dropped}

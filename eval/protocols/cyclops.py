@@ -8,44 +8,48 @@ from typing import TYPE_CHECKING
 from ..scores import controls
 from ..scores.neighbours import nearest
 from ..scores.probe import across, stratified
-from ..scores.standardise import Way
+from ..scores.standardise import Standardisation
 from ..scores.votes import vote
-from ..tasks.cyclops import MERGED
-from .cells import METRIC, NEIGHBOURS, scaled
+from ..sets.cyclops import MERGED
+from .cells import METRIC, NEIGHBOURS, fit_scale
 from .entries import Scored, codes, control, scored
 
 if TYPE_CHECKING:
     from ..tables.feature_table import FeatureTable
-    from .settings import Settings
+    from .settings import EvaluationSettings
 
-WAYS: tuple[Way, ...] = ("all", "none")
+STANDARDISATIONS: tuple[Standardisation, ...] = ("all", "none")
 
 
-def score(features: FeatureTable, settings: Settings) -> list[Scored]:
-    """Score a table of cells (keys id, label; folder where SPINDLEPOLE is to be told from SPINDLE)."""
+def score(features: FeatureTable, settings: EvaluationSettings) -> list[Scored]:
+    """Score a table of cells.
+
+    Parameters
+    ----------
+    features : FeatureTable
+        Keys: id, label; folder where SPINDLEPOLE is to be distinguished from SPINDLE.
+    settings : EvaluationSettings
+    """
     keys = features.keys
-    bring, used = scaled(features.values, settings, "cyclops", WAYS, None)
-    values = bring(slice(None))
+    scaled, used = fit_scale(features.values, settings)
+    values = scaled(slice(None))
     unmerged = keys["folder" if "folder" in keys else "label"]
     label, classes = codes(unmerged.replace(MERGED))
     index, _ = nearest(values, values, NEIGHBOURS, METRIC, itself=True)
     predict = partial(vote, index, ties=settings.ties)
     ids = keys["id"]
-    found = [scored("knn", ids, label, predict(label, len(classes)), classes, settings, used)]
+    entries = [scored("knn", ids, label, predict(label, len(classes)), classes, settings, used)]
     if set(unmerged) & set(MERGED):
-        fine, names = codes(unmerged)
-        found.append(scored("knn-17", ids, fine, predict(fine, len(names)), names, settings, used))
+        fine_label, fine_classes = codes(unmerged)
+        predicted = predict(fine_label, len(fine_classes))
+        entries.append(scored("knn-17", ids, fine_label, predicted, fine_classes, settings, used))
     figures = controls.shuffled(
-        lambda labels: predict(labels, len(classes)), label, None, found[0][0]["value"], seed=settings.seed
+        lambda labels: predict(labels, len(classes)), label, None, entries[0][0]["value"], seed=settings.seed
     )
-    found.append(control(figures, used, "knn"))
+    entries.append(control(figures, used, "knn"))
     folds = list(stratified(label, settings.seed)) if settings.probe else []
     if folds:
-        bare = {**used, "metric": None, "k": None, "folds": f"{len(folds)} stratified"}
-        found.append(scored("probe", ids, label, across(values, label, folds), classes, settings, bare))
-    return found
-
-
-def beside(features: FeatureTable, settings: Settings) -> list[tuple[Way, list[Scored]]]:
-    """Return nothing: no other way to standardise is common here."""
-    return []
+        used_by_probe = {**used, "metric": None, "k": None, "folds": f"{len(folds)} stratified"}
+        predicted = across(values, label, folds)
+        entries.append(scored("probe", ids, label, predicted, classes, settings, used_by_probe))
+    return entries

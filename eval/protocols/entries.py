@@ -1,43 +1,58 @@
-"""Entries of results.json: a score with its interval, and the controls."""
+"""Entries of results.json: a score with its intervals, and the control with shuffled labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING as TYPE_CHECKING
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..scores.accuracy import accuracy
-from ..scores.intervals import LEVEL, grouped_bootstrap, wilson
+from ..scores.intervals import LEVEL, RESAMPLES, grouped_bootstrap, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .settings import Settings
+    from .settings import EvaluationSettings
 
 
 Scored = tuple[dict[str, Any], "pd.DataFrame | None"]
-"""A partial entry (score, split, figures, settings of its own) and its predictions."""
+"""A part of an entry (score, split, figures, its own settings), and its predictions where it has any."""
 
 
 def scored(
     score: str,
-    ids: Sequence[str] | pd.Series | NDArray,
+    ids: Sequence[str] | pd.Series | NDArray[Any],
     true: NDArray[np.integer],
     predicted: NDArray[np.integer],
     classes: Sequence[str],
-    settings: Settings,
+    settings: EvaluationSettings,
     used: Mapping[str, Any],
     *,
     split: str = "",
-    groups: NDArray | None = None,
+    groups: NDArray[Any] | None = None,
     grouped_by: str = "",
 ) -> Scored:
-    """Make the entry of a list of predictions: accuracies, confusion, intervals.
+    """Return the entry of a list of predictions: accuracies, confusion, intervals.
 
-    `used` are the settings that this score rests on beyond the common ones (metric, k, ...).
+    Parameters
+    ----------
+    score : str
+        Short name, see `results.score.NAMES`.
+    ids : sequence of str, length n
+    true, predicted : int array, shape (n,)
+        Codes into `classes`; a prediction may be `UNCLASSIFIED`.
+    classes : sequence of str
+    settings : EvaluationSettings
+    used : mapping
+        Settings of this score in addition to the common ones (metric, k, ...).
+    split : str
+        Test set of COOS-7.
+    groups : array, shape (n,), optional
+        Compound or well of each sample: the bootstrap resamples these.
+    grouped_by : str
+        Name of the groups, in the plural.
     """
     figures = accuracy(true, predicted, classes)
     low, high = wilson(figures["correct"], figures["n"])
@@ -49,7 +64,7 @@ def scored(
         "bootstrap": None,
         "settings": dict(used),
     }
-    names = np.array([*classes, ""], dtype=object)
+    names = np.array([*classes, ""], dtype=object)  # the last is the name of UNCLASSIFIED, -1
     table = pd.DataFrame({"id": list(ids), "label": names[true], "predicted": names[predicted], "group": ""})
     if groups is not None:
         entry["bootstrap"] = bootstrap(true == predicted, groups, grouped_by, settings)
@@ -57,13 +72,15 @@ def scored(
     return entry, table.astype("str")
 
 
-def bootstrap(values: NDArray, groups: NDArray, grouped_by: str, settings: Settings) -> dict[str, Any]:
-    """Return the interval over groups as an entry holds it."""
-    low, high, n = grouped_bootstrap(values, groups, draws=settings.draws, seed=settings.seed)
+def bootstrap(
+    values: NDArray[Any], groups: NDArray[Any], grouped_by: str, settings: EvaluationSettings
+) -> dict[str, Any]:
+    """Return the field `bootstrap` of an entry: the interval of the mean of `values` from resampling groups."""
+    low, high, n = grouped_bootstrap(values, groups, draws=RESAMPLES, seed=settings.seed)
     return {
         "groups": grouped_by,
         "n_groups": n,
-        "draws": settings.draws,
+        "draws": RESAMPLES,
         "seed": settings.seed,
         "level": LEVEL,
         "low": low,
@@ -72,7 +89,7 @@ def bootstrap(values: NDArray, groups: NDArray, grouped_by: str, settings: Setti
 
 
 def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split: str = "") -> Scored:
-    """Make the entry of a shuffled control."""
+    """Return the entry of a control with shuffled labels; `of` is the score it controls."""
     entry = {
         "score": "shuffled",
         "split": split,
@@ -85,7 +102,13 @@ def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split:
     return entry, None
 
 
-def codes(labels: Sequence[str] | pd.Series | NDArray) -> tuple[NDArray[np.int64], list[str]]:
-    """Return class codes and the sorted class names."""
+def codes(labels: Sequence[str] | pd.Series | NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the code of each label and the sorted names of the classes.
+
+    Examples
+    --------
+    >>> codes(["b", "a", "b"])
+    (array([1, 0, 1]), ['a', 'b'])
+    """
     classes, code = np.unique(np.asarray(labels, dtype=object).astype(str), return_inverse=True)
     return code.astype(np.int64), [str(c) for c in classes]

@@ -1,4 +1,4 @@
-"""The report: tables, plots and an HTML page made from `results.json`.
+"""The report: tables, plots and an HTML page written from `results.json`.
 
-Imports `eval.results` and `builder.pages`.
+Imports `eval.results`, `eval.tasks` and `builder.pages`.
 """

@@ -1,6 +1,6 @@
-"""One HTML page that needs nothing but itself: tables that sort, figures inside, readable on a phone.
+"""One self-contained HTML page: sortable tables, embedded figures, readable on a phone.
 
-Everything a user or a file named is escaped by the template; on top of that the page carries a content security policy
+The template escapes every text that comes from a user or a file. In addition the page has a content security policy
 under which only its own script runs and nothing is fetched.
 """
 
@@ -23,20 +23,20 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Cell:
-    """A value of a table with something more to say.
+    """A value of a table with its formatting.
 
     Attributes
     ----------
     text : str
-        What is shown.
+        The text that is shown.
     sort : float or str, optional
-        What the column is sorted by; by default the text.
+        The value by which the column is sorted; by default the text.
     note : str
         Small print below the text.
     tone : str
         `good`, `bad`, `quiet`, or empty.
     heat : float, optional
-        0 to 1: how strongly the cell is coloured.
+        Intensity of the cell's colour, from 0 to 1.
     """
 
     text: str
@@ -55,15 +55,15 @@ class Table:
     columns : sequence of str
         The headers.
     rows : sequence of sequences
-        Text, numbers or `Cell`; as many as there are columns.
+        Text, numbers or `Cell`, one per column.
     title : str
         Shown above the table.
     note : str
         Small print below it.
     sortable : bool
-        A click on a header sorts.
+        A click on a header sorts the table.
     matrix : bool
-        A square of numbers (a confusion): narrow columns with slanted headers, never sorted.
+        A confusion matrix: narrow columns with slanted headers, never sorted.
     """
 
     columns: Sequence[str]
@@ -85,14 +85,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with words.
+    """A picture with a title and a caption.
 
     Attributes
     ----------
     image : path or bytes
-        A PNG file or its bytes; it goes into the page.
+        A PNG file or its bytes; it is embedded in the page.
     title : str
-        Shown above it, and read out in its place.
+        Shown above it, and read aloud by screen readers.
     caption : str
         Shown below it.
     pixelated : bool
@@ -110,7 +110,7 @@ class Figure:
         data = self.image if isinstance(self.image, bytes) else Path(self.image).read_bytes()
         if not data.startswith(PNG):
             where = None if isinstance(self.image, bytes) else self.image
-            raise UsageError("Only PNG pictures go into a report", where=where)
+            raise UsageError("Only PNG pictures can be embedded in a report", where=where)
         return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
@@ -121,13 +121,13 @@ class Section:
     Attributes
     ----------
     title : str
-        The heading, also a link at the top.
+        The heading, also shown as a link at the top of the page.
     text : sequence of str
         Paragraphs.
     figures, tables : sequence
         Shown in this order, after the text.
     parts : sequence of Section
-        Sub-sections, folded away.
+        Sub-sections, collapsed at first.
     """
 
     title: str
@@ -143,11 +143,10 @@ def render(title: str, sections: Sequence[Section], *, facts: Mapping[str, str] 
     Parameters
     ----------
     title : str
-        Of the page.
+        Title of the page.
     sections : sequence of Section
-        In order.
     facts : mapping, optional
-        Short name -> value pairs shown under the title.
+        Pairs of name and value, shown under the title.
     """
     return render_page(TEMPLATES, "report", title=title, sections=sections, facts=dict(facts or {}))
 
@@ -155,7 +154,7 @@ def render(title: str, sections: Sequence[Section], *, facts: Mapping[str, str] 
 def write_page(
     out: str | PathLike[str], title: str, sections: Sequence[Section], *, facts: Mapping[str, str] | None = None
 ) -> Path:
-    """Write the page, whole or not at all; see `render`."""
+    """Write the page atomically; see `render`."""
     path = Path(out)
     write_atomic(path, render(title, sections, facts=facts).encode("utf-8"))
     return path

@@ -1,4 +1,4 @@
-"""The report's figures, as PNG bytes."""
+"""The figures of the report, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .published import AS_GIVEN, PUBLISHED, kind_of
+from ..tasks.record import Presentation
+from .published import published_for
 
-# Paul Tol's bright set: told apart by colour-blind eyes too
+# Paul Tol's bright set, which colour-blind readers can distinguish
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-LONGEST = 28  # characters of a label in a figure
+MAX_LABEL_CHARACTERS = 28
 
 
 def as_png(figure: Any, dpi: int = 130) -> bytes:
@@ -23,7 +24,7 @@ def as_png(figure: Any, dpi: int = 130) -> bytes:
 
 
 def new_figure(width: float, height: float, **options: Any) -> tuple[Any, Any]:
-    """Return figure and axes without frame lines that carry nothing; no window system is touched."""
+    """Return a figure and its axes, without frame lines at the top and right; needs no window system."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -34,18 +35,26 @@ def new_figure(width: float, height: float, **options: Any) -> tuple[Any, Any]:
 
 
 def literal(text: str) -> str:
-    """Return a label as it is to be shown: short, and with no `$` that would start a formula."""
-    short = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    r"""Return a label as matplotlib shows it literally: shortened, and without a `$` that starts a formula.
+
+    Examples
+    --------
+    >>> literal("a label that is longer than 28 characters"), literal("$x")
+    ('a label that is longer than…', '\\$x')
+    """
+    short = text if len(text) <= MAX_LABEL_CHARACTERS else text[: MAX_LABEL_CHARACTERS - 1] + "…"
     return short.replace("$", r"\$")
 
 
-def score_plot(entries: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw scores of one kind: a dot and its interval per model and set, the published one hollow beside it.
+def score_plot(entries: Sequence[Mapping[str, Any]], task: Presentation) -> bytes:
+    """Plot scores: a dot with its interval per model and test set, and a hollow dot for the published score.
 
     Parameters
     ----------
     entries : sequence of mapping
-        Entries of results.json with one score and preprocessing.
+        Entries of results.json with the same score and preprocessing.
+    task : Presentation
+        Has the published scores.
     """
     splits = sorted({entry["split"] for entry in entries})
     models = list(dict.fromkeys(entry["model"] for entry in entries))
@@ -57,12 +66,10 @@ def score_plot(entries: Sequence[Mapping[str, Any]]) -> bytes:
             value, low, high = (100 * x for x in (entry["value"], entry["interval"]["low"], entry["interval"]["high"]))
             axes.errorbar(value, at, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
             axes.annotate(f"{value:.1f}", (high, at), (6, 0), textcoords="offset points", va="center", fontsize=8)
-            published = PUBLISHED.get((entry["task"], split, kind_of(entry["model"])))
-            # somebody's table may be called anything: it is none of the published networks
-            if published and entry["preprocess"] != AS_GIVEN:
-                axes.errorbar(
-                    published.value, at + 0.28, xerr=published.half, fmt="o", mfc="white", color=colour, ms=5, alpha=0.7
-                )
+            published = published_for(entry, task)
+            if published:
+                style = {"fmt": "o", "mfc": "white", "color": colour, "ms": 5, "alpha": 0.7}
+                axes.errorbar(published.percent, at + 0.28, xerr=published.half_width, **style)
             ticks.append(at)
             names.append(literal(f"{split} {entry['model']}".strip()))
             at += 1
@@ -71,16 +78,16 @@ def score_plot(entries: Sequence[Mapping[str, Any]]) -> bytes:
     if chance:
         axes.axvline(100 * max(chance), color="#888888", linestyle=":", linewidth=1)
     axes.set_yticks(ticks, names)
-    axes.set_ylim(max(ticks, default=0.0) + 0.6, -0.6)  # falling, with room for the hollow dot below the last
+    axes.set_ylim(max(ticks, default=0.0) + 0.6, -0.6)  # downwards, with space for the hollow dot below the last
     axes.set_xlim(0, 104)
-    axes.set_xlabel("samples right, %")
+    axes.set_xlabel("correctly classified, %")
     axes.grid(axis="x", color="#e4e6e8")
     axes.set_axisbelow(True)
     return as_png(figure)
 
 
 def by_class_plot(entries: Sequence[Mapping[str, Any]]) -> bytes:
-    """Draw accuracy by class (rows) and model (columns) as a shaded table, best class on top."""
+    """Plot accuracy by class (rows) and model (columns) as a shaded table, best class on top."""
     labels = [c["label"] for c in entries[0]["by_class"] if c["n"]]
     share = np.array(
         [[{c["label"]: c["accuracy"] for c in e["by_class"]}.get(label, np.nan) for e in entries] for label in labels]

@@ -1,4 +1,4 @@
-"""What a run prints at its end: a table to read, and a line per score with all it rests on."""
+"""What a run prints at its end: a table of scores, and one line per score with its settings."""
 
 from __future__ import annotations
 
@@ -10,73 +10,87 @@ from rich.console import Console
 from rich.table import Table
 
 from ...builder.console import out as console
-from ..results.score import NAMES, Result, line
-from .published import HEADLINE, PUBLISHED, kind_of
+from ..results.score import Result, in_words, line
+from ..tasks.record import Presentation
+from .published import PUBLISHED_PREPROCESSING, headline_score, kind_of, presentations, published_for
 
-PUBLISHED_VIEW = "concat-norm"  # the preprocessing the published numbers are of
-WIDE = 160  # characters of the table in a file or a pipe
+TABLE_CHARACTERS = 160  # width of the table in a file or a pipe
 
 
-def show(done: Sequence[Result], document: Mapping[str, Any], out: Path) -> None:
-    """Print the scores of this run, ours beside published, then where everything lies."""
+def show(done: Sequence[Result], document: Mapping[str, Any], out: Path, tasks: Sequence[Presentation] = ()) -> None:
+    """Print the scores of a run next to the published ones, and where the results are.
+
+    Parameters
+    ----------
+    done : sequence of Result
+        The results of this run.
+    document : mapping
+        The document of results.json, with the comparisons.
+    out : Path
+        The folder of the results.
+    tasks : sequence of Presentation
+        How to present tasks that are not those of the preprint.
+    """
     entries = [entry for result in done for entry in result.entries]
+    about = presentations(entries, tasks)
+    headline = {name: headline_score(task, entries) for name, task in about.items()}
     table = Table(title="Scores", title_justify="left", caption_justify="left")
     for name, right in (
-        ("task", False), ("score", False), ("model", False), ("preprocess", False), ("%", True), ("right", True),
+        ("task", False), ("score", False), ("model", False), ("preprocess", False), ("%", True), ("correct", True),
         ("95 % interval", False), ("grouped", False), ("published", True),
     ):  # fmt: skip
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for entry in entries:
         if not entry["beside"]:
-            table.add_row(*row(entry))
-    table.caption = "grouped: bootstrap over compounds or wells, which are right or wrong together"
-    # a table is never cut to the width of a terminal that is not there
-    wide = console if console.is_terminal else Console(width=WIDE, highlight=False)
+            comparable = entry["score"] == headline[entry["task"]] and entry["preprocess"] == PUBLISHED_PREPROCESSING
+            table.add_row(*_row(entry, about[entry["task"]] if comparable else None))
+    table.caption = "grouped: bootstrap over compounds or wells, whose samples tend to be right or wrong together"
+    # without a terminal there is no width to which the table would have to be cut
+    wide = console if console.is_terminal else Console(width=TABLE_CHARACTERS, highlight=False)
     wide.print(table)
-    headline = [e for e in entries if e["score"] == HEADLINE[e["task"]] and e["preprocess"] == entries[0]["preprocess"]]
-    shown = headline if len(done) > 1 else entries
-    console.print("With their settings (all in results.json and the report):", markup=False)
+    first = entries[0]["preprocess"]
+    headlines = [e for e in entries if e["score"] == headline[e["task"]] and e["preprocess"] == first]
+    shown = headlines if len(done) > 1 else entries
+    console.print("Scores with their settings (results.json and the report contain all of them):", markup=False)
     for entry in shown:
         console.print(line(entry), markup=False)
     keys = {entry["key"] for entry in shown}
     for comparison in document["paired"]:
-        # one random network against another, or the control, teaches nobody anything: they stay in the report
+        # comparisons of two random networks, and with the control, are in the report only
         kinds = [kind_of(model) for model in comparison["models"]]
         if keys.intersection(comparison["keys"]) and "" not in kinds and kinds != ["random", "random"]:
-            console.print(paired_line(comparison), markup=False)
+            console.print(_paired_line(comparison), markup=False)
     console.print(f"Written: {out / 'results.json'}, {out / 'report.html'}", markup=False)
 
 
-def row(entry: Mapping[str, Any]) -> list[str]:
-    """Return a score as cells of text."""
-    published = None
-    if entry["score"] == HEADLINE[entry["task"]] and entry["preprocess"] == PUBLISHED_VIEW:
-        published = PUBLISHED.get((entry["task"], entry["split"], kind_of(entry["model"])))
+def _row(entry: Mapping[str, Any], task: Presentation | None) -> list[str]:
+    """Return a score as cells of text, with the score that was published for `task`."""
+    published = published_for(entry, task) if task else None
     spread = entry["bootstrap"]
     return [
         f"{entry['task']} {entry['split']}".strip(),
-        NAMES[entry["score"]],
+        in_words(entry["score"]),
         entry["model"],
         entry["preprocess"],
         f"{100 * entry['value']:.2f}",
         f"n = {entry['n']:,}" if entry["correct"] is None else f"{entry['correct']:,} of {entry['n']:,}",
         _interval(entry["interval"]),
         _interval(spread) if spread else "",
-        "" if published is None else f"{published.value:g} ± {published.half:g}",
+        "" if published is None else f"{published.percent:g} ± {published.half_width:g}",
     ]
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f}"
+def _interval(interval: Mapping[str, Any]) -> str:
+    return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f}"
 
 
-def paired_line(comparison: Mapping[str, Any]) -> str:
-    """Return a comparison in one line."""
+def _paired_line(comparison: Mapping[str, Any]) -> str:
+    """Return a comparison as one line of text."""
     first, second = comparison["models"]
     test, grouped = comparison["mcnemar"], comparison["grouped_p"]
     by_groups = "" if grouped is None else f", by groups p = {grouped:.2g}"
     what = " ".join(comparison[name] for name in ("task", "split", "score", "preprocess") if comparison[name])
     return (
-        f"  {what}: {first} against {second} {100 * comparison['difference']:+.2f} points; right alone "
+        f"  {what}: {first} against {second} {100 * comparison['difference']:+.2f} points; only one right: "
         f"{test['only_first']} and {test['only_second']} of {comparison['n']:,}, McNemar p = {test['p']:.2g}{by_groups}"
     )

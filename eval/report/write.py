@@ -1,4 +1,4 @@
-"""results.json as one HTML page that people would rather look at than read."""
+"""Write results.json as one HTML page of tables and figures."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..results.score import NAMES, settings_in_words
+from ..results.score import NAMES, in_words, settings_in_words
+from ..tasks.record import MODEL_KINDS, Presentation
 from .page import Cell, Figure, Section, Table, write_page
 from .plots import by_class_plot, score_plot
-from .published import AS_GIVEN, BEST, HEADLINE, PUBLISHED, kind_of
+from .published import (
+    AS_GIVEN,
+    PUBLISHED_PREPROCESSING,
+    headline_score,
+    kind_of_entry,
+    presentations,
+    published_for,
+)
 
 Entry = Mapping[str, Any]
-TITLES = {
-    "bbbc021": "BBBC021: mechanism of action",
-    "coos7": "COOS-7: protein localisation",
-    "cyclops": "CYCLoPs: yeast",
-}
-ASKS = {
-    "bbbc021": "Does a treatment lie closest to a treatment of another compound with the same mechanism of action?",
-    "coos7": "Do the 11 nearest training cells name the protein's place, in four test sets of growing shift?",
-    "cyclops": "Do the 11 nearest other yeast cells name the protein's place?",
-}
-_PLOT_CAPTION = "Filled: ours with its 95 % interval. Hollow: published. Dotted: always naming the largest class."
-PUBLISHED_METHOD = "concat-norm"  # preprint, tables 2 to 4
+_PLOT_CAPTION = (
+    "Filled: ours with its 95 % interval. Hollow: published. Dotted: accuracy of always predicting the largest class."
+)
 SIGNIFICANT = 0.05
-ORDER = ("random", "imagenet", "cytoimagenet", "fusion", "")
+ORDER = (*MODEL_KINDS, "")
 PUBLISHED_NAMES = {
     "random": "random",
     "imagenet": "ImageNet",
@@ -34,15 +33,11 @@ PUBLISHED_NAMES = {
     "fusion": "fusion",
 }
 READING = (
-    "A score is the share of samples classified right. In brackets: Wilson's 95 % interval, which takes samples as "
-    "independent. Cells of one well and doses of one compound are not: the grouped interval resamples whole groups, "
-    "and is the one to believe where it is wider.",
-    "Published numbers stand beside ours for orientation: they were computed on the full sets, with other weights, "
-    "and with the deviations named in the documentation.",
-)
-THREE_TREATMENTS = (
-    "On BBBC021 the published 83.50 % is 86 of 103 treatments and 86.41 % is 89: three treatments separate fusion from "
-    "ImageNet, far inside the interval of either."
+    "A score is the share of samples that are classified correctly. In brackets: Wilson's 95 % interval, which assumes "
+    "independent samples. Cells of one well and doses of one compound are not independent: the grouped interval "
+    "resamples complete groups, and is the more reliable one where it is wider.",
+    "Published scores are shown for orientation: they were computed on the full sets, with other weights, and with the "
+    "differences listed in the documentation.",
 )
 
 
@@ -50,6 +45,7 @@ def write_report(
     results: Mapping[str, Any],
     out: str | PathLike[str],
     *,
+    tasks: Iterable[Presentation] = (),
     title: str = "CytoImageNet: transfer scores",
     extra_sections: Sequence[Section] = (),
     notes: Sequence[str] = (),
@@ -60,17 +56,19 @@ def write_report(
     Parameters
     ----------
     results : mapping
-        The document of results.json, as `results.read` returns it.
+        The document of results.json, as `results.document.read` returns it.
     out : path
-        A folder, which gets `report.html`, or the HTML file itself. The file is whole in itself.
+        A folder, in which `report.html` is written, or the HTML file itself. The file is self-contained.
+    tasks : iterable of Presentation
+        How to present tasks that are not those of the preprint; others are presented by their name.
     title : str
-        Its heading.
+        The heading.
     extra_sections : sequence of Section
-        Shown before the scores, such as a dataset's pictures and the curves of its training; see `page.Section`.
+        Shown before the scores, such as the pictures of a dataset and the curves of its training; see `page.Section`.
     notes : sequence of str
         What was left out, and why.
     steps : sequence of mapping
-        What took how long and how much memory: `step`, `seconds`, `peak_gb`.
+        Duration and peak memory of each step: `step`, `seconds`, `peak_gb`.
 
     Returns
     -------
@@ -79,72 +77,76 @@ def write_report(
     """
     entries = [entry for entry in results["results"] if entry["score"] != "shuffled"]
     controls = [entry for entry in results["results"] if entry["score"] == "shuffled"]
-    tasks = [task for task in TITLES if any(entry["task"] == task for entry in entries)]
+    shown = list(presentations(entries, tasks).values())
     sections = [
         *extra_sections,
-        _headline(entries, tasks, notes),
-        *(_task(task, results, entries, controls) for task in tasks),
-        _stands_on(results, entries, steps),
+        _headline(entries, shown, notes),
+        *(_task(task, results, entries, controls) for task in shown),
+        _provenance(results, entries, steps),
     ]
     path = Path(out)
     facts = {
-        "tasks": ", ".join(tasks) or "none",
+        "tasks": ", ".join(task.name for task in shown) or "none",
         "models": ", ".join(dict.fromkeys(entry["model"] for entry in entries)) or "none",
         "cytoimagenet": results["versions"].get("cytoimagenet", "unknown"),
     }
     return write_page(path if path.suffix == ".html" else path / "report.html", title, sections, facts=facts)
 
 
-def _headline(entries: Sequence[Entry], tasks: Sequence[str], notes: Sequence[str]) -> Section:
+def _headline(entries: Sequence[Entry], tasks: Sequence[Presentation], notes: Sequence[str]) -> Section:
     chosen = [entry for task in tasks for entry in _headline_entries(entries, task)]
     columns = list(dict.fromkeys(_column(entry) for entry in chosen))
     rows = []
     for task in tasks:
-        for split in sorted({entry["split"] for entry in chosen if entry["task"] == task}):
-            here = [entry for entry in chosen if entry["task"] == task and entry["split"] == split]
-            found = {name: [entry for entry in here if _column(entry) == name] for name in columns}
+        for split in sorted({entry["split"] for entry in chosen if entry["task"] == task.name}):
+            here = [entry for entry in chosen if entry["task"] == task.name and entry["split"] == split]
+            found = {column: [entry for entry in here if _column(entry) == column] for column in columns}
             best = max(_mean(group) for group in found.values() if group)
             first = here[0]
-            said = f"{first['n']:,} {_samples(task)}, {first['preprocess']}"
-            row: list[Cell | None] = [Cell(f"{task} {split}".strip(), note=f"{NAMES[first['score']]}; {said}")]
-            row += [_beside_published(found[name], best) for name in columns]
-            record = BEST.get((task, first["score"], split))
-            rows.append([*row, Cell(f"{record[0]:.2f} %", record[0], record[1]) if record else None])
-    text = [*READING, *([THREE_TREATMENTS] if "bbbc021" in tasks else []), *notes]
-    table = Table(["task", *columns, "best published"], rows, note="Green: our best of a row.")
+            note = f"{in_words(first['score'])}; {first['n']:,} {task.unit}, {first['preprocess']}"
+            row: list[Cell | None] = [Cell(f"{task.name} {split}".strip(), note=note)]
+            row += [_with_published(found[column], best, task) for column in columns]
+            record = task.best.get((first["score"], split))
+            rows.append([*row, Cell(f"{record.percent:.2f} %", record.percent, record.publication) if record else None])
+    text = [*READING, *(task.reading for task in tasks if task.reading), *notes]
+    table = Table(["task", *columns, "best published"], rows, note="Green: our best score of a row.")
     return Section("Scores", text, tables=[table])
 
 
-def _headline_entries(entries: Sequence[Entry], task: str) -> list[Entry]:
-    """Return the entries of the published kind: its score and, where it was run, its preprocessing."""
-    found = [e for e in entries if e["task"] == task and e["score"] == HEADLINE[task] and not e["beside"]]
+def _headline_entries(entries: Sequence[Entry], task: Presentation) -> list[Entry]:
+    """Return the entries of the headline score, with the published preprocessing if there are any."""
+    headline = headline_score(task, entries)
+    found = [e for e in entries if e["task"] == task.name and e["score"] == headline and not e["beside"]]
     methods = list(dict.fromkeys(entry["preprocess"] for entry in found))
-    chosen = PUBLISHED_METHOD if PUBLISHED_METHOD in methods else next(iter(methods), "")
-    # a table of somebody's features has no preprocessing of ours: it stands beside the networks
+    chosen = PUBLISHED_PREPROCESSING if PUBLISHED_PREPROCESSING in methods else next(iter(methods), "")
+    # a table of features has no preprocessing of ours: it is shown next to the networks
     found = [entry for entry in found if entry["preprocess"] in (chosen, AS_GIVEN)]
-    return sorted(found, key=lambda e: (ORDER.index(_kind(e)), e["model"], e["split"], e["key"]))
+    return sorted(found, key=lambda e: (ORDER.index(kind_of_entry(e)), e["model"], e["split"], e["key"]))
 
 
 def _rank(entry: Entry) -> tuple:
-    """Sort scores as they are read: the published one first, controls last, networks in the published order."""
+    """Return the sort key of a score: the headline first, controls last, networks in the published order."""
     score = list(NAMES).index(entry["score"]) if entry["score"] in NAMES else len(NAMES)
-    return score, entry["split"], entry["beside"], entry["preprocess"], ORDER.index(_kind(entry)), entry["model"]
+    return (
+        score,
+        entry["split"],
+        entry["beside"],
+        entry["preprocess"],
+        ORDER.index(kind_of_entry(entry)),
+        entry["model"],
+    )
 
 
 def _column(entry: Entry) -> str:
-    """Return the model; the seeds of random weights are one."""
-    return "random" if _kind(entry) == "random" else entry["model"]
-
-
-def _kind(entry: Entry) -> str:
-    return "" if entry["preprocess"] == AS_GIVEN else kind_of(entry["model"])
+    """Return the model; all random networks share one column."""
+    return "random" if kind_of_entry(entry) == "random" else entry["model"]
 
 
 def _mean(group: Sequence[Entry]) -> float:
     return sum(entry["value"] for entry in group) / len(group)
 
 
-def _beside_published(group: Sequence[Entry], best: float) -> Cell | None:
+def _with_published(group: Sequence[Entry], best: float, task: Presentation) -> Cell | None:
     if not group:
         return None
     value, first = _mean(group), group[0]
@@ -153,30 +155,36 @@ def _beside_published(group: Sequence[Entry], best: float) -> Cell | None:
         note = f"mean of {len(group)}, {lowest:.1f} to {highest:.1f}"
     else:
         note = _brackets(first["interval"])
-    published = PUBLISHED.get((first["task"], first["split"], _kind(first)))
+    published = published_for(first, task)
     if published:
-        note += f"\npublished {PUBLISHED_NAMES[_kind(first)]} {published.value:.2f}\u00a0±\u00a0{published.half:.2f}"
+        name = PUBLISHED_NAMES[kind_of_entry(first)]
+        note += f"\npublished {name} {published.percent:.2f}\u00a0±\u00a0{published.half_width:.2f}"
     return Cell(_percent(value), value, note, "good" if value == best else "")
 
 
-def _task(task: str, results: Mapping[str, Any], entries: Sequence[Entry], controls: Sequence[Entry]) -> Section:
-    mine = [entry for entry in entries if entry["task"] == task]
+def _task(
+    task: Presentation, results: Mapping[str, Any], entries: Sequence[Entry], controls: Sequence[Entry]
+) -> Section:
+    mine = [entry for entry in entries if entry["task"] == task.name]
     headline = _headline_entries(entries, task)
     figures, parts = [], []
     if headline:
         last = max(entry["split"] for entry in headline)  # COOS-7: the hardest set
-        figures.append(Figure(score_plot(headline), NAMES[HEADLINE[task]], _PLOT_CAPTION))
+        score = headline[0]["score"]
+        figures.append(Figure(score_plot(headline, task), in_words(score), _PLOT_CAPTION))
         title = f"Accuracy by class{f', {last}' if last else ''}"
         figures.append(
             Figure(
-                by_class_plot([e for e in headline if e["split"] == last]), title, "Percent right, best class on top."
+                by_class_plot([e for e in headline if e["split"] == last]),
+                title,
+                "Per cent correct, best class on top.",
             )
         )
-    every = [*mine, *(entry for entry in controls if entry["task"] == task)]
+    every = [*mine, *(entry for entry in controls if entry["task"] == task.name)]
     methods = {entry["preprocess"] for entry in headline}
-    paired = [pair for pair in results["paired"] if pair["task"] == task]
-    # one initialisation stands for all of them; the others are folded away
-    seeds = sorted({entry["model"] for entry in headline if _kind(entry) == "random"})[1:]
+    paired = [pair for pair in results["paired"] if pair["task"] == task.name]
+    # comparisons with one of the random networks are shown; those with the others are collapsed
+    seeds = sorted({entry["model"] for entry in headline if kind_of_entry(entry) == "random"})[1:]
     keys = {entry["key"] for entry in headline if entry["model"] not in seeds}
     first = [pair for pair in paired if keys.issuperset(pair["keys"])]
     tables = [
@@ -193,18 +201,19 @@ def _task(task: str, results: Mapping[str, Any], entries: Sequence[Entry], contr
         Section(f"Confusion and classes: {e['model']} {e['split']}".rstrip(), tables=[_confusion(e), _classes(e)])
         for e in headline
     ]
-    return Section(TITLES[task], [ASKS[task]], figures, [table for table in tables if table.rows], parts)
+    return Section(
+        task.title, [task.question] if task.question else [], figures, [table for table in tables if table.rows], parts
+    )
 
 
 def _all_scores(entries: Iterable[Entry], title: str) -> Table:
     rows = []
     for e in sorted(entries, key=_rank):
         spread = e["bootstrap"]
-        name = NAMES.get(e["score"], e["score"])
         tone = "" if e["score"] != "shuffled" else "quiet" if e["at_chance"] else "bad"
         rows.append(
             [
-                Cell(str(name), note=_remark(e)),
+                Cell(in_words(e["score"]), note=_remark(e)),
                 e["split"] or "–",
                 e["model"],
                 e["preprocess"],
@@ -217,10 +226,11 @@ def _all_scores(entries: Iterable[Entry], title: str) -> Table:
                 Cell(settings_in_words(e), note=e["key"]),
             ]
         )
-    columns = ["score", "set", "model", "preprocessing", "micro", "grouped", "macro", "F1", "right", "n", "settings"]
+    columns = ["score", "set", "model", "preprocessing", "micro", "grouped", "macro", "F1", "correct", "n", "settings"]
     note = (
-        "micro: every sample counts alike; macro: every class counts alike; grouped: 95 % interval over groups. "
-        "Shuffled labels must score at chance; one that does not is red. Below the settings: the key in results.json."
+        "micro: every sample has the same weight; macro: every class has the same weight; grouped: 95 % interval over "
+        "groups. Shuffled labels must score at chance; a control that does not is red. Below the settings: the key in "
+        "results.json."
     )
     return Table(columns, rows, title, note)
 
@@ -228,7 +238,7 @@ def _all_scores(entries: Iterable[Entry], title: str) -> Table:
 def _remark(entry: Entry) -> str:
     if entry["score"] == "map":
         return f"p = {entry['p']:.2g} against random rankings" if "p" in entry else ""
-    return "beside the settings asked for" if entry["beside"] else entry.get("of", "")
+    return "with a standardisation that was not chosen" if entry["beside"] else entry.get("of", "")
 
 
 def _paired(paired: Iterable[Mapping[str, Any]], title: str) -> Table:
@@ -237,7 +247,7 @@ def _paired(paired: Iterable[Mapping[str, Any]], title: str) -> Table:
         exact, grouped = pair["mcnemar"], pair["grouped_p"]
         rows.append(
             [
-                NAMES.get(pair["score"], pair["score"]),
+                in_words(pair["score"]),
                 pair["split"] or "–",
                 pair["preprocess"],
                 *pair["models"],
@@ -250,10 +260,10 @@ def _paired(paired: Iterable[Mapping[str, Any]], title: str) -> Table:
                 else None,
             ]
         )
-    columns = ["score", "set", "preprocessing", "first", "second", "difference, points", "first alone", "second alone"]
+    columns = ["score", "set", "preprocessing", "first", "second", "difference, points", "only first", "only second"]
     note = (
-        "McNemar's exact test looks at the samples that one model alone gets right; the other lets whole groups swap "
-        "models. Grey: p of 0.05 or more. Not corrected for the number of comparisons."
+        "McNemar's exact test uses the samples that only one model classifies correctly; the other test swaps the "
+        "models of complete groups. Grey: p of 0.05 or more. Not corrected for the number of comparisons."
     )
     return Table([*columns, "p, McNemar", "p, groups"], rows, title, note)
 
@@ -275,15 +285,15 @@ def _classes(entry: Entry) -> Table:
         for c in entry["by_class"]
     ]
     never = [c["label"] for c in entry["by_class"] if c["n"] and not c["correct"]]
-    note = f"Never right: {', '.join(never)}." if never else "Every class is right at least once."
-    return Table(["class", "n", "right", "accuracy", "precision", "F1"], rows, "By class", note)
+    note = f"Never correct: {', '.join(never)}." if never else "Every class is correct at least once."
+    return Table(["class", "n", "correct", "accuracy", "precision", "F1"], rows, "By class", note)
 
 
-def _stands_on(results: Mapping[str, Any], entries: Sequence[Entry], steps: Sequence[Mapping[str, Any]]) -> Section:
-    """Say what was read, by what, in how much time."""
-    made = {(e["task"], e["model"], e["preprocess"], e["digest"]): e for e in entries}
+def _provenance(results: Mapping[str, Any], entries: Sequence[Entry], steps: Sequence[Mapping[str, Any]]) -> Section:
+    """Return the section on features, duration and versions."""
+    tables_of_features = {(e["task"], e["model"], e["preprocess"], e["digest"]): e for e in entries}
     rows = []
-    for (task, model, method, digest), entry in sorted(made.items(), key=lambda item: item[0]):
+    for (task, model, method, digest), entry in sorted(tables_of_features.items(), key=lambda item: item[0]):
         settings = entry["settings"]
         weights = settings.get("weights", "–")
         weights = " + ".join(one[:12] for one in ([weights] if isinstance(weights, str) else weights))
@@ -296,18 +306,14 @@ def _stands_on(results: Mapping[str, Any], entries: Sequence[Entry], steps: Sequ
     tables = [Table([*columns, *digests], rows, "Features", "The last three: the first 12 digits of their SHA-256.")]
     if steps:
         taken_by = [[step["step"], step["seconds"], step["peak_gb"]] for step in steps]
-        note = "Of the last run; what was cached took no time. Memory is the most the process used until then."
+        note = "Of the last run; cached features took no time. Memory is the peak of the process until then."
         tables.append(Table(["step", "seconds", "memory, GB"], taken_by, "Time and memory", note))
     tables.append(Table(["package", "version"], [list(pair) for pair in results["versions"].items()], "Versions"))
-    return Section("What the numbers stand on", tables=tables)
+    return Section("How the scores were computed", tables=tables)
 
 
 def _brackets(interval: Mapping[str, Any]) -> str:
-    return f"[{100 * interval['low']:.1f},\u00a0{100 * interval['high']:.1f}]"  # never broken over two lines
-
-
-def _samples(task: str) -> str:
-    return "treatments" if task == "bbbc021" else "cells"
+    return f"[{100 * interval['low']:.1f},\u00a0{100 * interval['high']:.1f}]"  # a space at which lines do not break
 
 
 def _share(entry: Entry, name: str) -> Cell:

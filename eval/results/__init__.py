@@ -1,4 +1,4 @@
-"""The results of an evaluation: one score, and the document `results.json` that keeps them.
+"""The results of an evaluation: a score, and the document `results.json` that contains all of them.
 
 Imports `eval.scores`.
 """

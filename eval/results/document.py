@@ -1,4 +1,4 @@
-"""results.json: every score with all it stands on, merged by key, written whole.
+"""results.json: every score with its settings, merged by key, written atomically.
 
 The document::
 
@@ -6,12 +6,13 @@ The document::
       "format": "cytoimagenet-results", "schema_version": 1,
       "versions": {"cytoimagenet": "0.1.0", "python": ..., "numpy": ..., ...},
       "results": [entry, ...],      sorted by key; one per (task, split, score, model, preprocess, settings)
-      "paired": [comparison, ...],  between models on the same samples, made afresh from the predictions
+      "paired": [comparison, ...],  between two models on the same samples, computed from the predictions
     }
 
-An entry (`ENTRY` names the fields that are always there): shares lie between 0 and 1; `interval` and `bootstrap` have
-`low` and `high`; `confusion` has a row per true class and a last column of unclassified samples; `beside` marks a
-score under settings that were not asked for. `predictions/<key>.parquet` beside it holds id, label, predicted, group.
+An entry (`ENTRY` names the fields that are always there): shares are between 0 and 1; `interval` and `bootstrap` have
+`low` and `high`; `confusion` has one row per true class and a last column of unclassified samples; `beside` marks a
+score under a standardisation that was not chosen. `predictions/<key>.parquet` in the same folder contains id, label,
+predicted and group. `docs/evaluation.md` documents every field.
 """
 
 from __future__ import annotations
@@ -52,22 +53,23 @@ ENTRY: dict[str, tuple[type, ...]] = {
     "rows": (int,),
     "left_out": (int,),
 }
+MAX_MODELS = 40  # per task, score and settings; every two are compared: 780 pairs
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "copairs", "torch", "transformers", "openvino")
 
 
 def read(out: str | PathLike[str]) -> dict[str, Any]:
-    """Read the document in a folder of results; an empty one if there is none yet.
+    """Read the document in a folder of results, or return an empty one if there is none yet.
 
     Raises
     ------
     SchemaError
-        If the file is not such a document.
+        If the file is damaged or another document.
     """
     path = Path(out) / "results.json"
     if not path.is_file():
         return {"format": FORMAT, "schema_version": SCHEMA_VERSION, "versions": {}, "results": [], "paired": []}
     try:
-        document = json.loads(path.read_bytes())
+        document: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
         raise SchemaError(f"Not JSON: {error}", where=path, next="Move it away and run the evaluation again") from error
     check(document, path)
@@ -75,12 +77,12 @@ def read(out: str | PathLike[str]) -> dict[str, Any]:
 
 
 def check(document: Any, where: str | PathLike[str] = "results.json") -> None:
-    """Say what is wrong with a document of results.
+    """Check a document of results.
 
     Raises
     ------
     SchemaError
-        If it has another format or version, or an entry lacks a field or has one of another type.
+        If it has another format or version, or a field of an entry is missing or has another type.
     """
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise SchemaError(f"Not a document of the format {FORMAT}", where=where)
@@ -92,19 +94,19 @@ def check(document: Any, where: str | PathLike[str] = "results.json") -> None:
     for number, entry in enumerate(entries):
         for name, kinds in ENTRY.items():
             if not isinstance(entry, dict) or name not in entry or not isinstance(entry[name], kinds):
-                raise SchemaError(f"Entry {number}: {name!r} is absent or of another type", where=where)
+                raise SchemaError(f"Entry {number}: {name!r} is missing or has another type", where=where)
         if not 0 <= entry["value"] <= 1:
-            raise SchemaError(f"Entry {number}: {entry['value']} is no share", where=where)
+            raise SchemaError(f"Entry {number}: {entry['value']} is not between 0 and 1", where=where)
     keys = [entry["key"] for entry in entries]
     if len(set(keys)) != len(keys):
         raise SchemaError("Two entries have the same key", where=where)
 
 
 def merge(out: str | PathLike[str], result: Result) -> dict[str, Any]:
-    """Put a result into the document of a folder: a score of the same key is replaced, never added twice.
+    """Write a result into the document of a folder; a score with the same key is replaced.
 
-    Predictions are written first and the document last, so that it never names what is not there. Comparisons are
-    left to `pair`.
+    Predictions are written first and the document last, so that it never names a missing file. `pair` updates the
+    comparisons.
     """
     out = Path(out)
     document = read(out)
@@ -115,7 +117,7 @@ def merge(out: str | PathLike[str], result: Result) -> dict[str, Any]:
 
 
 def pair(out: str | PathLike[str]) -> dict[str, Any]:
-    """Compare all models of a folder of results afresh, and keep that in its document."""
+    """Compare all models of a folder of results and write the comparisons into its document."""
     entries = read(out)["results"]
     _write(Path(out), entries, compare(Path(out), entries))
     return read(out)
@@ -130,7 +132,7 @@ def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]
         "paired": paired,
     }
     check(document)
-    # an entry a line: quick to write again after each model, and two runs can be compared line by line
+    # one entry per line, so that two documents can be compared line by line
     lists = {"results": ",\n".join(map(_json, entries)), "paired": ",\n".join(map(_json, paired))}
     head = _json({name: document[name] for name in ("format", "schema_version", "versions")})[:-1]
     text = f'{head},\n"results": [\n{lists["results"]}\n],\n"paired": [\n{lists["paired"]}\n]}}\n'
@@ -143,29 +145,29 @@ def _json(value: Any) -> str:
 
 
 def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Compare each two models that were scored on the same samples in the same way."""
+    """Compare every two models that were scored on the same samples with the same settings."""
     import numpy as np
     import pandas as pd
 
     from ..scores.paired import grouped_permutation, mcnemar
 
-    alike: dict[str, list[Mapping[str, Any]]] = {}
+    comparable: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
         if (out / "predictions" / f"{entry['key']}.parquet").is_file() and not entry["beside"]:
             chosen = {name: entry["settings"][name] for name in CHOICES if name in entry["settings"]}
             what = [entry[name] for name in ("task", "split", "score", "preprocess")]
-            alike.setdefault(json.dumps([what, chosen], sort_keys=True), []).append(entry)
-    found = []
-    for group in alike.values():
+            comparable.setdefault(json.dumps([what, chosen], sort_keys=True), []).append(entry)
+    comparisons = []
+    for group in comparable.values():
         group.sort(key=lambda entry: entry["model"])
-        tables = {e["key"]: pd.read_parquet(out / "predictions" / f"{e['key']}.parquet") for e in group[:MOST_MODELS]}
-        for first, second in combinations(group[:MOST_MODELS], 2):
+        tables = {e["key"]: pd.read_parquet(out / "predictions" / f"{e['key']}.parquet") for e in group[:MAX_MODELS]}
+        for first, second in combinations(group[:MAX_MODELS], 2):
             a, b = tables[first["key"]], tables[second["key"]]
             if len(a) != len(b) or not np.array_equal(a["id"].to_numpy(), b["id"].to_numpy()):
-                continue  # other samples: nothing to pair
+                continue  # scored on other samples
             right_a, right_b = (t["label"].to_numpy() == t["predicted"].to_numpy() for t in (a, b))
             groups = a["group"].to_numpy()
-            found.append(
+            comparisons.append(
                 {
                     **{name: first[name] for name in ("task", "split", "score", "preprocess")},
                     "models": [first["model"], second["model"]],
@@ -176,14 +178,11 @@ def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, A
                     "grouped_p": grouped_permutation(right_a, right_b, groups) if any(groups) else None,
                 }
             )
-    return found
-
-
-MOST_MODELS = 40  # every two are compared: 780 pairs
+    return comparisons
 
 
 def versions() -> dict[str, str]:
-    """Return the versions numbers may depend on."""
+    """Return the versions of Python and of the packages that scores may depend on."""
     return {"python": platform.python_version(), **versions_of("cytoimagenet", *PACKAGES)}
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation returns: scores, each with all it stands on."""
+"""What an evaluation returns: scores, each with its sample size, interval and settings."""
 
 from __future__ import annotations
 
@@ -20,35 +20,140 @@ NAMES = {
     "map": "mean average precision",
     "shuffled": "control: shuffled labels",
 }
-"""The scores and their names in words."""
+"""The scores and their names in words, in the order in which they are shown."""
+
+IDENTITY = ("task", "split", "score", "model", "preprocess")
+"""The fields of an entry that name the score."""
+
+CHOICES = ("standardise", "taxol", "ties", "cyclops_labels", "input_size", "seed")
+"""The settings that are part of the key of an entry: a score with others is another entry."""
 
 
 class Score(float):
-    """A score as a fraction, that knows what it stands on.
+    """A score as a fraction, with its sample size, interval and settings.
 
-    It is a number (`score > 0.8`), and `score.n`, `score.correct`, `score.low`, `score.high`, `score.settings` say how
-    it came about; `score.entry` is everything, as written to results.json.
+    It is a number, so `score > 0.8` works. `entry` contains everything that is written to results.json; the fields of
+    `docs/evaluation.md` are properties. A field that this kind of score does not have raises an `AttributeError`.
+
+    Examples
+    --------
+    >>> score = Score({"value": 0.84, "correct": 84, "n": 100, "interval": {"low": 0.76, "high": 0.9}, "settings": {}})
+    >>> score > 0.8, score.correct, score.n, score.low
+    (True, 84, 100, 0.76)
     """
 
     entry: Mapping[str, Any]
 
     def __new__(cls, entry: Mapping[str, Any]) -> Score:
-        """Make the number of an entry of results.json."""
+        """Create the score of an entry of results.json."""
         score = super().__new__(cls, entry["value"])
         score.entry = entry
         return score
 
-    def __getattr__(self, name: str) -> Any:
-        """Fetch a figure of the entry."""
-        if name == "low" or name == "high":
-            return self.entry["interval"][name]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Score, (self.entry,)
+
+    def _field(self, name: str) -> Any:
         try:
             return self.entry[name]
         except KeyError:
-            raise AttributeError(name) from None
+            raise AttributeError(f"The score {self.entry.get('score', '')!r} has no {name!r}") from None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Score, (self.entry,)
+    @property
+    def key(self) -> str:
+        """The key of the entry in results.json."""
+        found: str = self._field("key")
+        return found
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        found: int = self._field("n")
+        return found
+
+    @property
+    def correct(self) -> int | None:
+        """The number of samples classified correctly; None for scores that do not count samples."""
+        found: int | None = self._field("correct")
+        return found
+
+    @property
+    def unclassified(self) -> int:
+        """The number of samples without a candidate; they count as wrong."""
+        found: int = self._field("unclassified")
+        return found
+
+    @property
+    def low(self) -> float:
+        """The lower end of the 95 % interval."""
+        found: float = self._field("interval")["low"]
+        return found
+
+    @property
+    def high(self) -> float:
+        """The upper end of the 95 % interval."""
+        found: float = self._field("interval")["high"]
+        return found
+
+    @property
+    def interval(self) -> dict[str, Any]:
+        """The 95 % interval: method, level, low, high."""
+        found: dict[str, Any] = self._field("interval")
+        return found
+
+    @property
+    def bootstrap(self) -> dict[str, Any] | None:
+        """The interval from resampling groups; None where no groups are known."""
+        found: dict[str, Any] | None = self._field("bootstrap")
+        return found
+
+    @property
+    def macro(self) -> float:
+        """The mean of the accuracies by class."""
+        found: float = self._field("macro")
+        return found
+
+    @property
+    def f1(self) -> float:
+        """The mean F1 of the classes."""
+        found: float = self._field("f1")
+        return found
+
+    @property
+    def by_class(self) -> list[dict[str, Any]]:
+        """The figures of each class."""
+        found: list[dict[str, Any]] = self._field("by_class")
+        return found
+
+    @property
+    def confusion(self) -> dict[str, Any]:
+        """The confusion matrix: labels, and counts with one row per true class."""
+        found: dict[str, Any] = self._field("confusion")
+        return found
+
+    @property
+    def p(self) -> float:
+        """The p-value of mean average precision or of a shuffled control."""
+        found: float = self._field("p")
+        return found
+
+    @property
+    def chance(self) -> float:
+        """Of a shuffled control: the accuracy of always predicting the largest class."""
+        found: float = self._field("chance")
+        return found
+
+    @property
+    def at_chance(self) -> bool:
+        """Of a shuffled control: whether it scores no better than chance, as it must."""
+        found: bool = self._field("at_chance")
+        return found
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the features and of the score."""
+        found: dict[str, Any] = self._field("settings")
+        return found
 
 
 @dataclass(frozen=True)
@@ -58,9 +163,9 @@ class Result:
     Attributes
     ----------
     entries : list of dict
-        As in results.json; see `docs/evaluation.md` for every field.
+        As in results.json; `docs/evaluation.md` documents every field.
     predictions : dict of str to DataFrame
-        For each entry with predictions, by its key: id, label, predicted, group.
+        The predictions of each entry that has any, by its key: id, label, predicted, group.
     """
 
     entries: list[dict[str, Any]]
@@ -68,11 +173,11 @@ class Result:
 
     @property
     def scores(self) -> dict[str, Score]:
-        """The scores under the settings asked for: "nsc", "nscb" ..., for COOS-7 "test1" ..., "probe test1" ..."""
+        """The scores under the chosen settings: "nsc", "nscb" ...; for COOS-7 "test1" ..., "probe test1" ..."""
         return {name_of(entry): Score(entry) for entry in self.entries if not entry["beside"]}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per score, with those beside the settings asked for."""
+        """Return one row per score, including those under settings that were not chosen (`beside`)."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -94,31 +199,41 @@ class Result:
         )
 
     def summary(self) -> str:
-        """Return the scores as text, one a line, with n, interval and settings."""
+        """Return the scores as text, one per line, with n, interval and settings."""
         return "\n".join(line(entry) for entry in self.entries)
 
 
 def name_of(entry: Mapping[str, Any]) -> str:
-    """Return the short name of a score: `nsc`, `test1` (its kNN), `probe test1`."""
-    if entry["split"] and entry["score"] == "knn":
-        return entry["split"]
-    return f"{entry['score']} {entry['split']}".strip()
+    """Return the short name of a score: `nsc`, `test1` (its kNN), `probe test1`.
+
+    Examples
+    --------
+    >>> name_of({"score": "knn", "split": "test1"}), name_of({"score": "probe", "split": "test1"})
+    ('test1', 'probe test1')
+    """
+    score, split = str(entry["score"]), str(entry["split"])
+    return split if split and score == "knn" else f"{score} {split}".strip()
+
+
+def in_words(score: str) -> str:
+    """Return the name of a score in words, or the score itself if it has none."""
+    return NAMES.get(score, score)
 
 
 def line(entry: Mapping[str, Any]) -> str:
-    """Return a score in one line."""
+    """Return a score as one line of text."""
     count = f"{entry['correct']} of {entry['n']:,}" if entry["correct"] is not None else f"n {entry['n']:,}"
     low, high = (100 * entry["interval"][side] for side in ("low", "high"))
-    beside = "  (beside) " if entry["beside"] else "  "
+    mark = "  (not chosen) " if entry["beside"] else "  "
     of = f"{entry['task']} {name_of(entry)} of {entry['model']}, {entry['preprocess'] or 'as given'}"
     return (
-        f"{beside}{of}: {100 * entry['value']:.2f} % ({count}), 95 % interval {low:.1f} to {high:.1f}; "
+        f"{mark}{of}: {100 * entry['value']:.2f} % ({count}), 95 % interval {low:.1f} to {high:.1f}; "
         f"{settings_in_words(entry)}"
     )
 
 
 def settings_in_words(entry: Mapping[str, Any]) -> str:
-    """Return the settings a number belongs to, in words."""
+    """Return the settings of a score in words."""
     from ..scores.standardise import MEANING
 
     settings = entry["settings"]
@@ -135,15 +250,9 @@ def settings_in_words(entry: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-IDENTITY = ("task", "split", "score", "model", "preprocess")
-
-
-CHOICES = ("standardise", "taxol", "ties", "cyclops_labels", "input_size", "seed")
-
-
 def key_of(entry: Mapping[str, Any]) -> str:
-    """Name a score by what it is of and the choices it rests on: a rerun of the same replaces it."""
+    """Return the key of an entry: a rerun of the same score with the same choices gets the same key."""
     chosen = {name: entry["settings"][name] for name in CHOICES if name in entry["settings"]}
-    said = json.dumps([[entry[name] for name in IDENTITY], chosen], sort_keys=True)
+    identity = json.dumps([[entry[name] for name in IDENTITY], chosen], sort_keys=True)
     words = "-".join(w for w in (entry["task"], entry["split"], entry["score"]) if w)
-    return f"{words}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+    return f"{words}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"

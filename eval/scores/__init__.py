@@ -1,4 +1,4 @@
-"""One score or test a module: accuracy, intervals, paired tests, neighbours, mean average precision, probe, controls.
+"""One score or test per module: accuracy, intervals, paired tests, neighbours, mean average precision, probe, controls.
 
-Arrays in, numbers out. Imports the ground only.
+Arrays in, numbers out. Imports the ground of `builder` only.
 """

@@ -1,4 +1,4 @@
-"""Controls that must fail: the same search with labels that mean nothing."""
+"""Negative controls: the same neighbours, with labels that mean nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TIMES = 50
+SHUFFLES = 50
 
 
 def shuffled(
@@ -20,27 +20,31 @@ def shuffled(
     observed: float,
     *,
     seed: int = 0,
-    times: int = TIMES,
+    times: int = SHUFFLES,
 ) -> dict[str, Any]:
-    """Score with shuffled labels of the candidates.
+    """Score with the labels of the candidates shuffled. A score above chance reveals a leak.
 
     Parameters
     ----------
     predict : function
-        From labels of the candidates to predictions of the queries; the neighbours stay what they are.
+        From labels of the candidates to predictions for the queries; the neighbours are not changed.
     candidates : int array, shape (m,)
         The labels to shuffle.
     true : int array, shape (n,), or None
-        Labels of the queries; None where the queries are the candidates, whose shuffled labels then are the truth.
+        Labels of the queries. None if the queries are the candidates: their shuffled labels are the truth then.
     observed : float
         The accuracy with the real labels.
+    seed : int
+        Random seed of the shuffles.
+    times : int
+        Number of shuffles.
 
     Returns
     -------
     dict
-        `value` (mean accuracy over shuffles), `interval` (2.5th and 97.5th percentile), `n`, `chance` (always naming
-        the largest class), `at_chance` (whether it failed as it must: its mean is no higher than that, within the
-        noise of a shuffle) and `p` (share of shuffles as good as the real labels).
+        `value` (mean accuracy over shuffles), `interval` (2.5th and 97.5th percentile), `n`, `chance` (accuracy of
+        always predicting the largest class), `at_chance` (whether the mean is no higher than `chance` plus three
+        standard deviations of a shuffle) and `p` (share of shuffles that are as good as the real labels).
     """
     rng = np.random.default_rng(seed)
     values = np.empty(times)

@@ -1,10 +1,10 @@
-"""How sure a score is: Wilson's interval, and a bootstrap over groups where samples are not independent."""
+"""Confidence intervals of a score: Wilson's, and a bootstrap over groups for samples that are not independent."""
 
 from __future__ import annotations
 
 from math import sqrt
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,22 +12,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEVEL = 0.95
+RESAMPLES = 2000  # of the bootstrap
 
 
 def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the score interval of a proportion (Wilson 1927).
 
-    Unlike Wald's (value ± 1.96 standard errors, as published) it stays inside [0, 1] and holds its level for few
-    samples.
+    Unlike Wald's interval (value ± 1.96 standard errors), which the publication printed, it stays inside [0, 1] and
+    has the stated level even for few samples.
+
+    Raises
+    ------
+    ValueError
+        If `correct` is not between 0 and `n`, or `n` is 0.
 
     Examples
     --------
     >>> low, high = wilson(84, 103)
     >>> round(low, 4), round(high, 4)
-    (0.7298, 0.8788)
+    (0.7298, 0.8786)
     """
     if not 0 <= correct <= n or n == 0:
-        raise ValueError(f"{correct} of {n} is no proportion")
+        raise ValueError(f"{correct} of {n} is not a proportion")
     z = NormalDist().inv_cdf(0.5 + level / 2)
     share = correct / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
@@ -36,25 +42,26 @@ def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     return (0.0 if correct == 0 else middle - half), (1.0 if correct == n else middle + half)
 
 
-def wald(correct: int, n: int, level: float = LEVEL) -> float:
-    """Return half the width of Wald's interval, which the publication printed after ±."""
-    share = correct / n
-    return NormalDist().inv_cdf(0.5 + level / 2) * sqrt(share * (1 - share) / n)
-
-
 def grouped_bootstrap(
-    correct: NDArray[np.bool_], groups: NDArray, *, draws: int = 2000, seed: int = 0, level: float = LEVEL
+    correct: NDArray[np.bool_], groups: NDArray[Any], *, draws: int = RESAMPLES, seed: int = 0, level: float = LEVEL
 ) -> tuple[float, float, int]:
-    """Return a percentile interval of accuracy from resampling whole groups.
+    """Return a percentile interval of accuracy from resampling complete groups.
 
-    Cells of one well, and doses of one compound, are right or wrong together: resampling them one by one would
-    promise too much.
+    Cells of one well and doses of one compound tend to be right or wrong together. Resampling them independently would
+    give an interval that is too narrow.
 
     Parameters
     ----------
     correct : bool array, shape (n,)
+        Any numbers will do: the interval is that of their mean.
     groups : array, shape (n,)
         Compound, plate or well of each sample.
+    draws : int
+        Number of resamples.
+    seed : int
+        Random seed of the resampling.
+    level : float
+        Coverage of the interval.
 
     Returns
     -------

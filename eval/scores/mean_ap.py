@@ -1,4 +1,4 @@
-"""Mean average precision: are treatments of the same mechanism ranked before the others."""
+"""Mean average precision: whether treatments with the same mechanism are ranked before the others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def average_precision(features: NDArray[np.floating], labels: NDArray, groups: NDArray) -> pd.DataFrame:
-    """Return the average precision of each row's ranking of the others by cosine similarity.
+def average_precision(features: NDArray[np.floating], labels: NDArray[Any], groups: NDArray[Any]) -> pd.DataFrame:
+    """Rank, for each row, the other rows by cosine similarity, and return the average precision of the ranking.
 
-    Positives have the same label and another group (mechanism, compound); negatives have another label. Rows of the
-    same label and group are neither. Computed with copairs (Kalinin et al. 2025).
+    Positives have the same label (mechanism) and another group (compound); negatives have another label. Rows with the
+    same label and group are left out. Computed with copairs (Kalinin et al. 2025).
 
     Parameters
     ----------
@@ -26,16 +26,18 @@ def average_precision(features: NDArray[np.floating], labels: NDArray, groups: N
     Returns
     -------
     DataFrame
-        A row per row of features: label, group, average_precision (NaN where a row has no positive or no negative),
+        One row per row of features: label, group, average_precision (NaN where a row has no positive or no negative),
         n_pos_pairs, n_total_pairs.
     """
     from copairs.map import average_precision as precisions
 
     meta = pd.DataFrame({"label": np.asarray(labels).astype(str), "group": np.asarray(groups).astype(str)})
     kinds = meta.drop_duplicates().groupby("label")["group"].size()
-    if len(kinds) < 2 or kinds.max() < 2:  # copairs fails without a single pair of one kind
+    if len(kinds) < 2 or kinds.max() < 2:  # copairs fails if there are no positives or no negatives at all
         return meta.assign(average_precision=np.nan, n_pos_pairs=0, n_total_pairs=0)
-    return precisions(meta, np.asarray(features, np.float32), ["label"], ["group"], [], ["label"], progress_bar=False)
+    values = np.asarray(features, np.float32)
+    scored: pd.DataFrame = precisions(meta, values, ["label"], ["group"], [], ["label"], progress_bar=False)
+    return scored
 
 
 def against_chance(scored: pd.DataFrame, *, draws: int = 2000, seed: int = 0) -> tuple[float, dict[str, Any]]:
@@ -44,28 +46,30 @@ def against_chance(scored: pd.DataFrame, *, draws: int = 2000, seed: int = 0) ->
     Parameters
     ----------
     scored : DataFrame
-        What `average_precision` returned, with a number in at least one row.
+        The result of `average_precision`, with a number in at least one row.
     draws : int
-        Random rankings for each number of positives and of all pairs.
+        Number of random rankings for each number of positives and of pairs.
     seed : int
+        Random seed of the rankings.
 
     Returns
     -------
     p : float
-        One-sided, of the mean over all rows; at least 1 / (draws + 1).
+        One-sided p-value of the mean over all rows; at least 1 / (draws + 1).
     by_label : dict of label -> {"p", "q"}
-        Of the mean of each label's rows; q is corrected for the number of labels (Benjamini and Hochberg).
+        p-value of the mean over the rows of each label; q is corrected for the number of labels (Benjamini and
+        Hochberg).
 
     Notes
     -----
-    copairs draws one ranking for all rows that have equally many positives and pairs, as though those ranked alike.
-    Doses of a compound nearly do; where rows are independent, p is larger than it needs to be.
+    copairs samples one ranking for all rows with equal numbers of positives and pairs, as if their rankings were equal.
+    Those of the doses of a compound nearly are; where rows are independent, p is larger than necessary.
     """
     from copairs.map import mean_average_precision
 
     found = {}
     for same in ("all", "label"):
-        # copairs keeps what it drew in the home folder, by size alone: what was drawn for another table would answer
+        # copairs caches random rankings in the home folder by their size alone, so another table's could be reused
         with TemporaryDirectory() as fresh:
             found[same] = mean_average_precision(
                 scored.assign(all=""), [same], draws, 0.05, seed, progress_bar=False, max_workers=1, cache_dir=fresh

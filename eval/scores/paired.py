@@ -1,4 +1,4 @@
-"""Is one model better than another on the same samples."""
+"""Tests of whether one model is better than another on the same samples."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DRAWS = 10_000
+PERMUTATIONS = 10_000
+MAX_GROUPS_FOR_ALL = 12  # every one of the 2**12 permutations is tried up to here
 
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, Any]:
     """Compare two lists of right and wrong answers by McNemar's exact test.
 
-    Only the samples on which they differ speak: under the null each is a fair coin.
+    Only samples on which the two differ are informative: under the null hypothesis either is right with probability
+    one half.
 
     Parameters
     ----------
@@ -25,7 +27,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, An
     Returns
     -------
     dict
-        `only_first`, `only_second` (right alone), `both`, `neither`, `p` (two-sided).
+        `only_first`, `only_second` (samples that only one gets right), `both`, `neither`, `p` (two-sided).
 
     Examples
     --------
@@ -38,7 +40,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, An
 
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     if first.shape != second.shape:
-        raise ValueError("the two lists are not of the same samples")
+        raise ValueError("the two lists differ in length")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differing = only_first + only_second
     return {
@@ -51,12 +53,22 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> dict[str, An
 
 
 def grouped_permutation(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: NDArray, *, draws: int = DRAWS, seed: int = 0
+    first: NDArray[np.bool_],
+    second: NDArray[np.bool_],
+    groups: NDArray[Any],
+    *,
+    draws: int = PERMUTATIONS,
+    seed: int = 0,
 ) -> float:
-    """Return the two-sided p of the difference when whole groups swap their models at random.
+    """Return the two-sided p-value of the difference when the models of complete groups are swapped at random.
 
-    McNemar's test takes samples as independent; cells of a well and doses of a compound are not. With up to 12 groups
-    every swap is tried, else `draws` random ones.
+    McNemar's test assumes independent samples; cells of a well and doses of a compound are not. With up to 12 groups
+    that differ every permutation is tried, with more `draws` random ones.
+
+    Examples
+    --------
+    >>> grouped_permutation(np.array([True] * 4), np.array([False] * 4), np.array(["a", "a", "b", "c"]))
+    0.25
     """
     _, code = np.unique(groups, return_inverse=True)
     difference = np.bincount(code, weights=np.asarray(first, float) - np.asarray(second, float))
@@ -64,8 +76,8 @@ def grouped_permutation(
     if not len(difference):
         return 1.0
     observed = abs(difference.sum())
-    if len(difference) <= 12:
+    if len(difference) <= MAX_GROUPS_FOR_ALL:
         signs = 1.0 - 2.0 * ((np.arange(2 ** len(difference))[:, None] >> np.arange(len(difference))) & 1)
         return float(np.mean(np.abs(signs @ difference) >= observed))
-    drawn = np.random.default_rng(seed).integers(0, 2, (draws, len(difference)), dtype=np.int8)
-    return float((1 + np.sum(np.abs((drawn * np.int8(2) - np.int8(1)) @ difference) >= observed)) / (1 + draws))
+    swapped = np.random.default_rng(seed).integers(0, 2, (draws, len(difference)), dtype=np.int8)
+    return float((1 + np.sum(np.abs((swapped * np.int8(2) - np.int8(1)) @ difference) >= observed)) / (1 + draws))

@@ -1,4 +1,4 @@
-"""From neighbours to a prediction."""
+"""From the neighbours of a sample to a prediction."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ Ties = Literal["nearest", "published"]
 def vote(
     index: NDArray[np.integer], labels: NDArray[np.integer], classes: int, ties: Ties = "nearest"
 ) -> NDArray[np.int64]:
-    """Let each row's neighbours vote.
+    """Predict the class of each row by a vote of its neighbours.
 
     Parameters
     ----------
     index : int array, shape (n, k)
-        Neighbours by falling similarity, as `neighbours.nearest` returns them; -1 is none.
+        Neighbours in order of decreasing similarity, as `neighbours.nearest` returns them; -1 for none.
     labels : int array, shape (candidates,)
+        Class codes of the candidates.
     classes : int
+        Number of classes.
     ties : "nearest" or "published"
-        Among the classes with most votes (at k = 11 one row in five has several): the class of the nearest neighbour
-        that belongs to one of them, or the lowest label code as the published code had it.
+        Which of several classes with most votes wins (at k = 11 one row in five has several): that of the nearest
+        neighbour that belongs to one of them, or the lowest class code, as in the published code.
 
     Returns
     -------

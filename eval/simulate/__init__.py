@@ -1,4 +1,4 @@
-"""Small simulated copies of the three evaluation sets, in their true layouts, for the demo, tests and benchmarks.
+"""Small simulated evaluation sets in the layouts of their publishers, for the demo, tests and benchmarks.
 
 Imports `builder.simulate`.
 """

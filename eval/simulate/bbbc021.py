@@ -1,4 +1,4 @@
-"""A small simulated BBBC021 set: plates of three channels, in the layout of the publisher."""
+"""A small simulated BBBC021: plates of three channels, in the layout of the publisher."""
 
 from __future__ import annotations
 
@@ -22,18 +22,11 @@ PLATES = {
     "Week7_7__": ("Week7_34641", "Week7_34661"),
     "Week8_4sites_": ("Week8_38203", "Week8_38221"),
 }
-"""Two plates of four weeks, under the four kinds of prefix that file names have."""
+"""Two plates of each of four weeks, by the four prefixes of file names in the real set."""
 
-
-DMSO_WELLS = ("B02", "E11")  # two of the six that every plate has
-
-
-TAXOL_WELLS = ("C11", "F02")  # taxol 0.3 is the positive control of every plate
-
-
+DMSO_WELLS = ("B02", "E11")  # the real plates have six
+TAXOL_WELLS = ("C11", "F02")  # taxol at 0.3 µM is the positive control of every plate
 TREATMENT_WELLS = ("B04", "C05", "D06", "E07", "F08", "G09")
-
-
 TREATMENTS: Mapping[str, tuple[tuple[str, float, str], ...]] = {
     "Week1": (
         ("docetaxel", 0.3, "Microtubule stabilizers"),
@@ -48,7 +41,7 @@ TREATMENTS: Mapping[str, tuple[tuple[str, float, str], ...]] = {
         ("etoposide", 3.0, "DNA damage"),
         ("etoposide", 10.0, "DNA damage"),
         ("AZ-A", 1.0, "Aurora kinase inhibitors"),
-        ("cytochalasin D", 0.03, ""),  # a dose without a mechanism of action: not in the MOA table
+        ("cytochalasin D", 0.03, ""),  # without a mechanism of action: not in the MOA table
         ("5-fluorouracil", 0.003, ""),
     ),
     "Week7": (
@@ -63,11 +56,10 @@ TREATMENTS: Mapping[str, tuple[tuple[str, float, str], ...]] = {
         ("anisomycin", 1.0, "Protein synthesis"),
         ("AZ258", 1.0, "Aurora kinase inhibitors"),
         ("simvastatin", 6.0, "Cholesterol-lowering"),
-        ("mevinolin/lovastatin", 5.0, "Cholesterol-lowering"),  # one week only: has no candidate in NSCB
+        ("mevinolin/lovastatin", 5.0, "Cholesterol-lowering"),  # in one week only: no candidates in NSCB
     ),
 }
-"""Real treatments and mechanisms; each lies in one week, as in the real set."""
-
+"""Real treatments: compound, concentration in µM, mechanism. Each is in one week, as in the real set."""
 
 MECHANISM_STYLES = {
     "": Style(),
@@ -79,9 +71,11 @@ MECHANISM_STYLES = {
     "Aurora kinase inhibitors": Style(radius=15.0, lobes=3, lobe_depth=0.3, nucleus=0.35, chromatin=0.7, grain=3.0),
     "Cholesterol-lowering": Style(radius=10.0, elongation=2.6, lobes=0, nucleus=0.5),
 }
-
-
-BBBC021_CHANNELS = {"DAPI": ("1", "nucleus"), "Tubulin": ("2", "tubulin"), "Actin": ("4", "actin")}  # there is no w3
+CHANNELS = {
+    "DAPI": ("1", "nucleus"),
+    "Tubulin": ("2", "tubulin"),
+    "Actin": ("4", "actin"),
+}  # digit, stain; there is no w3
 
 
 def simulate_bbbc021(
@@ -97,13 +91,13 @@ def simulate_bbbc021(
     Parameters
     ----------
     folder : path
-        Where to.
+        Folder to write to.
     seed : int
-        Of pixels and UUIDs.
+        Random seed of pixels and UUIDs.
     shape : (height, width)
-        Of an image; the real ones are (1024, 1280).
+        Shape of an image in pixels; the real ones are (1024, 1280).
     sites : int
-        Fields a well; the real set has 4.
+        Fields per well; the real set has 4.
     layout : {"folders", "nested", "zips"}
         `<plate>/<file>.tif`, `BBBC021_v1_images_<plate>/<plate>/<file>.tif`, or `BBBC021_v1_images_<plate>.zip`.
 
@@ -116,12 +110,12 @@ def simulate_bbbc021(
     rows, files_of = [], {}
     for prefix, plates in PLATES.items():
         for replicate, plate in enumerate(plates, 1):
-            fields = list(_bbbc021_fields(prefix, plate, replicate, sites, seed))
+            fields = list(_fields(prefix, plate, replicate, sites, seed))
             rows += [row for row, _ in fields]
             files_of[plate] = fields
     for number, row in enumerate(rows, 1):
         row["ImageNumber"] = number
-    write_atomic(root / "BBBC021_v1_image.csv", _bbbc021_csv(rows))
+    write_atomic(root / "BBBC021_v1_image.csv", _csv(rows))
     moa = sorted({(c, dose, m) for week in TREATMENTS.values() for c, dose, m in week if m})
     moa += [("taxol", 0.3, "Microtubule stabilizers"), ("DMSO", 0.0, "DMSO")]
     lines = ['"compound",concentration,"moa"', *(f'"{c}",{dose:.6f},"{m}"' for c, dose, m in moa)]
@@ -131,18 +125,18 @@ def simulate_bbbc021(
     return root
 
 
-def _bbbc021_fields(prefix: str, plate: str, replicate: int, sites: int, seed: int) -> Iterator[tuple[dict, Style]]:
+def _fields(prefix: str, plate: str, replicate: int, sites: int, seed: int) -> Iterator[tuple[dict, Style]]:
     week = plate.split("_")[0]
     wells = [(well, ("DMSO", 0.0, "DMSO")) for well in DMSO_WELLS]
     wells += [(well, ("taxol", 0.3, "Microtubule stabilizers")) for well in TAXOL_WELLS]
     wells += list(zip(TREATMENT_WELLS, TREATMENTS[week], strict=False))
     names = np.random.default_rng([seed, *plate.encode()])
     for well, (compound, dose, mechanism) in wells:
-        # a compound looks a little unlike the others of its mechanism
+        # compounds with the same mechanism differ slightly
         style = style_of(f"{compound}{dose}", MECHANISM_STYLES[mechanism], 0.08)
         for site in range(1, sites + 1):
             row: dict[str, str | int] = {"TableNumber": int(week[4:]) % 10, "ImageNumber": 0}
-            for stain, (digit, _) in BBBC021_CHANNELS.items():
+            for stain, (digit, _) in CHANNELS.items():
                 unique = str(uuid.UUID(bytes=names.bytes(16), version=4)).upper()
                 row[f"Image_FileName_{stain}"] = f"{prefix}{well}_s{site}_w{digit}{unique}.tif"
                 row[f"Image_PathName_{stain}"] = f"{week}/{plate}"
@@ -151,8 +145,8 @@ def _bbbc021_fields(prefix: str, plate: str, replicate: int, sites: int, seed: i
             yield row, style
 
 
-def _bbbc021_csv(rows: list[dict]) -> bytes:
-    """Quote as the publisher does: file names and texts, but no numbers."""
+def _csv(rows: list[dict]) -> bytes:
+    """Return the table as CSV, quoted as by the publisher: text but not numbers."""
     bare = {"TableNumber", "ImageNumber", "Replicate", "Image_Metadata_Concentration"}
     lines = [[name if name in bare else f'"{name}"' for name in rows[0]]]
     lines += [[str(value) if name in bare else f'"{value}"' for name, value in row.items()] for row in rows]
@@ -161,14 +155,14 @@ def _bbbc021_csv(rows: list[dict]) -> bytes:
 
 def _write_plate(root: Path, plate: str, fields: list, shape: tuple[int, int], seed: int, layout: str) -> None:
     rng = np.random.default_rng([seed, 1, *plate.encode()])
-    gain = rng.uniform(0.7, 1.0)  # the plate's own exposure: a batch effect
-    stains = [stain for _, stain in BBBC021_CHANNELS.values()]
+    gain = rng.uniform(0.7, 1.0)  # exposure of the plate: a batch effect
+    stains = [stain for _, stain in CHANNELS.values()]
     pages = {}
     for row, style in fields:
-        drawn = draw_field(rng, style, shape, stains)
-        for column, (_, stain) in BBBC021_CHANNELS.items():
-            # the camera has 12 bits and an offset; the file has 16
-            pages[row[f"Image_FileName_{column}"]] = (drawn[stain] * gain * 3800 + 200).astype(np.uint16)
+        field = draw_field(rng, style, shape, stains)
+        for column, (_, stain) in CHANNELS.items():
+            # a 12-bit camera with an offset, stored in 16 bits
+            pages[row[f"Image_FileName_{column}"]] = (field[stain] * gain * 3800 + 200).astype(np.uint16)
     if layout == "zips":
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

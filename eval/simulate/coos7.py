@@ -1,4 +1,4 @@
-"""A small simulated COOS-7 set: one HDF5 file a split, in the layout of the publisher."""
+"""A small simulated COOS-7: one HDF5 file per set, in the layout of the publisher."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from ...builder.progress import track
 from ...builder.simulate.cells import Style
 from ...builder.storage import write_atomic
-from .files import _cell, _hdf5_bytes, tiff_bytes
+from .files import hdf5_bytes, simulate_cell, tiff_bytes
 
-COOS7_STYLES = {
+STYLES = {
     0: Style(protein="perinuclear"),  # endoplasmic reticulum
     1: Style(protein="filaments", grain=1.2),  # inner mitochondrial membrane
     2: Style(protein="cap"),  # Golgi
@@ -21,10 +21,8 @@ COOS7_STYLES = {
     5: Style(protein="diffuse"),  # cytosol
     6: Style(protein="nucleoli", second="nuclear", mix=0.4),  # nuclear envelope
 }
-
-
-COOS7_SETS = {
-    # name: file, gain, background, noise, dates, microscopes: the shift grows from test1 to test4
+SETS = {
+    # name: file, gain, background, noise, dates, microscopes; the tests differ more and more from the training set
     "train": ("training", 1.0, 0.0, 0.0, (1, 2), (0,)),
     "test1": ("test1", 1.0, 0.0, 0.0, (1, 2), (0,)),
     "test2": ("test2", 0.85, 0.02, 0.01, (3,), (0,)),
@@ -42,18 +40,18 @@ def simulate_coos7(
     dtype: str = "float32",
     layout: str = "hdf5",
 ) -> Path:
-    """Write a small COOS-7: five sets of single cells, protein and nucleus, whose tests shift more and more.
+    """Write a small COOS-7: a training set and four test sets of single cells, with the channels protein and nucleus.
 
     Parameters
     ----------
     folder : path
-        Where to.
+        Folder to write to.
     seed : int
-        Of the pixels.
+        Random seed of the pixels.
     train, test : int
-        Cells of each of the 7 classes in `train`, and in each of the 4 tests.
+        Number of cells of each of the 7 classes in the training set, and in each of the 4 test sets.
     dtype : str
-        Of the pixels; the published size says 4 bytes, not which.
+        Data type of the pixels; the real one has 4 bytes and is not documented.
     layout : {"hdf5", "tree"}
         `COOS7_v1.0_<set>.hdf5`, or the authors' TIFF tree `<set>/<label>/<x>_{protein,nucleus,mask}.tif`.
 
@@ -64,14 +62,14 @@ def simulate_coos7(
     """
     root = Path(folder)
     for number, (name, (file, gain, background, noise, dates, microscopes)) in enumerate(
-        track(COOS7_SETS.items(), "simulate coos7", len(COOS7_SETS), "sets")
+        track(SETS.items(), "simulate coos7", len(SETS), "sets")
     ):
         rng = np.random.default_rng([seed, 2, number])
-        labels = rng.permutation(np.repeat(np.arange(len(COOS7_STYLES)), train if name == "train" else test))
-        cells = np.stack([_cell(rng, COOS7_STYLES[label], ("protein", "nucleus")) for label in labels])
+        labels = rng.permutation(np.repeat(np.arange(len(STYLES)), train if name == "train" else test))
+        cells = np.stack([simulate_cell(rng, STYLES[label], ("protein", "nucleus")) for label in labels])
         cells = np.clip(cells * gain + background + rng.normal(0, noise, cells.shape), 0, 1)
         pixels = np.round(cells * 4000).astype(dtype)
-        wells = rng.integers(0, 4, len(labels)) + 4 * labels  # a well holds one label
+        wells = rng.integers(0, 4, len(labels)) + 4 * labels  # the cells of a well have one label
         if layout == "tree":
             for i, (label, cell) in enumerate(zip(labels, pixels, strict=True)):
                 place = root / name / str(label)
@@ -87,5 +85,5 @@ def simulate_coos7(
             "plateIDs": np.full(len(labels), 10 * number),
             "wellIDs": wells + 100 * number,
         }
-        write_atomic(root / f"COOS7_v1.0_{file}.hdf5", _hdf5_bytes(columns))
+        write_atomic(root / f"COOS7_v1.0_{file}.hdf5", hdf5_bytes(columns))
     return root

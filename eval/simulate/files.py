@@ -1,4 +1,4 @@
-"""The file formats of the simulated sets."""
+"""Single cells, TIFF and HDF5 files of the simulated evaluation sets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 
 from ...builder.simulate.cells import Style, draw_field
 
+CELL_SIDE = 64  # pixels
 
-def _cell(rng: np.random.Generator, style: Style, channels: Sequence[str]) -> NDArray[np.float32]:
-    """Draw one cell in the middle of 64 x 64 pixels, channels first.
 
-    A class is where the protein sits. Size, outline, nucleus and grain differ from cell to cell, as they do between
-    real cells: features that only weigh the pixels must not tell the classes apart.
+def simulate_cell(rng: np.random.Generator, style: Style, channels: Sequence[str]) -> NDArray[np.float32]:
+    """Simulate one cell in the middle of an image.
+
+    The class of a cell is the place of its protein. Size, outline, nucleus and texture vary between cells, as they do
+    between real ones, so that brightness alone does not distinguish the classes.
+
+    Returns
+    -------
+    array, shape (channels, 64, 64), float32 in [0, 1]
     """
     varied = replace(
         style,
@@ -30,12 +36,12 @@ def _cell(rng: np.random.Generator, style: Style, channels: Sequence[str]) -> ND
         second=str(rng.choice(["diffuse", "nuclear", "rim"])),
         mix=style.mix + rng.uniform(0, 0.25),
     )
-    drawn = draw_field(rng, varied, (64, 64), channels, cells=1)
-    return np.stack([drawn[name] for name in channels])
+    cell = draw_field(rng, varied, (CELL_SIDE, CELL_SIDE), channels, cells=1)
+    return np.stack([cell[name] for name in channels])
 
 
 def tiff_bytes(page: NDArray) -> bytes:
-    """Return one plane as an uncompressed single-page TIFF."""
+    """Return one plane as the bytes of an uncompressed TIFF of one page."""
     import tifffile
 
     buffer = io.BytesIO()
@@ -43,7 +49,8 @@ def tiff_bytes(page: NDArray) -> bytes:
     return buffer.getvalue()
 
 
-def _hdf5_bytes(columns: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> bytes:
+def hdf5_bytes(columns: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> bytes:
+    """Return data sets and attributes as the bytes of an HDF5 file."""
     import h5py
 
     buffer = io.BytesIO()

@@ -1,8 +1,8 @@
-"""Small evaluation sets in the true formats of BBBC021, COOS-7 and CYCLoPs WT2, for the demo and the tests.
+"""Small simulated BBBC021, COOS-7 and CYCLoPs WT2, for the demo and the tests.
 
-The containers, names and traps are the publishers': zips a plate, UUIDs glued to the channel digit, four kinds of file
-name, HDF5 keys, one-hot labels whose names lie in the file's attributes. Only the pixels are drawn. Classes differ by
-shape, texture and stain pattern; plates, days and microscopes add the shifts that must not matter.
+Files, names and pitfalls are those of the publishers: one zip per plate, UUIDs directly after the digit of the channel,
+four kinds of file name, HDF5 keys, one-hot labels whose names are attributes of the file. Only the pixels are
+simulated. Classes differ in shape, texture and stain pattern; plates, days and microscopes add batch effects.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .cyclops import simulate_cyclops
 def simulate(
     root: str | PathLike[str], *, tasks: Sequence[str] = ("bbbc021", "coos7", "cyclops"), seed: int = 0
 ) -> dict[str, Path]:
-    """Write small evaluation sets below `root`, one folder a task.
+    """Write small evaluation sets below `root`, one folder per task.
 
     Parameters
     ----------
     root : path
-        Gets `bbbc021/`, `coos7/` and `cyclops/`. What is there under the same names is overwritten.
+        Folder in which `bbbc021/`, `coos7/` and `cyclops/` are written; existing files are overwritten.
     tasks : sequence of str
-        Which of the three.
+        The sets to write.
     seed : int
-        Equal seeds give equal bytes.
+        Random seed; equal seeds give byte-identical files.
 
     Returns
     -------
@@ -38,14 +38,14 @@ def simulate(
     Raises
     ------
     UsageError
-        If a task is not one of the three.
+        If there is no such set.
     """
-    makers: dict[str, Callable[..., Path]] = {
+    writers: dict[str, Callable[..., Path]] = {
         "bbbc021": simulate_bbbc021,
         "coos7": simulate_coos7,
         "cyclops": simulate_cyclops,
     }
-    unknown = [task for task in tasks if task not in makers]
+    unknown = [task for task in tasks if task not in writers]
     if unknown:
-        raise UsageError(f"No task named {', '.join(unknown)}", next=f"Use one of {', '.join(makers)}")
-    return {task: makers[task](Path(root) / task, seed=seed) for task in tasks}
+        raise UsageError(f"There is no evaluation set {', '.join(unknown)}", next=f"Use one of {', '.join(writers)}")
+    return {task: writers[task](Path(root) / task, seed=seed) for task in tasks}

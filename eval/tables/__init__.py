@@ -1,4 +1,4 @@
 """Tables of features: read and check them, and align their rows with the samples of a task.
 
-Imports `eval.tasks`.
+Imports `eval.sets` and `builder.sources`.
 """

@@ -1,4 +1,4 @@
-"""Tables of features, as other people write them: Parquet, CSV or npz; keys beside numbers."""
+"""Tables of features as other programs write them: Parquet, CSV or npz, with keys and numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,12 +29,12 @@ KEYS = {
     "label": ("label", "moa", "mechanism", "class", "labels"),
     "split": ("split",),
 }
-"""Our name of a key column, and the names the field gives it (after `Metadata_` or `Image_Metadata_`, any case)."""
+"""Our name of a key column, and its usual names (also after `Metadata_` or `Image_Metadata_`, in any case)."""
 
-BOOKKEEPING = {"imagenumber", "tablenumber", "objectnumber", "index", "replicate", "level_0"}
-"""Numbers that CellProfiler and pandas write beside the features."""
+NOT_FEATURES = {"imagenumber", "tablenumber", "objectnumber", "index", "replicate", "level_0"}
+"""Columns of numbers that CellProfiler and pandas write in addition to the features."""
 
-BATCH = 4096  # rows of a Parquet file that are decoded at once
+ROWS_PER_BATCH = 4096  # of a Parquet file
 _METADATA = re.compile(r"^(?:image_)?metadata_", re.IGNORECASE)
 _KEY_OF = {name: key for key, names in KEYS.items() for name in names}
 
@@ -46,12 +46,12 @@ class FeatureTable:
     Attributes
     ----------
     keys : DataFrame
-        One row per row of `values`; columns are some of `KEYS`.
+        One row per row of `values`; the columns are some of `KEYS`.
     values : array, shape (rows, features), float32 or float64
     names : list of str
-        The features' names.
+        Names of the features.
     source : str
-        Where they come from; named in errors.
+        Where the table comes from; named in errors.
     """
 
     keys: pd.DataFrame
@@ -61,13 +61,9 @@ class FeatureTable:
 
     def digest(self) -> str:
         """Return a SHA-256 of keys and values."""
-        found = hashlib.sha256(self.keys.to_csv(index=False).encode())
-        found.update(np.ascontiguousarray(self.values).view(np.uint8).data)
-        return found.hexdigest()
-
-    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> FeatureTable:
-        """Return some of the rows."""
-        return FeatureTable(self.keys.iloc[rows].reset_index(drop=True), self.values[rows], self.names, self.source)
+        result = hashlib.sha256(self.keys.to_csv(index=False).encode())
+        result.update(np.ascontiguousarray(self.values).view(np.uint8).data)
+        return result.hexdigest()
 
 
 def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> FeatureTable:
@@ -77,13 +73,19 @@ def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> Fea
     ----------
     source : path, DataFrame or FeatureTable
         `.parquet`, `.csv` (`.csv.gz`), or `.npz` with one two-dimensional array of numbers and one-dimensional arrays
-        of keys. Columns called like one of `KEYS` (with or without `Metadata_`) are keys, further `Metadata_` columns
-        and text are left alone, all other numbers are features.
+        of keys. Columns named as in `KEYS` (with or without `Metadata_`) are keys; other `Metadata_` columns and text
+        are ignored; all other numbers are features.
 
     Raises
     ------
     UsageError
-        If the file is absent, of another kind, damaged, or holds no key or no feature.
+        If the file is missing, damaged or of another kind, or has no key or no feature.
+
+    Examples
+    --------
+    >>> table = read_table(pd.DataFrame({"Metadata_Plate": ["p1"], "Metadata_Well": ["B02"], "Cells_Area": [310.5]}))
+    >>> list(table.keys), table.names, table.values.tolist()
+    (['plate', 'well'], ['Cells_Area'], [[310.5]])
     """
     if isinstance(source, FeatureTable):
         return source
@@ -106,10 +108,16 @@ def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> Fea
 
 
 def key_of(column: str) -> str | None:
-    """Return which key a column is: ours, "" for one we have no use for, None if it is a feature."""
+    """Return the key that a column is: one of `KEYS`, "" for a column that is ignored, None for a feature.
+
+    Examples
+    --------
+    >>> key_of("Image_Metadata_Plate_DAPI"), key_of("ImageNumber"), key_of("Cells_AreaShape_Area")
+    ('plate', '', None)
+    """
     plain = _METADATA.sub("", column)
     key = _KEY_OF.get(plain.lower())
-    if key is None and (plain != column or plain.lower() in BOOKKEEPING or plain.startswith("Unnamed:")):
+    if key is None and (plain != column or plain.lower() in NOT_FEATURES or plain.startswith("Unnamed:")):
         return ""
     return key
 
@@ -130,14 +138,14 @@ def _columns(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[str],
     frame = frame.set_axis([str(column) for column in frame.columns], axis=1)
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
-        raise UsageError(f"Two columns are called {repeated[0]!r}", where=source)
+        raise UsageError(f"Two columns have the name {repeated[0]!r}", where=source)
     keys: dict[str, pd.Series] = {}
     names = []
     for column in frame.columns:
         key = key_of(column)
         if key:
             if key in keys:
-                raise UsageError(f"Two columns both give the {key}; {column!r} is the second", where=source)
+                raise UsageError(f"Two columns contain the {key}; {column!r} is the second", where=source)
             keys[key] = frame[column]
         elif key is None and pd.api.types.is_numeric_dtype(frame[column]) and not _is_bool(frame[column]):
             names.append(column)
@@ -145,7 +153,7 @@ def _columns(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[str],
 
 
 def _from_parquet(path: Path) -> FeatureTable:
-    """Read features a stretch of rows at a time: no second copy of a table that may fill half of the memory."""
+    """Read features in batches of rows, without a second copy of a table that may take half of the memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -162,7 +170,7 @@ def _from_parquet(path: Path) -> FeatureTable:
         single = set(kinds.values()) == {pa.float32()}
         values = np.empty((file.metadata.num_rows, len(kinds)), np.float32 if single else np.float64)
         at = 0
-        for batch in file.iter_batches(BATCH, columns=list(kinds)) if kinds else ():
+        for batch in file.iter_batches(ROWS_PER_BATCH, columns=list(kinds)) if kinds else ():
             for i, name in enumerate(kinds):
                 values[at : at + len(batch), i] = batch[name].to_numpy(zero_copy_only=False)
             at += len(batch)
@@ -180,11 +188,11 @@ def _from_npz(path: Path) -> FeatureTable:
         found = {name: arrays[name] for name in arrays.files}
     matrices = [name for name, array in found.items() if array.ndim == 2 and array.dtype.kind in "fiu"]
     if len(matrices) != 1:
-        raise UsageError(f"One two-dimensional array of features is expected, there are {len(matrices)}", where=path)
+        raise UsageError(f"One two-dimensional array of features is expected; the file has {len(matrices)}", where=path)
     values = found.pop(matrices[0])
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    keys: dict[str, NDArray] = {}
+    keys: dict[str, NDArray[Any]] = {}
     for name, array in found.items():
         key = key_of(name) or _KEY_OF.get(name.lower().removesuffix("s"))
         if key and array.ndim == 1:
@@ -195,14 +203,14 @@ def _from_npz(path: Path) -> FeatureTable:
     return _checked(pd.DataFrame(keys), np.ascontiguousarray(values), names, str(path))
 
 
-def _checked(keys: pd.DataFrame, values: NDArray, names: list[str], source: str) -> FeatureTable:
+def _checked(keys: pd.DataFrame, values: NDArray[Any], names: list[str], source: str) -> FeatureTable:
     if not len(values):
         raise UsageError("The table has no rows", where=source)
     if not names:
         raise UsageError("The table has no numeric feature column", where=source)
     if not len(keys.columns):
-        wanted = "id; plate and well; or compound and concentration"
-        raise UsageError(f"The table has no key column. A row needs {wanted}", where=source)
+        needed = "id; plate and well; or compound and concentration"
+        raise UsageError(f"The table has no key column. A row needs {needed}", where=source)
     for key in keys.columns:
         column = keys[key]
         if column.isna().any():
@@ -213,6 +221,6 @@ def _checked(keys: pd.DataFrame, values: NDArray, names: list[str], source: str)
         numbers = pd.to_numeric(column, errors="coerce")
         if numbers.isna().any():
             row = int(numbers.isna().to_numpy().argmax())
-            raise UsageError(f"Row {row + 1}: {column.iloc[row]!r} is no concentration", where=source)
+            raise UsageError(f"Row {row + 1}: {column.iloc[row]!r} is not a concentration", where=source)
         keys[key] = numbers.astype(float)
     return FeatureTable(keys, values, names, source)

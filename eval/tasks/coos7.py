@@ -1,150 +1,60 @@
-"""COOS-7: single mouse cells; the question is where in the cell a protein lies, in tests of growing shift.
-
-Lu et al. 2019, "The cells out of sample (COOS) dataset". Train, and four test sets: images of the same plates (test1),
-of other plates (test2), of another day with another plate (test3) and of another microscope (test4).
-"""
+"""COOS-7: find the place of a protein in a mouse cell, when day, plate and microscope change."""
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pandas as pd
+from ..protocols import coos7 as protocol
+from ..protocols.settings import EvaluationSettings
+from ..sets import coos7 as files
+from ..sets.samples import Samples
+from ..tables.align import align_cells
+from .record import Best, Published, Task
 
-from ...builder.errors import MetadataError
-from ..tasks import Samples
-from . import hdf5
-from .tiff import common_shape, read_plane
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+def _read(root: str | PathLike[str], settings: EvaluationSettings, *, images: bool = True) -> Samples:
+    return files.read(root)  # labels and images are in the same files
 
-SPLITS = ("train", "test1", "test2", "test3", "test4")
-TESTS = SPLITS[1:]
-CHANNELS = ("protein", "nucleus")  # data[i, 0], data[i, 1]
-SIDE = 64
-CLASSES = (
-    "ER",
-    "inner mitochondrial membrane",
-    "Golgi",
-    "peroxisome",
-    "early endosome",
-    "cytosol",
-    "nuclear envelope",
+
+COOS7 = Task(
+    name="coos7",
+    title="COOS-7: protein localisation",
+    question=(
+        "Do the 11 nearest training cells have the protein in the same place, in four test sets that differ more and "
+        "more from the training set?"
+    ),
+    unit="cells",
+    how_to_get=files.HOW_TO_GET,
+    read=_read,
+    align=partial(align_cells, task="coos7", columns=("label", "split")),
+    score=protocol.score,
+    standardisations=protocol.STANDARDISATIONS,
+    network_standardisation="train",  # preprint, 4.1
+    options=("ties",),
+    headline="knn",
+    published={  # preprint (arXiv 2111.11646), tables 2 to 4: normalised channels, features concatenated
+        ("test1", "random"): Published(65.68, 0.91),
+        ("test1", "imagenet"): Published(88.87, 0.61),
+        ("test1", "cytoimagenet"): Published(88.58, 0.61),
+        ("test1", "fusion"): Published(94.80, 0.43),
+        ("test2", "random"): Published(67.81, 0.70),
+        ("test2", "imagenet"): Published(88.93, 0.47),
+        ("test2", "cytoimagenet"): Published(89.37, 0.46),
+        ("test2", "fusion"): Published(95.07, 0.33),
+        ("test3", "random"): Published(48.77, 0.54),
+        ("test3", "imagenet"): Published(75.91, 0.46),
+        ("test3", "cytoimagenet"): Published(65.97, 0.51),
+        ("test3", "fusion"): Published(78.97, 0.44),
+        ("test4", "random"): Published(51.88, 0.56),
+        ("test4", "imagenet"): Published(82.19, 0.43),
+        ("test4", "cytoimagenet"): Published(78.52, 0.46),
+        ("test4", "fusion"): Published(87.47, 0.37),
+    },
+    best={
+        ("knn", "test1"): Best(97.25, "Microsnoop 2023"),
+        ("knn", "test2"): Best(97.19, "Microsnoop 2023"),
+        ("knn", "test3"): Best(89.72, "Microsnoop 2023"),
+        ("knn", "test4"): Best(96.24, "Microsnoop 2023"),
+    },
 )
-"""Names of the labels 0 to 6; another label is called by its number."""
-
-GROUPS = {"date": "dateIDs", "microscope": "microscopeIDs", "plate": "plateIDs", "well": "wellIDs"}
-_NAME = re.compile(r"(train|test[1-4])(?:ing)?$", re.IGNORECASE)
-HOW_TO_GET = (
-    "From the Zenodo record of COOS-7 (Lu et al. 2019) take COOS7_v1.0_training.hdf5 and COOS7_v1.0_test1.hdf5 to "
-    "_test4.hdf5 (4.3 GB together) and put them into one folder"
-)
-
-
-def read(root: str | PathLike[str]) -> Samples:
-    """Find, check and list the cells.
-
-    Parameters
-    ----------
-    root : path
-        Folder of the five HDF5 files (their names end in `training` or `train`, and `test1` ... `test4`), or of the
-        authors' tree `{train,test1..4}/<label>/<x>_{protein,nucleus}.tif`.
-
-    Returns
-    -------
-    Samples
-        One row per cell: id (`test1/000012`; `test1/<label>/<x>` in a tree), label, split, and, from HDF5, date,
-        microscope, plate, well.
-
-    Raises
-    ------
-    MetadataError
-        If a set is absent or a file is cut off, or its data is not (N, 2, 64, 64) with N labels.
-    UnreadableImageError
-        If a TIFF is damaged or not 64 x 64.
-    """
-    root = Path(root)
-    files: dict[str, Path] = {}
-    for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in (".hdf5", ".h5")):
-        match = _NAME.search(path.stem)
-        if match and files.setdefault(match[1].lower(), path) != path:
-            raise MetadataError(f"Two files claim to be {match[1]}: {files[match[1].lower()].name}", where=path)
-    trees = {split: root / split for split in SPLITS if (root / split).is_dir() and split not in files}
-    absent = [split for split in SPLITS if split not in files and split not in trees]
-    if absent:
-        raise MetadataError(f"{', '.join(absent)} not there", where=root, next=HOW_TO_GET)
-    if files and trees:
-        raise MetadataError("Some sets are HDF5 files and some are folders; one of the two is expected", where=root)
-    tables = [_from_file(split, files[split]) if files else _from_tree(split, trees[split]) for split in SPLITS]
-    table = pd.concat(tables, ignore_index=True)
-    if trees:
-        locators = [locator for channel in CHANNELS for locator in table[channel]]
-        shape = common_shape(locators, "Checking COOS-7")
-        if shape != (SIDE, SIDE):
-            raise MetadataError(f"The images are {shape[0]} x {shape[1]}, not {SIDE} x {SIDE}", where=root)
-    return Samples("coos7", root, table, CHANNELS, (SIDE, SIDE))
-
-
-def load(samples: Samples, i: int) -> NDArray[np.generic]:
-    """Read cell `i`: array (2, 64, 64), type of the file, channels protein, nucleus."""
-    import numpy as np
-
-    if "file" not in samples.table:
-        return np.stack([read_plane(samples.table[channel].iloc[i]) for channel in CHANNELS])
-    file = hdf5.open_file(samples.table["file"].iloc[i])
-    return hdf5.read(file, "data", int(samples.table["row"].iloc[i]))
-
-
-def _from_file(split: str, path: Path) -> pd.DataFrame:
-    file = hdf5.open_file(path)
-    data = hdf5.dataset(file, "data")
-    if data.ndim != 4 or data.shape[1:] != (2, SIDE, SIDE):
-        raise MetadataError(f"`data` has the shape {data.shape}, not (N, 2, {SIDE}, {SIDE})", where=path)
-    rows = len(data)
-    if not rows:
-        raise MetadataError(f"{split} has no cells", where=path)
-    labels = hdf5.column(file, "labels", rows)
-    whole = labels.astype(int)
-    if (whole != labels).any() or (whole < 0).any():
-        raise MetadataError("`labels` are not whole numbers from 0", where=path)
-    table = pd.DataFrame(
-        {
-            "id": [f"{split}/{row:06d}" for row in range(rows)],
-            "label": [_class(int(label)) for label in whole],
-            "split": split,
-            "file": str(path),
-            "row": range(rows),
-        }
-    )
-    for name, key in GROUPS.items():
-        table[name] = [f"{value:g}" for value in hdf5.column(file, key, rows)] if key in file else ""
-    return table
-
-
-def _from_tree(split: str, root: Path) -> pd.DataFrame:
-    rows = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        found = {path.name for path in folder.iterdir() if path.suffix.lower() in (".tif", ".tiff")}
-        # the name of a cell may hold underscores: the channel is what follows the last one
-        cells: dict[str, dict[str, str]] = {}
-        for name in sorted(found):
-            cell, _, channel = Path(name).stem.rpartition("_")
-            cells.setdefault(cell, {})[channel] = str(folder / name)
-        for cell, planes in cells.items():
-            absent = [channel for channel in CHANNELS if channel not in planes]
-            if absent:
-                raise MetadataError(f"Cell {cell} has no {', '.join(absent)} image", where=folder)
-            label = _class(int(folder.name)) if folder.name.isdigit() else folder.name
-            row = {"id": f"{split}/{folder.name}/{cell}", "label": label, "split": split}
-            rows.append(row | {channel: planes[channel] for channel in CHANNELS})
-    if not rows:
-        raise MetadataError(f"{split} has no cells", where=root, next=HOW_TO_GET)
-    return pd.DataFrame(rows)
-
-
-def _class(label: int) -> str:
-    return CLASSES[label] if label < len(CLASSES) else f"label {label}"

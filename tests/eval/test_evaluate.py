@@ -205,7 +205,7 @@ def test_coos7_is_fitted_on_train_alone(seed):
         ("cyclops", {"ties": "random"}, "--ties random"),
         ("coos7", {}, "has no split"),
         ("bbbc021", {}, "has no compound, concentration"),
-        ("bbbc022", {}, "No task is called"),
+        ("bbbc022", {}, "There is no task"),
     ],
 )
 def test_what_does_not_exist_is_named(task, options, said):
@@ -215,7 +215,7 @@ def test_what_does_not_exist_is_named(task, options, said):
 
 def test_bbbc021_has_no_training_set_and_needs_dmso():
     frame = random_screen(0)
-    with pytest.raises(UsageError, match="no training set"):
+    with pytest.raises(UsageError, match="train does not exist for bbbc021"):
         evaluate("bbbc021", frame, standardise="train")
     with pytest.raises(UsageError, match="has 0 DMSO wells"):
         evaluate("bbbc021", frame[frame["compound"] != "DMSO"], standardise="plate-dmso")

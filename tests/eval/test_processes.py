@@ -1,4 +1,4 @@
-"""`eval` from images to results in several processes, and after a kill: what one undisturbed process makes."""
+"""`eval` in several processes, and after a kill, writes the same files as one uninterrupted process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sys
 
 import pytest
 from cytoimagenet.eval.results import document as results
-from cytoimagenet.eval.simulate import coos7 as simulate_coos7
-from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
+from cytoimagenet.eval.simulate.coos7 import simulate_coos7
+from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
 
-# small networks under the real names, small chunks and no page: as a user runs it but for the waiting
+# small networks with the names of the real ones, small chunks and no page: otherwise as a user runs it
 EVAL = """
 import os, signal, sys
 import torch
-from cytoimagenet.eval.features import backbones, extract as features
-from cytoimagenet.eval import run as orchestrate
+from cytoimagenet.eval import run
+from cytoimagenet.eval.features import backbones, cache
 from cytoimagenet.eval.report import write as report
 
 kill_at = int(sys.argv.pop(1))
@@ -31,10 +31,10 @@ def load(name):
 
 
 backbones.load = load
-features.LARGEST_CHUNK = 16
-orchestrate.RANDOM_SEEDS = 1
+cache.MAX_CHUNK = 16
+run.RANDOM_SEEDS = 1
 report.write_report = lambda *page, **more: None
-left, write = kill_at, features._write_array
+left, write = kill_at, cache.write_chunk
 
 
 def dying(*asked):
@@ -42,11 +42,11 @@ def dying(*asked):
     write(*asked)
     left -= 1
     if left == 0:
-        (asked[0].parent / ".partial-chunk").write_bytes(b"half")
+        (asked[0] / ".partial-chunk").write_bytes(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-features._write_array = dying
+cache.write_chunk = dying
 sys.argv[0] = "cytoimagenet"
 import cytoimagenet
 
@@ -59,8 +59,8 @@ FOUR_METHODS = 4 * 4  # tables of random, imagenet, a run and brightness
 def evaluate(tmp_path_factory):
     """Return a function that runs `eval` in a folder of results, and one undisturbed run of it."""
     root = tmp_path_factory.mktemp("processes")
-    simulate_cyclops.simulate_cyclops(root / "data" / "cyclops", cells=4)
-    simulate_coos7.simulate_coos7(root / "data" / "coos7", train=4, test=2)
+    simulate_cyclops(root / "data" / "cyclops", cells=4)
+    simulate_coos7(root / "data" / "coos7", train=4, test=2)
     (root / "eval.py").write_text(EVAL)
     asked = ["eval", "--data", str(root / "data"), "--tasks", "coos7,cyclops", "--engine", "torch", "--no-probe"]
     asked += ["--models", "random,imagenet,runs/mine,fusion", "--out"]

@@ -1,4 +1,4 @@
-"""The command, from files to files."""
+"""The command `eval`, from files to files."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cytoimagenet.builder import storage
-from cytoimagenet.builder.errors import SchemaError, UsageError
-from cytoimagenet.eval import run as orchestrate
+from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.eval import run
 from cytoimagenet.eval.commands import run as command
 from cytoimagenet.eval.evaluate import evaluate
 from cytoimagenet.eval.features import backbones
 from cytoimagenet.eval.report import write as report
 from cytoimagenet.eval.results import document as results
-from cytoimagenet.eval.results.score import Result
-from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
-from cytoimagenet.eval.simulate import coos7 as simulate_coos7
-from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
+from cytoimagenet.eval.sets import cyclops
+from cytoimagenet.eval.simulate.bbbc021 import simulate_bbbc021
+from cytoimagenet.eval.simulate.coos7 import simulate_coos7
+from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
 from typer.testing import CliRunner
 
 
 class Small(torch.nn.Module):
-    """A network of a few random filters: quick, and its features differ by class."""
+    """A quick network of a few random filters, whose features differ by class."""
 
     def __init__(self, seed):
         super().__init__()
@@ -43,15 +42,15 @@ class Small(torch.nn.Module):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaldata")
-    simulate_bbbc021.simulate_bbbc021(root / "bbbc021", shape=(40, 48), sites=1)
-    simulate_coos7.simulate_coos7(root / "coos7", train=4, test=2)
-    simulate_cyclops.simulate_cyclops(root / "cyclops", cells=4)
+    simulate_bbbc021(root / "bbbc021", shape=(40, 48), sites=1)
+    simulate_coos7(root / "coos7", train=4, test=2)
+    simulate_cyclops(root / "cyclops", cells=4)
     return root
 
 
 @pytest.fixture
 def networks(monkeypatch):
-    """Small networks under the names of the real ones."""
+    """Load small networks by the names of the real ones."""
     loaded = []
 
     def load(name):
@@ -72,8 +71,8 @@ def invoke(*arguments):
 
 
 def test_all_tasks_all_models(data, networks, tmp_path, monkeypatch):
-    monkeypatch.setattr(orchestrate, "RANDOM_SEEDS", 1)
-    reported = []  # the page is drawn in the tests of tables; here it is most of the time
+    monkeypatch.setattr(run, "RANDOM_SEEDS", 1)
+    reported = []  # the page is tested with tables; here it would take most of the time
     monkeypatch.setattr(report, "write_report", lambda document, out, **more: reported.append((document, out, more)))
     (tmp_path / "runs" / "first").mkdir(parents=True)
     (tmp_path / "runs" / "first" / "model.safetensors").touch()
@@ -102,33 +101,34 @@ def test_all_tasks_all_models(data, networks, tmp_path, monkeypatch):
     assert invoke(*options, "--tasks", "cyclops").exit_code == 0
     for path, content in before.items():
         assert path.read_bytes() == content, path
-    # other settings stand beside them, the old ones stay
+    # scores with other settings are added
     assert invoke(*options, "--ties", "published", "--tasks", "cyclops").exit_code == 0
     after = results.read("res")["results"]
     assert {e["key"] for e in document["results"]} < {e["key"] for e in after}
 
 
 def test_random_is_several_networks(networks, tmp_path):
-    run = orchestrate.Run(tmp_path)
-    found, fused = orchestrate._networks(["random", "random:5", "imagenet", "runs/first", "fusion", "imagenet"], run)
+    evaluation = run.EvaluationRun(tmp_path)
+    models = ["random", "random:5", "imagenet", "runs/first", "fusion", "imagenet"]
+    found, fused = run._networks(models, evaluation)
     names = ["random:0", "random:1", "random:2", "random:5", "imagenet"]
     assert [network.name for network in found] == [*names, "first"]
     assert len({network.digest for network in found}) == 6
     assert fused == [("imagenet", "first")]
-    assert run.notes == []
+    assert evaluation.notes == []
 
 
-def test_what_is_missing_is_said_and_the_rest_runs(data, networks, tmp_path):
+def test_what_is_missing_is_reported_and_the_rest_runs(data, networks, tmp_path):
     (tmp_path / "evaldata").mkdir()
     (tmp_path / "evaldata" / "cyclops").symlink_to(data / "cyclops")
     done = invoke("--models", "imagenet,RUN,fusion", "--preprocess", "merge-norm", "--engine", "torch")
     assert done.exit_code == 0, done.output
-    said = done.output
-    assert "bbbc021: no data" in said
-    assert "BBBC021_v1_moa.csv" in said
-    assert "Zenodo" in said
-    assert "No training run" in said
-    assert "fusion left out" in said
+    printed = done.output
+    assert "bbbc021: no data" in printed
+    assert "BBBC021_v1_moa.csv" in printed
+    assert "Zenodo" in printed
+    assert "There is no training run" in printed
+    assert "fusion left out" in printed
     assert {e["task"] for e in results.read("results")["results"]} == {"cyclops"}
 
 
@@ -138,37 +138,38 @@ def test_no_data_is_an_error(tmp_path):
     assert "no data for any task" in str(done.exception)
 
 
-def test_the_place_of_the_data(monkeypatch, tmp_path):
-    assert str(orchestrate.data_root(None)) == "evaldata"
+def test_the_folder_of_the_data(monkeypatch, tmp_path):
+    assert str(run.data_root(None)) == "evaldata"
     monkeypatch.setenv("CYTOIMAGENET_EVALDATA", str(tmp_path))
-    assert orchestrate.data_root(None) == tmp_path
-    assert str(orchestrate.data_root("given")) == "given"
+    assert run.data_root(None) == tmp_path
+    assert str(run.data_root("given")) == "given"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--tasks", "bbbc022"], "--tasks 'bbbc022'"),
-        (["--tasks", ""], "nothing named"),
+        (["--tasks", ""], "names nothing"),
         (["--preprocess", "norm"], "--preprocess 'norm'"),
         (["--input-size", "big"], "--input-size 'big'"),
         (["--standardise", "z"], "--standardise z does not exist"),
+        (["--standardise", "train"], "--standardise train does not exist for bbbc021"),
         (["--cyclops-labels", "mine"], "--cyclops-labels mine"),
         (["--features", "t.csv"], "belongs to one task"),
-        (["--metadata", "x"], "go with --features"),
+        (["--metadata", "x"], "can only be used with --features"),
         (["--features", "t.csv", "--tasks", "cyclops"], "no such table"),
     ],
 )
-def test_wrong_usage_is_named_before_anything_is_read(data, networks, arguments, said):
+def test_wrong_usage_is_reported_before_anything_is_read(data, networks, arguments, message):
     done = invoke("--data", data, *arguments)
     assert isinstance(done.exception, UsageError), done.output
     assert done.exception.exit_code == 2
-    assert said in str(done.exception)
+    assert message in str(done.exception)
     assert networks == []
 
 
 def test_unlabelled_cells_are_refused(networks, tmp_path):
-    simulate_cyclops.simulate_cyclops(tmp_path / "made", cells=4, layout="tree")
+    simulate_cyclops(tmp_path / "made", cells=4, layout="tree")
     for number, folder in enumerate(sorted((tmp_path / "made").iterdir())):
         folder.rename(tmp_path / "made" / f"YFG{number}")
     (tmp_path / "evaldata").mkdir()
@@ -178,12 +179,12 @@ def test_unlabelled_cells_are_refused(networks, tmp_path):
     assert "have no labels" in str(done.exception)
 
 
-def test_damage_is_named_before_anything_is_computed(data, networks, tmp_path):
+def test_damage_is_reported_before_anything_is_computed(data, networks, tmp_path):
     (tmp_path / "evaldata").mkdir()
     (tmp_path / "evaldata" / "cyclops").symlink_to(data / "cyclops")
     (tmp_path / "evaldata" / "coos7").mkdir()
     done = invoke()
-    assert "train, test1, test2, test3, test4 not there" in str(done.exception)
+    assert "train, test1, test2, test3, test4 missing" in str(done.exception)
     assert networks == []
     assert not (tmp_path / "results").exists()
 
@@ -198,7 +199,7 @@ def table(tmp_path, rng):
     return frame
 
 
-def test_a_table_of_ones_own(table, tmp_path):
+def test_a_table_of_features(table, tmp_path):
     done = invoke("--tasks", "cyclops", "--features", "mine.csv", "--name", "$HOME <b>mine</b>", "--json")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "results" / "report.html").is_file()
@@ -219,44 +220,6 @@ def test_two_tables_are_compared(table, tmp_path):
     assert pair["difference"] > 0
     assert pair["mcnemar"]["only_first"] - pair["mcnemar"]["only_second"] == round(pair["difference"] * 60)
     assert "mine against worse" in done.output
-
-
-def test_a_rerun_replaces_and_never_appends(table, tmp_path):
-    result = evaluate("cyclops", table, probe=False)
-    first = results.merge(tmp_path / "out", result)
-    content = (tmp_path / "out" / "results.json").read_bytes()
-    assert results.merge(tmp_path / "out", result) == first
-    assert (tmp_path / "out" / "results.json").read_bytes() == content
-    other = evaluate("cyclops", table, probe=False, model="other")
-    both = results.merge(tmp_path / "out", other)
-    assert len(both["results"]) == 2 * len(first["results"])
-
-
-def test_a_kill_at_any_write_leaves_a_readable_folder(table, tmp_path, monkeypatch):
-    result = evaluate("cyclops", table)
-    results.merge(tmp_path / "whole", result)
-    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").rglob("*") if p.is_file()}
-    replace, calls = os.replace, []
-
-    def die_at(number):
-        def dying(*paths):
-            calls.append(paths)
-            if len(calls) == number:
-                raise KeyboardInterrupt
-            replace(*paths)
-
-        return dying
-
-    for number in range(1, len(whole) + 1):
-        out = tmp_path / f"killed {number}"
-        calls.clear()
-        monkeypatch.setattr(storage.os, "replace", die_at(number))
-        with pytest.raises(KeyboardInterrupt):
-            results.merge(out, result)
-        monkeypatch.setattr(storage.os, "replace", replace)
-        results.check(results.read(out))
-        results.merge(out, result)
-        assert {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
 
 
 KILLED = """
@@ -296,34 +259,6 @@ def test_kill_9_then_the_same_command(table, tmp_path):
     assert left("out") == left("clean")
 
 
-def spoiled(**changed):
-    entry = dict.fromkeys(results.ENTRY, "")
-    entry |= {"value": 0.5, "correct": 1, "n": 2, "interval": {}, "bootstrap": None, "settings": {}, "beside": False}
-    entry |= {"rows": 2, "left_out": 0, **changed}
-    return {"format": results.FORMAT, "schema_version": 1, "versions": {}, "results": [entry], "paired": []}
-
-
-@pytest.mark.parametrize(
-    ("document", "said"),
-    [
-        ([], "Not a document"),
-        ({"format": "other"}, "Not a document"),
-        ({**spoiled(), "schema_version": 2}, "Schema version 2"),
-        ({**spoiled(), "paired": None}, "must be lists"),
-        (spoiled(n="2"), "'n' is absent or of another type"),
-        (spoiled(value=1.5), "1.5 is no share"),
-        ({**spoiled(), "results": spoiled()["results"] * 2}, "same key"),
-    ],
-)
-def test_a_spoiled_document_is_refused(document, said, tmp_path):
-    results.check(spoiled())
-    with pytest.raises(SchemaError, match=said):
-        results.check(document)
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(SchemaError, match="Not JSON"):
-        results.merge(tmp_path, Result([], {}))
-
-
 def test_the_script_runs_from_a_hostile_folder(checkout, table, tmp_path):
     hostile = tmp_path / "hostile"
     for name in ("eval", "loaders", "builder", "training", "datasets", "cytoimagenet"):
@@ -343,12 +278,11 @@ def test_the_script_runs_from_a_hostile_folder(checkout, table, tmp_path):
     assert "no such table" in failed.stderr
 
 
-def test_the_numbers_of_a_network_are_those_of_its_table(data, networks, tmp_path):
-    """The table that was extracted, saved and scored as anybody's, gives the same score."""
-    from cytoimagenet.eval import tasks
+def test_a_network_and_its_saved_table_have_the_same_score(data, networks, tmp_path):
+    """Features of a network that are saved and scored as a table give the same score."""
     from cytoimagenet.eval.features.extract import extract
 
-    samples = tasks.read("cyclops", data / "cyclops")
+    samples = cyclops.read(data / "cyclops")
     made = extract(samples, backbones.load("imagenet"), methods=["concat-norm"], cache=tmp_path, engine="torch")
     made["imagenet", "concat-norm"].save(tmp_path / "table.parquet")
     done = invoke("--data", data, "--tasks", "cyclops", "--models", "imagenet", "--preprocess", "concat-norm",

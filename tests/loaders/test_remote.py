@@ -45,7 +45,7 @@ def test_memory_storage_gives_the_same_batches(small_dataset):
 
 
 def test_faults_lose_and_repeat_no_image(small_dataset, server, no_pauses):
-    faults = ["503", "", "reset", "", "cut off", "", "short with its true length", "", "503", "503", "", "reset"]
+    faults = ["503", "", "reset", "", "cut off", "", "short, with its length", "", "503", "503", "", "reset"]
     server.faults[:] = faults
     url = f"http://127.0.0.1:{server.server_port}"
     there = collect(stream(url, batch_size=16, size=SIZE, workers=2))
@@ -75,12 +75,6 @@ def test_a_storage_that_stays_broken_is_reported(server, no_pauses):
     assert all(pause <= 8 for pause in no_pauses)
 
 
-def test_a_missing_file_is_reported_at_once(server, no_pauses):
-    with pytest.raises(FileNotFoundError):
-        remote.read_range(f"http://127.0.0.1:{server.server_port}/data/none.tar", 0, 10)
-    assert not no_pauses
-
-
 def test_a_sparse_subset_reads_only_its_own_bytes(small_dataset, server, no_pauses):
     url = f"http://127.0.0.1:{server.server_port}"
     index = read_index(url, labels=["hela"])
@@ -93,15 +87,6 @@ def test_a_sparse_subset_reads_only_its_own_bytes(small_dataset, server, no_paus
     assert asked == int(index.size[ids].sum())
     with ShardReader(read_index(small_dataset, labels=["hela"]), SIZE).open(ids) as read:
         assert (read(ids) == pixels).all()
-
-
-def test_long_ranges_are_requested_in_parts(small_dataset, server, monkeypatch, no_pauses):
-    monkeypatch.setattr(remote, "RANGE", 1000)
-    shard = sorted((small_dataset / "data").glob("train-*.tar"))[0]
-    server.faults[:] = ["", "503", "", "reset"]
-    got = remote.read_range(f"http://127.0.0.1:{server.server_port}/data/{shard.name}", 100, 5321)
-    assert got == shard.read_bytes()[100:5321]
-    assert max(stop - start for _, start, stop, _ in server.asked) <= 1000
 
 
 def test_a_truncated_shard_is_named(small_dataset, tmp_path):

@@ -1,5 +1,5 @@
 "use strict";
-// Show the classes whose label or sources hold all the words typed, of the category chosen, in the order chosen.
+// Show the classes whose label or sources contain all typed words, in the chosen category and order.
 const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 const main = document.querySelector("main");
 const classes = [...main.children].map((article) => ({
@@ -18,10 +18,10 @@ const form = document.querySelector("form");
 const [words, category, order, found] = ["words", "category", "order", "found"].map((id) => document.getElementById(id));
 
 function show() {
-  const wanted = plain(words.value).split(/\s+/);
+  const typed = plain(words.value).split(/\s+/);
   let count = 0;
   for (const one of classes) {
-    const fits = (!category.value || one.category === category.value) && wanted.every((word) => one.text.includes(word));
+    const fits = (!category.value || one.category === category.value) && typed.every((word) => one.text.includes(word));
     one.article.hidden = !fits;
     count += fits;
   }

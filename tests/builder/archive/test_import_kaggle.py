@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.archive import check as kaggle_import_check
-from cytoimagenet.builder.archive import import_kaggle as kaggle_import
+from cytoimagenet.builder.archive import check as archive_check
+from cytoimagenet.builder.archive.download import download
 from cytoimagenet.builder.archive.import_kaggle import import_archive
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.dataset.ranges import reader_of
@@ -22,7 +22,7 @@ from cytoimagenet.builder.shards.verify import verify
 
 from tests.builder.archive.archive_of_many import tiny_png, write_archive
 
-MOST_MEGABYTES = 250  # above the start, for 100,000 images: 195 to 225 measured, 275 and more with such a list
+MAX_MEGABYTES = 250  # above the start, for 100,000 images: 195 to 225 measured, 275 and more with such a list
 LABELS = {"actin": "cell_visible", "s35651": "sirna", "pd 98,059": "compound"}
 
 
@@ -92,9 +92,9 @@ def stored_bytes(out):
 def test_bytes_come_through_unchanged(tmp_path, form, method):
     table, pngs = rows(), images()
     archive = pack(tmp_path, files_of(table, pngs), table, form, method=method)
-    told = import_archive(archive, tmp_path / "out")
-    assert (told.rows, told.kept, told.classes, told.reasons) == (12, 12, 3, {})
-    assert told.categories == {"cell_visible": 1, "sirna": 1, "compound": 1}
+    imported = import_archive(archive, tmp_path / "out")
+    assert (imported.rows, imported.kept, imported.classes, imported.reasons) == (12, 12, 3, {})
+    assert imported.categories == {"cell_visible": 1, "sirna": 1, "compound": 1}
     found, metadata = stored_bytes(tmp_path / "out")
     assert found == dict(zip(table["filename"], pngs, strict=True))
     assert set(metadata["stains"]) == {"nucleus|er"}
@@ -102,8 +102,8 @@ def test_bytes_come_through_unchanged(tmp_path, form, method):
         [3, 27, 1, 21]
     ]
     verify(tmp_path / "out")
-    assert "890,737" in str(told)
-    assert "-890,725" in str(told)
+    assert "890,737" in str(imported)
+    assert "-890,725" in str(imported)
 
 
 def test_old_columns_are_understood(tmp_path):
@@ -112,8 +112,8 @@ def test_old_columns_are_understood(tmp_path):
     table = table.assign(
         duplicate=False, unreadable=False, checked=True, dset="train", path="cytoimagenet/" + table.label
     )
-    told = import_archive(pack(tmp_path, files_of(rows(), images()), table, "zip"), tmp_path / "out")
-    assert told.categories == {"cell_visible": 1, "sirna": 1, "compound": 1}
+    imported = import_archive(pack(tmp_path, files_of(rows(), images()), table, "zip"), tmp_path / "out")
+    assert imported.categories == {"cell_visible": 1, "sirna": 1, "compound": 1}
 
 
 def test_every_defect_is_counted(tmp_path):
@@ -127,13 +127,13 @@ def test_every_defect_is_counted(tmp_path):
     files["cytoimagenet/actin/unknown.png"] = pngs[0]  # extra
     cv2 = pytest.importorskip("cv2")
     files[names[5]] = cv2.imencode(".png", np.full((8, 8, 3), 7, np.uint8))[1].tobytes()  # RGB
-    told = import_archive(pack(tmp_path, files, table, "zip"), tmp_path / "out")
-    assert told.reasons == {"absent": 1, "unreadable": 2, "duplicate": 1, "renamed": 1, "extra": 1}
-    assert told.kept == 8
+    imported = import_archive(pack(tmp_path, files, table, "zip"), tmp_path / "out")
+    assert imported.reasons == {"absent": 1, "unreadable": 2, "duplicate": 1, "renamed": 1, "extra": 1}
+    assert imported.kept == 8
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
-    assert rejected["reason"].value_counts().to_dict() == told.reasons
+    assert rejected["reason"].value_counts().to_dict() == imported.reasons
     assert set(rejected.loc[rejected["reason"] == "unreadable", "detail"]) == {"not a PNG", "not 8-bit greyscale"}
-    assert Manifest.load(tmp_path / "out").counts["reasons"] == told.reasons
+    assert Manifest.load(tmp_path / "out").counts["reasons"] == imported.reasons
 
 
 def test_all_crops_of_a_source_are_on_one_side(tmp_path):
@@ -149,9 +149,9 @@ def test_all_crops_of_a_source_are_on_one_side(tmp_path):
 def test_what_was_checked_is_not_opened_again(tmp_path, monkeypatch):
     table = rows()
     archive = pack(tmp_path, files_of(table, images()), table, "zip")
-    monkeypatch.setattr(kaggle_import_check, "AT_ONCE", 5)
+    monkeypatch.setattr(archive_check, "ROWS_PER_NOTE", 5)
     opened = []
-    real = kaggle_import_check._check
+    real = archive_check._check
 
     def counting(archive, entry):
         opened.append(entry)
@@ -159,12 +159,12 @@ def test_what_was_checked_is_not_opened_again(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(archive, entry)
 
-    monkeypatch.setattr(kaggle_import_check, "_check", counting)
+    monkeypatch.setattr(archive_check, "_check", counting)
     with pytest.raises(KeyboardInterrupt):
         import_archive(archive, tmp_path / "out", workers=1)
     before = len(opened)
-    told = import_archive(archive, tmp_path / "out", workers=1)
-    assert told.kept == 12
+    imported = import_archive(archive, tmp_path / "out", workers=1)
+    assert imported.kept == 12
     assert len(opened) - before == 7  # the first five were noted
     again = tmp_path / "again"
     import_archive(archive, again, workers=2)
@@ -175,12 +175,12 @@ def test_what_was_checked_is_not_opened_again(tmp_path, monkeypatch):
 DYING = """
 import os, signal, sys
 import cytoimagenet
-from cytoimagenet.builder.archive import import_kaggle as kaggle_import
+from cytoimagenet.builder.archive.download import download
 from cytoimagenet.builder.shards import format as shardformat
-from cytoimagenet.builder.archive import check as kaggle_import_check
+from cytoimagenet.builder.archive import check as archive_check
 
 where, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
-owner, name = {"check": (kaggle_import_check, "_check"), "write": (shardformat.Tally, "write")}[where]
+owner, name = {"check": (archive_check, "_check"), "write": (shardformat.Tally, "write")}[where]
 real = getattr(owner, name)
 def dying(*args):
     left[0] -= 1
@@ -188,7 +188,7 @@ def dying(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*args)
 setattr(owner, name, dying)
-kaggle_import_check.AT_ONCE = 5
+archive_check.ROWS_PER_NOTE = 5
 cytoimagenet.main()
 """
 
@@ -224,15 +224,15 @@ OF_MANY = """
 import sys
 from pathlib import Path
 import cv2
-from cytoimagenet.builder.pages import write as pages, preview  # what is imported on the way is no cost of the archive
+from cytoimagenet.builder.pages import write as pages, preview  # what is imported on the way does not count
 from cytoimagenet.builder.archive.import_kaggle import import_archive
 
 def most():  # of this process alone; getrusage counts the one that started it as well
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1000
 
 before = most()
-told = import_archive(sys.argv[1], sys.argv[2], workers=2, shard_size=1_000_000)
-print(told.rows, told.kept, told.classes, sorted(told.reasons.items()), most() - before, sep="\\n")
+imported = import_archive(sys.argv[1], sys.argv[2], workers=2, shard_size=1_000_000)
+print(imported.rows, imported.kept, imported.classes, sorted(imported.reasons.items()), most() - before, sep="\\n")
 """
 
 
@@ -245,13 +245,13 @@ def test_a_hundred_thousand_images_are_counted_in_bounded_memory(tmp_path):
     command = [sys.executable, "-c", OF_MANY, archive, tmp_path / "out"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told, kept, classes, reasons, megabytes = done.stdout.splitlines()
-    assert (int(told), int(kept), int(classes)) == (many, many - 10 - 20 - 50, 894)
+    rows_, kept, classes, reasons, megabytes = done.stdout.splitlines()
+    assert (int(rows_), int(kept), int(classes)) == (many, many - 10 - 20 - 50, 894)
     assert reasons == str([("absent", 10), ("duplicate", 50), ("unreadable", 20)])
     manifest = Manifest.load(tmp_path / "out")
     assert manifest.rows("train") + manifest.rows("validation") == int(kept)
     assert len(schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED, ["reason"])) == 80
-    assert int(megabytes) < MOST_MEGABYTES
+    assert int(megabytes) < MAX_MEGABYTES
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ def test_a_hundred_thousand_images_are_counted_in_bounded_memory(tmp_path):
 )
 def test_names_that_lead_out_are_refused(tmp_path, name):
     table = rows()
-    told = import_archive(pack(tmp_path, {**files_of(table, images()), name: b"x"}, table, "zip"), tmp_path / "out")
-    assert told.kept == 12
+    imported = import_archive(pack(tmp_path, {**files_of(table, images()), name: b"x"}, table, "zip"), tmp_path / "out")
+    assert imported.kept == 12
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
     assert rejected.loc[rejected["reason"] == "extra", "detail"].tolist() == ["leads out of the archive"]
     assert not list(tmp_path.rglob("*escape*"))
@@ -271,16 +271,16 @@ def test_a_bomb_is_not_inflated(tmp_path):
     files = files_of(table, pngs)
     name = next(iter(files))
     files[name] = bytes(2**26 + 1)
-    told = import_archive(pack(tmp_path, files, table, "zip"), tmp_path / "out")
-    assert told.reasons == {"absent": 1, "extra": 1}
+    imported = import_archive(pack(tmp_path, files, table, "zip"), tmp_path / "out")
+    assert imported.reasons == {"absent": 1, "extra": 1}
     # an entry that announces less than it holds stops one byte later
     archive = pack(tmp_path, files_of(table, [b"\0" * 10_000_000, *pngs[1:]]), table, "zip")
     content = bytearray(archive.read_bytes())
     where = content.find((10_000_000).to_bytes(4, "little"), content.find(b"PK\x01\x02"))
     content[where : where + 4] = (50).to_bytes(4, "little")
     archive.write_bytes(content)
-    told = import_archive(archive, tmp_path / "second")
-    assert told.reasons == {"unreadable": 1}
+    imported = import_archive(archive, tmp_path / "second")
+    assert imported.reasons == {"unreadable": 1}
 
 
 def test_symbolic_links_are_not_followed(tmp_path):
@@ -290,8 +290,8 @@ def test_symbolic_links_are_not_followed(tmp_path):
     (folder / name).unlink()
     (tmp_path / "secret.png").write_bytes(images()[0])
     os.symlink(tmp_path / "secret.png", folder / name)
-    told = import_archive(folder, tmp_path / "out")
-    assert told.reasons == {"absent": 1, "extra": 1}
+    imported = import_archive(folder, tmp_path / "out")
+    assert imported.reasons == {"absent": 1, "extra": 1}
     info = zipfile.ZipInfo("cytoimagenet/link.png")
     info.external_attr = 0o120777 << 16
     archive = pack(tmp_path, files_of(table, images()), table, "zip")
@@ -311,7 +311,7 @@ def test_errors_say_what_is_wrong(tmp_path):
         import_archive(archive, tmp_path / "out", format="zip")
     assert not (tmp_path / "out.import").exists()
     archive.write_bytes(archive.read_bytes()[:-100])
-    with pytest.raises(UsageError, match="Not a whole zip"):
+    with pytest.raises(UsageError, match="Not a complete zip"):
         import_archive(archive, tmp_path / "out")
     with pytest.raises(MetadataError, match="no column label"):
         import_archive(pack(tmp_path, {}, table.drop(columns="label"), "zip"), tmp_path / "out")
@@ -321,7 +321,7 @@ def test_errors_say_what_is_wrong(tmp_path):
 
 
 class Kagglehub(ModuleType):
-    """The real client can't be reached here: a stand-in shows what it is asked, and says no if it is told to."""
+    """The real client can't be reached here: a stand-in records what it is asked for, and fails on request."""
 
     def __init__(self, answer):
         super().__init__("kagglehub")
@@ -335,17 +335,17 @@ class Kagglehub(ModuleType):
 
 
 class SomeError(Exception):
-    """One of kagglehub's own, which have no ancestor in common."""
+    """One of kagglehub's own, which have no base class in common."""
 
 
 def test_the_download_goes_through_kagglehub(tmp_path, monkeypatch):
     stub = Kagglehub(str(tmp_path))
     monkeypatch.setitem(sys.modules, "kagglehub", stub)
-    assert kaggle_import.download() == str(tmp_path)
+    assert download() == str(tmp_path)
     assert stub.asked == ["stanleyhua/cytoimagenet"]
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     with pytest.raises(UsageError, match=r"cytoimagenet\[kaggle\]"):
-        kaggle_import.download()
+        download()
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no network\nat all"), SomeError("log in first"), SomeError()])
@@ -354,7 +354,7 @@ def test_a_download_that_fails_says_how_to_get_it_by_hand(error, monkeypatch):
     stub.exceptions.SomeError = SomeError
     monkeypatch.setitem(sys.modules, "kagglehub", stub)
     with pytest.raises(CytoImageNetError) as caught:
-        kaggle_import.download()
+        download()
     first = (str(error) or "SomeError").splitlines()[0]
     assert caught.value.what == f"Kaggle did not give the archive: {first}"
     assert "by hand" in str(caught.value.next)

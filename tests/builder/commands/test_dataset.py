@@ -62,7 +62,7 @@ def test_shard(typed, small_curated, small_dataset, tmp_path):
 
 def test_verify(typed, copy):
     code, out, _ = typed("verify", copy)
-    assert code == 0 and "is whole: 300 images, 16 files" in out
+    assert code == 0 and "is complete and undamaged: 300 images, 16 files" in out
     code, out, _ = typed("verify", copy, "--json")
     assert code == 0 and json.loads(out)["ok"] is True
     shard = copy / "data" / "train-00004-of-00008.tar"

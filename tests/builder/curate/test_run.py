@@ -13,6 +13,7 @@ from cytoimagenet.builder.curate.plan import make_plan
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
 from cytoimagenet.builder.errors import CheckFailedError, SettingsChangedError, UsageError
+from cytoimagenet.builder.formats import zips
 from cytoimagenet.builder.formats.read import read_channel
 from cytoimagenet.builder.images.digest import pixel_digest
 from cytoimagenet.builder.images.normalise import merge_channels, merge_float, normalise, to_grey8
@@ -191,7 +192,7 @@ def test_evaluation_images_are_left_out_uncropped_and_in_crops(raw, tmp_path):
 
 
 def test_evaluation_images_in_a_zip_are_found_and_unread_files_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation_images, "MAX_BYTES_OF_MEMBER", 60_000)
+    monkeypatch.setattr(zips, "MAX_MEMBER_BYTES", 60_000)
     (tmp_path / "evaldata" / "bbbc021").mkdir(parents=True)
     held = made.png(made.cells(1))
     with zipfile.ZipFile(tmp_path / "evaldata" / "bbbc021" / "Week1.zip", "w", zipfile.ZIP_DEFLATED) as archive:

@@ -202,5 +202,5 @@ def test_chunks_are_handed_out_as_they_are_finished(raw, tmp_path):
 
 
 def test_wrong_workers():
-    with pytest.raises(UsageError, match="-1 workers"):
+    with pytest.raises(UsageError, match="can't be negative: -1"):
         workers.workers_of(-1)

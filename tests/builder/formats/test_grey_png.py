@@ -107,7 +107,7 @@ def by_opencv(data):
 
 def seen_by_opencv(monkeypatch, worth=0):
     """Return what OpenCV is given to decode, call by call; by default small files are treated like large ones."""
-    monkeypatch.setattr(png, "WORTH", worth)
+    monkeypatch.setattr(png, "MIN_BYTES_TO_INFLATE", worth)
     given, imdecode = [], cv2.imdecode
     monkeypatch.setattr(cv2, "imdecode", lambda data, flag: (given.append(data.tobytes()), imdecode(data, flag))[1])
     return given
@@ -137,7 +137,7 @@ def test_other_greys_are_left_to_libpng(rng, monkeypatch, bits, interlaced):
 
 
 def test_small_and_flat_files_go_to_libpng_as_they_are(rng, monkeypatch):
-    given = seen_by_opencv(monkeypatch, png.WORTH)
+    given = seen_by_opencv(monkeypatch, png.MIN_BYTES_TO_INFLATE)
     noise = rng.integers(0, 256, (300, 300)).astype(np.uint8)
     flat = np.zeros((1000, 1000), np.uint8)
     flat[:100, :100] = noise[:100, :100]
@@ -148,7 +148,7 @@ def test_small_and_flat_files_go_to_libpng_as_they_are(rng, monkeypatch):
 
 
 def test_what_libpng_refuses_stays_refused(rng, monkeypatch):
-    monkeypatch.setattr(png, "WORTH", 0)
+    monkeypatch.setattr(png, "MIN_BYTES_TO_INFLATE", 0)
     image = rng.integers(0, 40, (24, 31)).astype(np.uint8)
     whole = by_hand(image, filters=(0, 1, 2, 3, 4), parts=3)
     files = [whole[:stop] for stop in range(0, len(whole), 7)]

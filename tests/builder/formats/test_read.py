@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from cytoimagenet import read_channel
 from cytoimagenet.builder.errors import MissingImageError, TooLargeError, UnreadableImageError
-from cytoimagenet.builder.formats import png_jpeg_bmp as raster
+from cytoimagenet.builder.formats import png_jpeg_bmp
 from cytoimagenet.builder.formats import read as readers
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
@@ -252,10 +252,10 @@ def as_png(pixels):
 
 
 def test_plain_grey_png_ends_the_same_by_libpng_and_by_pillow(monkeypatch):
-    quick, taken = raster._plain_png, []
+    quick, taken = png_jpeg_bmp._plain_png, []
 
     def outcome(data, page, plain):
-        monkeypatch.setattr(raster, "_plain_png", plain)
+        monkeypatch.setattr(png_jpeg_bmp, "_plain_png", plain)
         try:
             plane = readers.read_file(io.BytesIO(data), "x.png", page=page)
         except UnreadableImageError as error:

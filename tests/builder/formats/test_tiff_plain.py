@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 from cytoimagenet.builder.errors import UnreadableImageError
-from cytoimagenet.builder.formats import tiff
-from cytoimagenet.builder.formats import tiff_plain as tiffplain
+from cytoimagenet.builder.formats import tiff, tiff_plain
 from cytoimagenet.builder.formats.limits import Limits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +34,7 @@ def outcome(read, data, page):
 def both(data, page, monkeypatch):
     short = outcome(tiff.read, data, page)
     with monkeypatch.context() as only:
-        only.setattr(tiffplain, "read", lambda *_: None)
+        only.setattr(tiff_plain, "read", lambda *_: None)
         return short, outcome(tiff.read, data, page)
 
 
@@ -68,7 +67,7 @@ NOT_PLAIN = {
 @pytest.mark.parametrize("how", PLAIN.values(), ids=PLAIN)
 def test_the_short_way_is_taken(how, monkeypatch):
     data = written(**how)
-    assert tiffplain.read(io.BytesIO(data), None, LIMITS) is not None
+    assert tiff_plain.read(io.BytesIO(data), None, LIMITS) is not None
     for page in (None, 0, 1):
         short, long = both(data, page, monkeypatch)
         assert short == long
@@ -77,12 +76,12 @@ def test_the_short_way_is_taken(how, monkeypatch):
 @pytest.mark.parametrize("how", NOT_PLAIN.values(), ids=NOT_PLAIN)
 def test_all_else_is_left_to_the_long_way(how):
     data = written(**how)
-    assert tiffplain.read(io.BytesIO(data), None, LIMITS) is None
+    assert tiff_plain.read(io.BytesIO(data), None, LIMITS) is None
 
 
 def test_the_bound_holds_before_anything_is_read():
     with pytest.raises(UnreadableImageError, match="65 x 64 pixels"):
-        tiffplain.read(io.BytesIO(written((64, 65))[:-4000]), None, LIMITS)
+        tiff_plain.read(io.BytesIO(written((64, 65))[:-4000]), None, LIMITS)
 
 
 @given(

@@ -97,7 +97,7 @@ IMPORTS = """
 import sys
 import cytoimagenet
 print(*[name for name in ("datasets", "torch", "pandas", "numpy", "pyarrow", "PIL") if name in sys.modules], "none")
-assert any(type(finder).__name__ == "_Waiter" for finder in sys.meta_path)
+assert any(type(finder).__name__ == "_WaitForDatasets" for finder in sys.meta_path)
 """
 
 WAITS = """
@@ -105,7 +105,7 @@ from datasets import load_dataset
 import datasets
 assert hasattr(datasets.load.dataset_module_factory, "_before_cytoimagenet")
 assert hasattr(datasets.inspect.dataset_module_factory, "_before_cytoimagenet")
-assert not any(type(finder).__name__ == "_Waiter" for finder in sys.meta_path)
+assert not any(type(finder).__name__ == "_WaitForDatasets" for finder in sys.meta_path)
 assert "exec_module" not in vars(datasets.__spec__.loader)
 print(load_dataset("cytoimagenet", split="validation").num_rows)
 """

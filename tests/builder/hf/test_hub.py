@@ -130,11 +130,11 @@ def test_wrong_bytes_are_refused_and_fetched_again(pushed, tmp_path):
 
 
 def test_a_part_can_be_pulled(pushed, tmp_path):
-    assert "A part of the dataset" in pull("--out", tmp_path / "here", "--split", "validation")
+    assert "a part of the dataset" in pull("--out", tmp_path / "here", "--split", "validation")
     assert {p.name.split("-")[0] for p in (tmp_path / "here" / "data").iterdir()} == {"validation"}
     pull("--out", tmp_path / "here", "--include", "data/sample*")
     assert {p.name.split("-")[0] for p in (tmp_path / "here" / "data").iterdir()} == {"validation", "sample"}
-    assert "No shard fits" in pull("--out", tmp_path / "here", "--include", "*.zip", code=2)
+    assert "No shard matches" in pull("--out", tmp_path / "here", "--include", "*.zip", code=2)
     assert "train, validation, sample" in pull("--out", tmp_path / "here", "--split", "test", code=2)
 
 
@@ -155,7 +155,7 @@ def test_what_is_not_there_is_said(hub, tmp_path):
     assert "no dataset repository" in pull("--out", tmp_path / "here", code=2)
     hub.repositories[REPOSITORY] = hub_server.Repository()
     hub.repositories[REPOSITORY].add({"README.md": b"# something else"})
-    assert "no CytoImageNet dataset" in pull("--out", tmp_path / "here", code=2)
+    assert "not a CytoImageNet dataset" in pull("--out", tmp_path / "here", code=2)
     assert "no revision 'v9'" in pull("--out", tmp_path / "here", "--revision", "v9", code=2)
 
 

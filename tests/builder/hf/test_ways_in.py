@@ -220,9 +220,9 @@ def test_few_classes_are_read_without_the_rest(form, small_dataset, twin, truth,
     for streaming in (True, False):
         loaded = cytoimagenet.load_dataset("organism", data_dir=folder, streaming=streaming)
         assert {**told_by(loaded["train"]), **told_by(loaded["validation"])} == wanted
-    with pytest.raises(CheckFailedError, match="not where metadata"):
+    with pytest.raises(CheckFailedError, match="not at the place that metadata"):
         cytoimagenet.load_dataset(labels=["actin"], data_dir=folder)
-    monkeypatch.setattr(examples, "FEW", 0)
+    monkeypatch.setattr(examples, "MAX_FRACTION_BY_PLACE", 0)
     with pytest.raises(CheckFailedError, match="damaged"):
         list(cytoimagenet.load_dataset("organism", data_dir=folder, streaming=True)["train"])
     through = cytoimagenet.load_dataset("organism", data_dir=small_dataset, streaming=True, split="train")
@@ -425,7 +425,7 @@ def test_a_damaged_shard_is_named(small_dataset, tmp_path, monkeypatch):
     shard = broken / "data" / "validation-00000-of-00001.tar"
     whole = shard.read_bytes()
     first = sum(512 + -(-size // 512) * 512 for size in sizes_of_first_image(whole))
-    for kept, said in ((70_000, "validation-00000"), (first, "1 images where there must be 30")):
+    for kept, said in ((70_000, "validation-00000"), (first, "it has 1 images instead of 30")):
         shard.write_bytes(whole[:kept])
         stream = cytoimagenet.load_dataset(data_dir=broken, split="validation", streaming=True)
         with pytest.raises(CheckFailedError, match=said):

@@ -2,6 +2,7 @@
 
 import json
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,8 @@ from cytoimagenet.builder.console import application
 from cytoimagenet.builder.errors import SchemaError
 from cytoimagenet.builder.labels import select as selection
 from cytoimagenet.builder.labels.assign import assign_labels
+from cytoimagenet.builder.labels.report import plot
+from PIL import Image
 from typer.testing import CliRunner
 
 
@@ -101,3 +104,14 @@ def test_a_wrong_file_is_named(tmp_path):
     with pytest.raises(SchemaError, match="organism"):
         selection.select("other.parquet", "s.parquet")
     assert not (tmp_path / "s.parquet").exists()
+
+
+def test_the_plot_keeps_the_backend_of_matplotlib(tmp_path):
+    before = matplotlib.get_backend()
+    try:
+        matplotlib.use("svg")
+        plot([3, 5, 5, 400], 5, tmp_path / "thresholds.png")
+        assert matplotlib.get_backend() == "svg"
+    finally:
+        matplotlib.use(before)
+    assert Image.open(tmp_path / "thresholds.png").size == (1050, 630)

@@ -96,7 +96,7 @@ def test_absent_short_and_unexpected_files_are_named(copy):
     (copy / ".gitattributes").write_text("*")
     found = "\n".join(problems(copy))
     assert f"{SHARD}: absent" in found
-    assert f"{VALIDATION}: 204,288 bytes where the manifest says 204,800" in found
+    assert f"{VALIDATION}: 204,288 bytes; the manifest records 204,800" in found
     for name in ("cytoimagenet.py", "weights.pkl"):
         assert f"{name}: unexpected, and of a kind that can run code" in found
     for name in ("data/extra.tar", "data/.partial-train-1-2", "notes.txt"):
@@ -177,27 +177,27 @@ FORGERIES = {
     "a path that leads outside": (renamed("../../outside.png"), "must be"),
     "an absolute path": (renamed("/etc/passwd"), "must be"),
     "a dot in the key": (renamed("a.b.png"), "must be"),
-    "a long name": (renamed("x" * 150 + ".png"), "no plain file"),
-    "a symlink": (typed(tarfile.SYMTYPE), "no plain file"),
-    "a hard link": (typed(tarfile.LNKTYPE), "no plain file"),
-    "a device": (typed(tarfile.CHRTYPE), "no plain file"),
-    "a fifo": (typed(tarfile.FIFOTYPE), "no plain file"),
-    "a directory": (typed(tarfile.DIRTYPE), "no plain file"),
-    "a pax header": (pax, "no plain file"),
-    "an owner": (owned, "no plain file"),
-    "an image left out": (lambda members: members[3:], "says otherwise"),
+    "a long name": (renamed("x" * 150 + ".png"), "not a plain file"),
+    "a symlink": (typed(tarfile.SYMTYPE), "not a plain file"),
+    "a hard link": (typed(tarfile.LNKTYPE), "not a plain file"),
+    "a device": (typed(tarfile.CHRTYPE), "not a plain file"),
+    "a fifo": (typed(tarfile.FIFOTYPE), "not a plain file"),
+    "a directory": (typed(tarfile.DIRTYPE), "not a plain file"),
+    "a pax header": (pax, "not a plain file"),
+    "an owner": (owned, "not a plain file"),
+    "an image left out": (lambda members: members[3:], "metadata.parquet differs in"),
     "an image more": (lambda members: members + members[:3], "more than the 33 images"),
     "a member left out": (lambda members: members[:1] + members[2:], "must be"),
-    "an image twice": (lambda members: members[:3] + members[:3] + members[6:], "metadata.parquet says otherwise"),
-    "two images exchanged": (lambda members: members[3:6] + members[:3] + members[6:], "says otherwise"),
+    "an image twice": (lambda members: members[:3] + members[:3] + members[6:], "metadata.parquet differs in"),
+    "two images exchanged": (lambda members: members[3:6] + members[:3] + members[6:], "metadata.parquet differs in"),
     "another class number": (with_content(2, b"77"), "not the number of its class"),
     "a class number with a sign": (with_content(2, b"+1"), "not the number of its class"),
     "no JSON": (with_content(1, b"{"), "not JSON"),
     "deep JSON": (with_content(1, b"[" * 200_000), "not JSON"),
-    "another column": (with_json(extra=1), "other columns"),
-    "another type": (with_json(width="9"), "width is no int"),
-    "another value": (with_json(gene="tp53"), "says otherwise of gene"),
-    "another key": (with_json(key="other"), "speaks of 'other'"),
+    "another column": (with_json(extra=1), "are not those of the schema"),
+    "another type": (with_json(width="9"), "width is not of type int"),
+    "another value": (with_json(gene="tp53"), "metadata.parquet differs in gene"),
+    "another key": (with_json(key="other"), "has the key 'other'"),
     "a JPEG": (with_content(0, b"\xff\xd8\xff"), "8-bit grey PNG"),
     "no image": (with_content(0, b""), "8-bit grey PNG"),
 }
@@ -219,7 +219,7 @@ def test_a_huge_member_is_not_read(copy):
     data[:512] = header(name, 8**10)
     (copy / SHARD).write_bytes(data)
     sealed(copy, files=[SHARD])
-    assert any("is said to have 1,073,741,824 bytes" in problem for problem in problems(copy))
+    assert any("gives it 1,073,741,824 bytes" in problem for problem in problems(copy))
 
 
 def test_bytes_hidden_behind_a_member_or_the_end_are_found(copy):
@@ -228,7 +228,7 @@ def test_bytes_hidden_behind_a_member_or_the_end_are_found(copy):
     assert size % 512
     (copy / SHARD).write_bytes(data[: 512 + size] + b"x" + data[512 + size + 1 :])
     sealed(copy, files=[SHARD])
-    assert any("something is hidden behind" in problem for problem in problems(copy))
+    assert any("bytes are hidden after" in problem for problem in problems(copy))
 
 
 def test_shards_that_are_noise_are_problems_not_crashes(copy, rng):
@@ -251,7 +251,7 @@ def test_a_count_that_does_not_add_up_is_found(copy):
     sealed(copy, more)
     found = problems(copy)
     assert any("class 'hela' has {'train': 54, 'validation': 6} images" in problem for problem in found)
-    assert any(problem.startswith("classes.parquet: other classes") for problem in found)
+    assert any(problem.startswith("classes.parquet: its classes") for problem in found)
 
 
 def test_a_split_that_is_not_the_sum_of_its_shards_is_found(copy):
@@ -267,8 +267,8 @@ def test_other_tables_are_found(copy):
     pq.write_table(table.drop_columns(["reason"]).slice(1), copy / "rejected.parquet")
     sealed(copy, files=["rejected.parquet"])
     assert problems(copy) == [
-        "rejected.parquet: 2 rows where the manifest says 3",
-        "rejected.parquet: other columns than the schema's",
+        "rejected.parquet: 2 rows; the manifest records 3",
+        "rejected.parquet: its columns are not those of the schema",
     ]
 
 
@@ -319,7 +319,7 @@ def test_a_key_twice_is_found(copy):
     assert f"metadata.parquet: {len(twin)} keys occur twice" in problems(copy)
 
 
-def test_images_that_no_metadata_tells_of_and_the_reverse(copy):
+def test_images_without_metadata_and_the_reverse(copy):
     table = pq.read_table(copy / "metadata.parquet")
     with pq.ParquetWriter(copy / "metadata.parquet", schema.METADATA) as writer:
         for name in dict.fromkeys(table["shard"].to_pylist()):
@@ -330,7 +330,7 @@ def test_images_that_no_metadata_tells_of_and_the_reverse(copy):
         told["files"]["metadata.parquet"]["rows"] -= 1
 
     sealed(copy, counted, files=["metadata.parquet"])
-    assert f"{SHARD}: 33 images where metadata.parquet has 32" in problems(copy)
+    assert f"{SHARD}: 33 images; metadata.parquet has 32" in problems(copy)
 
 
 def test_a_twin_whose_offsets_lie_is_found(twin, tmp_path):
@@ -424,6 +424,6 @@ def test_a_manifest_with_any_place_altered_is_a_problem_not_a_crash(copy):
 
 
 def test_without_a_manifest_it_says_so(tmp_path):
-    assert problems(tmp_path) == ["manifest.json: This is no finished dataset folder: it has no manifest.json"]
+    assert problems(tmp_path) == ["manifest.json: This is not a finished dataset folder: it has no manifest.json"]
     with pytest.raises(CheckFailedError):
         verify(tmp_path)

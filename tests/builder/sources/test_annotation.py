@@ -18,7 +18,6 @@ from cytoimagenet.builder.sources.plates import PlateFolders
 from cytoimagenet.builder.sources.registry import SOURCES
 from cytoimagenet.builder.sources.rows import read_source
 from cytoimagenet.builder.sources.vocabulary import standard
-from cytoimagenet.builder.sources.wells import well_name
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,25 +97,6 @@ def test_pages_of_stacks_can_be_read(source, tmp_path):
     unused = ("nucleus",) if source == "idr0067" else ()  # of a stack in time and depth the first plane is used
     expected = sorted(level for (_, stain), level in levels.items() if stain not in unused)
     assert sorted(seen) == pytest.approx(expected, abs=1e-3)
-
-
-def test_wells_in_every_spelling():
-    assert {well_name(text) for text in ("c5", "C05", "C - 05", " C-5 ", "c_05", "3,5", "003,005", "00053")} == {"C05"}
-    assert [well_name(text) for text in ("", "0", "C", "5C", "C123", "1,2,3", "-1", "²", "99,1", "1,100", "C00")] == [
-        ""
-    ] * 11
-
-
-@given(st.integers(1, 16), st.integers(1, 24))
-def test_wells_by_number_name_and_place_agree(row, column):
-    number = (row - 1) * 24 + column
-    names = {well_name(text) for text in (f"{chr(64 + row)}{column}", f"{row},{column}", f"{number:05}")}
-    assert names == {f"{chr(64 + row)}{column:02}"}
-
-
-@given(st.text(max_size=12))
-def test_wells_never_fail(text):
-    assert isinstance(well_name(text), str)
 
 
 class TestPlateFolders:

@@ -168,8 +168,8 @@ def test_folders_that_are_no_source_are_named(tmp_path):
     unknown = build_catalog(tmp_path).unknown
     assert sorted(unknown) == ["bbbc021", "bbbc13", "zzzz"]
     assert unknown["bbbc021"] == "evaluation data; it never enters the catalogue"
-    assert unknown["bbbc13"].startswith("no known source; nearest: bbbc013, ")
-    assert unknown["zzzz"] == "no known source"
+    assert unknown["bbbc13"].startswith("not a known source; nearest: bbbc013, ")
+    assert unknown["zzzz"] == "not a known source"
 
 
 def test_what_can_not_be_read_is_a_usage_error(tmp_path):
@@ -209,7 +209,7 @@ def test_the_command_prints_every_count(tmp_path):
     assert "all 14 10 8 2 0 4" in lines
     assert "bbbc006: 2 files skipped: out of focus" in lines
     assert f"Wrote 8 rows to {tmp_path / 'c.parquet'}" in lines
-    left_out = f"Left out: {tmp_path / 'raw' / 'bbbc6'} (no known source; nearest: bbbc006, "
+    left_out = f"Left out: {tmp_path / 'raw' / 'bbbc6'} (not a known source; nearest: bbbc006, "
     assert any(line.startswith(left_out) for line in lines)
     assert len(schema.read(tmp_path / "c.parquet", schema.CATALOG)) == 8
 

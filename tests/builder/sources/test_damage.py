@@ -146,7 +146,7 @@ def test_boxes_of_any_json_are_boxes_or_an_error(tmp_path_factory, value):
     ("text", "where", "said"),
     [
         ('[{"image": {"pathname": "/a.png"},\n "objects": [}]', "line 2", "Not JSON"),
-        ('{"image": 1}', "line 1", "no list"),
+        ('{"image": 1}', "line 1", "not a list"),
         ('[{"image": {"pathname": "/a.png"}}]', "entry 1", "no 'objects'"),
         (
             '[{"image": {"pathname": "/a.png"}, "objects": [{"category": "x"}]}]',
@@ -163,7 +163,7 @@ def test_boxes_of_any_json_are_boxes_or_an_error(tmp_path_factory, value):
             '[{"image": {"pathname": "/a.png"}, "objects": [{"category": "x", '
             '"bounding_box": {"minimum": {"r": -1, "c": 5}, "maximum": {"r": 5, "c": 9}}}]}]',
             "entry 1, object 1",
-            "-1 where a number of pixels",
+            "-1 instead of a number of pixels",
         ),
         ("[" * 200_000, "line 1", "Nested too deeply"),
     ],

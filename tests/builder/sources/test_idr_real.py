@@ -119,7 +119,7 @@ def test_idr0080_all_51_genes(read, lines, folders, registry):
     # the illumination-corrected copies of the same wells are half of them, and no further images
     rows, counts = read("idr0080", tables, files)
     assert (len(rows), counts.unlabelled, counts.labels_without_image) == (3456, 0, 3456)
-    assert counts.skipped == {"illumination-corrected twin": 3456 * 5}
+    assert counts.skipped == {"illumination-corrected copy": 3456 * 5}
     assert [2 * n for n in by_gene(rows)] == sizes
     assert Counter(rows.cell_type) == {"a549": 1152, "es2": 1152, "hcc44": 1152}
 

@@ -117,7 +117,7 @@ def test_damage_names_file_line_and_columns(tmp_path, data, line, said, default_
 
 
 def test_a_cell_that_must_fit_and_does_not_is_named(tmp_path):
-    with pytest.raises(MetadataError, match="'x' is no value") as caught:
+    with pytest.raises(MetadataError, match="'x' is not a value") as caught:
         read(tmp_path, b"Plate,Compound\n1,a\nx,b\n", must={"plate": r"\d+"})
     assert caught.value.where.endswith("line 3")
 

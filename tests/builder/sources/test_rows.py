@@ -10,8 +10,7 @@ import pytest
 from cytoimagenet.builder.errors import MetadataError
 from cytoimagenet.builder.sources.folder import Folder
 from cytoimagenet.builder.sources.record import BRIGHTFIELD, Source
-from cytoimagenet.builder.sources.rows import gather, join, read_source
-from cytoimagenet.builder.sources.wells import well
+from cytoimagenet.builder.sources.rows import gather, join_labels, read_source
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,7 +156,7 @@ def test_joining_is_that_of_the_obvious_way(rows, labels):
     folder = Folder(".", "x")
     frame = pd.DataFrame(rows, columns=["plate", "well"], dtype="str")
     table = pd.DataFrame(labels, columns=["plate", "well", "gene"], dtype="str")
-    joined = join(frame, table, ["plate", "well"], folder)
+    joined = join_labels(frame, table, ["plate", "well"], folder)
     wanted = []
     for key in rows:
         values = [gene for *other, gene in labels if tuple(other) == key]
@@ -170,9 +169,4 @@ def test_joining_is_that_of_the_obvious_way(rows, labels):
 
 def test_joining_by_an_absent_column_is_an_error():
     with pytest.raises(MetadataError, match="No column plate"):
-        join(pd.DataFrame({"well": ["A01"]}), pd.DataFrame({"well": ["A01"]}), ["plate"], Folder(".", "x"))
-
-
-def test_wells_are_written_alike():
-    spellings = pd.Series(["a1", "A01", "A-1", " b_12", "AF02", "P24", "odd", ""], dtype="str")
-    assert well(spellings).tolist() == ["A01", "A01", "A01", "B12", "AF02", "P24", "odd", ""]
+        join_labels(pd.DataFrame({"well": ["A01"]}), pd.DataFrame({"well": ["A01"]}), ["plate"], Folder(".", "x"))

@@ -15,16 +15,16 @@ import torch
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.dataset.read_images import read_images
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.eval import tasks
 from cytoimagenet.eval.commands.explore import explore as commands
 from cytoimagenet.eval.explore import figures
 from cytoimagenet.eval.explore import maps as explore
 from cytoimagenet.eval.explore.composition import composition
 from cytoimagenet.eval.explore.diversity import above, diversity
-from cytoimagenet.eval.explore.per_class import by_category, never_right, read_per_class
+from cytoimagenet.eval.explore.per_class import by_category, missed_classes, read_per_class
 from cytoimagenet.eval.features import backbones
 from cytoimagenet.eval.features import dataset_images as images
-from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
+from cytoimagenet.eval.sets import cyclops
+from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -97,7 +97,7 @@ def test_fields_are_merged_from_raw_each_once(tmp_path, rng):
         Image.fromarray(plane).save(tmp_path / "bbbc" / f"{number}.tif")
     rows = pd.DataFrame({"label": "actin", "key": ["k1", "k2"], "idx": "i", "channels": "bbbc/0.tif|bbbc/1.tif"})
     crops = images.Images("dataset", tmp_path, rows, ("grey",), (8, 8), data="d")
-    whole = images.whole(crops, tmp_path)
+    whole = images.source_images(crops, tmp_path)
     assert whole.ids == ["actin i"]
     expected = np.mean(
         [np.clip((p - np.percentile(p, 0.1)) / np.ptp(np.percentile(p, [0.1, 99.9])), 0, 1) for p in raw], 0
@@ -148,13 +148,13 @@ c,gene,9,0,0,0,,
 
 def test_classes_never_right(tmp_path):
     (tmp_path / "per_class.csv").write_text(PER_CLASS)
-    assert never_right(tmp_path)["label"].tolist() == ["a", "nan"]
+    assert missed_classes(read_per_class(tmp_path))["label"].tolist() == ["a", "nan"]
     assert by_category(read_per_class(tmp_path)) == [
         {"category": "compound", "classes": 2, "nothing_right": 2},
         {"category": "gene", "classes": 1, "nothing_right": 0},
     ]
     with pytest.raises(UsageError, match=r"per_class\.csv"):
-        never_right(tmp_path / "nowhere")
+        read_per_class(tmp_path / "nowhere")
 
 
 def opened(data):
@@ -225,8 +225,8 @@ def test_a_map_of_somebodys_table(small_dataset, tmp_path, monkeypatch, rng):
     # a table that brings its own labels needs no folder, and one of a task takes them from there
     plain = table.assign(label="k", split=np.where(table["a"] > 9, "test1", "train"))
     assert [name for name, _, _ in explore.panels(explore.map_of_table(plain))] == ["class", "set"]
-    simulate_cyclops.simulate_cyclops(tmp_path / "cyclops", cells=4, layout="tree")
-    samples = tasks.read("cyclops", tmp_path / "cyclops")
+    simulate_cyclops(tmp_path / "cyclops", cells=4, layout="tree")
+    samples = cyclops.read(tmp_path / "cyclops")
     cells = pd.DataFrame({"id": samples.ids[::-1], "a": rng.random(len(samples)), "b": 0.0})
     mapped = explore.map_of_table(cells, tmp_path / "cyclops", task="cyclops")
     assert dict(zip(mapped["id"], mapped["label"], strict=True)) == dict(

@@ -1,4 +1,4 @@
-"""Features: one decode, the same table however it was computed, nothing computed twice."""
+"""Features: one decode per image, the same table in every run, nothing computed twice."""
 
 from __future__ import annotations
 
@@ -15,28 +15,18 @@ import typer
 from cytoimagenet.builder.errors import NotFiniteImageError, UsageError
 from cytoimagenet.builder.images.normalise import normalise
 from cytoimagenet.eval.commands import features as command
-from cytoimagenet.eval.features import (
-    backbones,
-    fusion,
-)
-from cytoimagenet.eval.features import (
-    engine as runtime,
-)
-from cytoimagenet.eval.features import (
-    extract as features,
-)
-from cytoimagenet.eval.features import (
-    views as preprocessing,
-)
+from cytoimagenet.eval.features import backbones, cache, engine, fusion, views
+from cytoimagenet.eval.features.extract import extract
+from cytoimagenet.eval.features.table import Features
+from cytoimagenet.eval.sets.samples import Samples
 from cytoimagenet.eval.simulate.bbbc021 import simulate_bbbc021
 from cytoimagenet.eval.tables.feature_table import read_table
-from cytoimagenet.eval.tasks import Samples
 from typer.testing import CliRunner
 
 
 @dataclass(frozen=True)
 class Made(Samples):
-    """Samples held in memory, which count how often each was decoded."""
+    """Samples in memory that count how often each was decoded."""
 
     pixels: np.ndarray = field(default=None)
     decoded: Counter = field(default_factory=Counter)
@@ -45,7 +35,7 @@ class Made(Samples):
         self.decoded[i] += 1
         return self.pixels[i]
 
-    def digest(self, kept=None):
+    def digest(self, cache=None):
         return f"{hash(self.pixels.tobytes())}-{'/'.join(self.ids)}"
 
 
@@ -56,7 +46,7 @@ def made(pixels, prefix="s", splits=""):
 
 
 class Moments(torch.nn.Module):
-    """Three features whose right answer anyone can compute."""
+    """Compute three features that are easy to compute by hand."""
 
     def __init__(self, power=1.0):
         super().__init__()
@@ -77,13 +67,13 @@ def moments(image):
 
 
 def test_four_methods_equal_a_plain_loop_from_one_decode_each(pixels, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "LARGEST_CHUNK", 16)
-    monkeypatch.setattr(features, "BATCH_PIXELS", 5 * 2 * 120)
+    monkeypatch.setattr(cache, "MAX_CHUNK", 16)
+    monkeypatch.setattr("cytoimagenet.eval.features.extract.BATCH_PIXELS", 5 * 2 * 120)
     samples = made(pixels)
-    tables = features.extract(samples, backbones.backbone(Moments(), "m"), cache=tmp_path, engine="torch")
+    tables = extract(samples, backbones.backbone(Moments(), "m"), cache=tmp_path, engine="torch")
     # once each, for all four; and one look at the first for its type
     assert samples.decoded - Counter([0]) == Counter(range(37))
-    for method in preprocessing.METHODS:
+    for method in views.METHODS:
         expected = []
         for planes in pixels:
             scaled = [normalise(p) if method.endswith("norm") else p / np.float32(65535) for p in planes]
@@ -98,26 +88,26 @@ def test_four_methods_equal_a_plain_loop_from_one_decode_each(pixels, tmp_path, 
 def test_two_networks_share_the_decode(pixels, tmp_path):
     samples = made(pixels)
     both = [backbones.backbone(Moments(1.0), "one"), backbones.backbone(Moments(2.0), "two")]
-    tables = features.extract(samples, both, methods=["merge-norm", "merge-raw"], cache=tmp_path, engine="torch")
+    tables = extract(samples, both, methods=["merge-norm", "merge-raw"], cache=tmp_path, engine="torch")
     assert samples.decoded - Counter([0]) == Counter(range(37)) and len(tables) == 4
     assert not np.allclose(tables["one", "merge-raw"].values, tables["two", "merge-raw"].values)
 
 
 def test_a_rerun_computes_only_what_is_missing(pixels, tmp_path):
     network = backbones.backbone(Moments(), "m")
-    first = features.extract(made(pixels), network, methods=["concat-norm"], cache=tmp_path, engine="torch")
+    first = extract(made(pixels), network, methods=["concat-norm"], cache=tmp_path, engine="torch")
     again = made(pixels)
-    same = features.extract(again, network, methods=["concat-norm"], cache=tmp_path, engine="torch")
+    same = extract(again, network, methods=["concat-norm"], cache=tmp_path, engine="torch")
     assert not again.decoded
     assert np.array_equal(first["m", "concat-norm"].values, same["m", "concat-norm"].values)
-    features.extract(again, network, methods=["concat-norm", "merge-norm"], cache=tmp_path, engine="torch")
+    extract(again, network, methods=["concat-norm", "merge-norm"], cache=tmp_path, engine="torch")
     assert set(again.decoded.values()) == {1}
 
 
 @pytest.mark.parametrize("change", ["weights", "pixels", "ids", "size", "method"])
-def test_the_cache_knows_every_input(pixels, tmp_path, change):
+def test_every_input_changes_the_key_of_the_cache(pixels, tmp_path, change):
     settings = {"methods": ["merge-raw"], "cache": tmp_path, "engine": "torch"}
-    features.extract(made(pixels), backbones.backbone(Moments(), "m"), **settings)
+    extract(made(pixels), backbones.backbone(Moments(), "m"), **settings)
     samples, power = made(pixels), 1.0
     if change == "weights":
         power = 1.5
@@ -129,22 +119,22 @@ def test_the_cache_knows_every_input(pixels, tmp_path, change):
         settings["size"] = 8
     else:
         settings["methods"] = ["merge-norm"]
-    features.extract(samples, backbones.backbone(Moments(power), "m"), **settings)
+    extract(samples, backbones.backbone(Moments(power), "m"), **settings)
     assert len(samples.decoded) == 37
 
 
 @pytest.mark.parametrize("stop", range(0, 12))
 def test_a_run_killed_at_any_write_resumes_to_the_same_table(pixels, tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(features, "LARGEST_CHUNK", 16)
+    monkeypatch.setattr(cache, "MAX_CHUNK", 16)
     settings = {"methods": ["concat-norm", "merge-raw"], "engine": "torch"}
     network = backbones.backbone(Moments(), "m")
-    whole = features.extract(made(pixels), network, cache=tmp_path / "whole", **settings)
+    whole = extract(made(pixels), network, cache=tmp_path / "whole", **settings)
 
     class KilledError(BaseException):
         pass
 
     count = 0
-    real_write, real_open = features.write_atomic, features.atomic_writer
+    real_write, real_open = cache.write_atomic, cache.atomic_writer
 
     def counted(real):
         def write(*arguments):
@@ -157,16 +147,16 @@ def test_a_run_killed_at_any_write_resumes_to_the_same_table(pixels, tmp_path, m
         return write
 
     with monkeypatch.context() as patch:
-        patch.setattr(features, "write_atomic", counted(real_write))
-        patch.setattr(features, "atomic_writer", counted(real_open))
+        patch.setattr(cache, "write_atomic", counted(real_write))
+        patch.setattr(cache, "atomic_writer", counted(real_open))
         try:
-            features.extract(made(pixels), network, cache=tmp_path / "cut", **settings)
+            extract(made(pixels), network, cache=tmp_path / "cut", **settings)
         except KilledError:
             pass
         else:
             assert count <= stop
     resumed = made(pixels)
-    cut = features.extract(resumed, network, cache=tmp_path / "cut", **settings)
+    cut = extract(resumed, network, cache=tmp_path / "cut", **settings)
     for key, table in whole.items():
         assert np.array_equal(table.values, cut[key].values)
     if stop >= 7:  # one write of nothing but names is left: no image may be decoded again
@@ -175,7 +165,7 @@ def test_a_run_killed_at_any_write_resumes_to_the_same_table(pixels, tmp_path, m
 
 
 def test_input_size_resizes_every_view(pixels, tmp_path):
-    table = features.extract(
+    table = extract(
         made(pixels), backbones.backbone(Moments(), "m"), size=6, methods=["merge-raw"], cache=tmp_path, engine="torch"
     )["m", "merge-raw"]
     plain = pixels.mean(axis=(1, 2, 3)) / 65535
@@ -186,58 +176,56 @@ def test_input_size_resizes_every_view(pixels, tmp_path):
 
 
 def test_constant_channels_become_zero_and_are_counted_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "LARGEST_CHUNK", 16)
+    monkeypatch.setattr(cache, "MAX_CHUNK", 16)
     pixels = np.zeros((20, 2, 8, 8), np.uint8)
     pixels[:, 1, :4] = 200
     options = {"methods": ["concat-norm", "concat-raw"], "cache": tmp_path, "engine": "torch"}
-    tables = features.extract(made(pixels), backbones.backbone(Moments(), "m"), **options)
+    tables = extract(made(pixels), backbones.backbone(Moments(), "m"), **options)
     assert np.array_equal(tables["m", "concat-norm"].values, [[0, 0, 0, 0.5, 1, 0]] * 20)
     assert [tables["m", method].settings["constant_channels"] for method in options["methods"]] == [20, None]
     # a run that was stopped between its chunks counts all of them in the end
     place = next(tmp_path.rglob("m-concat-norm-*"))
-    features._write_array(place / "chunk-00000.npy", np.load(place / "features.npy")[:16], np.array(16))
+    cache.write_chunk(place, 0, np.load(place / "features.npy")[:16], 16)
     (place / "features.npy").unlink()
-    again = features.extract(made(pixels), backbones.backbone(Moments(), "m"), **options)["m", "concat-norm"]
+    again = extract(made(pixels), backbones.backbone(Moments(), "m"), **options)["m", "concat-norm"]
     assert (again.settings["computed"], again.settings["constant_channels"]) == (4, 20)
 
 
 def test_full_scale_of_floats_is_the_train_split():
     pixels = np.arange(4 * 2 * 9, dtype=np.float64).reshape(4, 2, 3, 3)
-    assert preprocessing.scale_of(made(pixels)) == 71
-    assert preprocessing.scale_of(made(pixels, splits=["train", "train", "test1", "test1"])) == 35
-    assert preprocessing.scale_of(made(pixels.astype(np.int32))) == 71  # no camera fills 32 bits
-    assert preprocessing.scale_of(made(pixels.astype(np.uint8))) == 255
-    assert preprocessing.scale_of(made(pixels * 0)) == 1
+    assert views.scale_of(made(pixels)) == 71
+    assert views.scale_of(made(pixels, splits=["train", "train", "test1", "test1"])) == 35
+    assert views.scale_of(made(pixels.astype(np.int32))) == 71  # no camera fills 32 bits
+    assert views.scale_of(made(pixels.astype(np.uint8))) == 255
+    assert views.scale_of(made(pixels * 0)) == 1
 
 
-def test_pixels_that_are_no_numbers_are_refused_by_name(tmp_path):
+def test_pixels_that_are_not_numbers_are_refused_by_sample(tmp_path):
     pixels = np.ones((3, 1, 4, 4), np.float32)
     pixels[2, 0, 1, 1] = np.nan
     with pytest.raises(NotFiniteImageError, match="s2"):
-        features.extract(
-            made(pixels), backbones.backbone(Moments(), "m"), methods=["merge-raw"], cache=tmp_path, engine="torch"
-        )
+        extract(made(pixels), backbones.backbone(Moments(), "m"), methods=["merge-raw"], cache=tmp_path, engine="torch")
 
 
 def test_unknown_names_are_refused(pixels, tmp_path):
     network = backbones.backbone(Moments(), "m")
     with pytest.raises(UsageError, match="merge-all"):
-        features.extract(made(pixels), network, methods=["merge-all"], cache=tmp_path)
+        extract(made(pixels), network, methods=["merge-all"], cache=tmp_path)
     with pytest.raises(UsageError, match="tensorrt"):
-        features.extract(made(pixels), network, cache=tmp_path, engine="tensorrt")
-    with pytest.raises(UsageError, match="name of its own"):
-        features.extract(made(pixels), [network, network], cache=tmp_path)
+        extract(made(pixels), network, cache=tmp_path, engine="tensorrt")
+    with pytest.raises(UsageError, match="same name"):
+        extract(made(pixels), [network, network], cache=tmp_path)
 
 
 def test_a_network_of_another_size_is_refused_with_advice(pixels, tmp_path):
     fixed = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 4))
     with pytest.raises(UsageError, match="12 x 10") as caught:
-        features.extract(made(pixels), backbones.backbone(fixed, "fixed"), cache=tmp_path, engine="torch")
+        extract(made(pixels), backbones.backbone(fixed, "fixed"), cache=tmp_path, engine="torch")
     assert "--input-size" in caught.value.next
 
 
 def test_saved_table_reads_back(pixels, tmp_path):
-    table = features.extract(
+    table = extract(
         made(pixels), backbones.backbone(Moments(), "m"), methods=["concat-raw"], cache=tmp_path, engine="torch"
     )["m", "concat-raw"]
     table.save(tmp_path / "features.parquet")
@@ -261,18 +249,18 @@ def test_openvino_gives_the_same_features(pixels, tmp_path):
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3), torch.nn.SiLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
     )
-    views = np.random.default_rng(0).random((5, 12, 10), dtype=np.float32)
-    eager = runtime.runner(network, "n", (12, 10), "torch")(views)
-    fast = runtime.runner(network, "n", (12, 10), "openvino")(views)
+    shown = np.random.default_rng(0).random((5, 12, 10), dtype=np.float32)
+    eager = engine.runner(network, "n", (12, 10), "torch")(shown)
+    fast = engine.runner(network, "n", (12, 10), "openvino")(shown)
     assert fast.dtype == np.float32
     np.testing.assert_allclose(fast, eager, rtol=1e-4, atol=1e-5)
     with pytest.raises(UsageError, match="CPU"):
-        runtime.choose("openvino", "cuda")
-    assert runtime.choose("auto", "cpu") == "openvino" and runtime.choose("auto", "cuda") == "torch"
+        engine.choose("openvino", "cuda")
+    assert engine.choose("auto", "cpu") == "openvino" and engine.choose("auto", "cuda") == "torch"
 
 
 def table_of(ids, values, model="m"):
-    return features.Features(list(ids), np.asarray(values, np.float32), {"model": model, "weights": model})
+    return Features(list(ids), np.asarray(values, np.float32), {"model": model, "weights": model})
 
 
 def test_fusion_joins_by_id():
@@ -284,13 +272,13 @@ def test_fusion_joins_by_id():
     assert fused.settings["weights"] == ["imagenet", "run"]
 
 
-@pytest.mark.parametrize(("ids", "said"), [("abd", "2 samples"), ("ab", "1 samples"), ("abb", "two rows")])
-def test_fusion_refuses_what_does_not_match(ids, said):
-    with pytest.raises(UsageError, match=said):
+@pytest.mark.parametrize(("ids", "message"), [("abd", "2 samples"), ("ab", "1 samples"), ("abb", "Two rows")])
+def test_fusion_refuses_other_samples(ids, message):
+    with pytest.raises(UsageError, match=message):
         fusion.fuse(table_of("abc", [[1], [2], [3]]), table_of(ids, [[1]] * len(ids)))
 
 
-def test_the_command_writes_tables_the_scorers_take(tmp_path, monkeypatch):
+def test_the_command_writes_tables_that_can_be_scored(tmp_path, monkeypatch):
     data = simulate_bbbc021(tmp_path / "data" / "bbbc021", shape=(16, 20), sites=1).parent
     monkeypatch.setattr(backbones, "load", lambda name: backbones.backbone(Moments(), name))
 
@@ -323,10 +311,10 @@ def test_any_transformers_model_is_a_backbone(pixels, tmp_path):
     network = backbones.load(str(tmp_path / "vit"))
     assert network.name == "vit"
     options = {"methods": ["merge-norm"], "cache": tmp_path / "cache", "engine": "torch"}
-    table = features.extract(made(pixels), network, size=16, **options)["vit", "merge-norm"]
+    table = extract(made(pixels), network, size=16, **options)["vit", "merge-norm"]
     assert table.values.shape == (37, 12) and np.isfinite(table.values).all() and table.values.std(0).min() > 0
     with pytest.raises(UsageError, match="12 x 10"):  # its own size is fixed
-        features.extract(made(pixels), network, **options)
+        extract(made(pixels), network, **options)
 
 
 def test_seeds_of_random_weights_differ():

@@ -1,4 +1,4 @@
-"""The report says what results.json says, beside what was published."""
+"""The report shows what results.json contains, next to the published scores."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from cytoimagenet.eval.report import page
 from cytoimagenet.eval.report import write as report
-from cytoimagenet.eval.report.published import BEST, HEADLINE, PUBLISHED
+from cytoimagenet.eval.report.plots import score_plot
+from cytoimagenet.eval.tasks.record import Presentation
+from cytoimagenet.eval.tasks.registry import TASKS
 from PIL import Image
 
 HOSTILE = "<script>document.title='owned'</script>$x^2$"
 
 
 def entry(task="bbbc021", model="imagenet", *, split="", score=None, preprocess="concat-norm", right=8, **changes):
-    score = score or HEADLINE[task]
+    score = score or TASKS[task].headline
     classes = ["a", HOSTILE]
     n = {"a": 6, HOSTILE: 4}
     hits = {"a": min(right, 6), HOSTILE: max(0, right - 6)}
@@ -69,11 +71,11 @@ def plain(html):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"base64[^\"]*", "", html)))
 
 
-def test_ours_stands_beside_the_published(tmp_path):
+def test_our_scores_are_shown_next_to_the_published(tmp_path):
     text = plain(written(tmp_path, entry(right=8), entry(model="run", right=9), entry(model="mean-intensity", right=2)))
     assert "80.00 % [40.0, 95.0] published ImageNet 83.50 ± 7.17" in text
     assert "90.00 % [45.0, 95.0] published CytoImageNet 83.50 ± 7.17" in text
-    assert "20.00 % [10.0, 95.0] 98.00 %" in text  # nothing published beside the control; then the best anywhere
+    assert "20.00 % [10.0, 95.0] 98.00 %" in text  # nothing is published for the control; the last is the best of all
     assert "three treatments separate fusion from ImageNet" in text
 
 
@@ -89,7 +91,7 @@ def test_seeds_of_random_weights_become_one_column(tmp_path):
     assert text.count("Confusion and classes: random:") == 3
 
 
-def test_a_table_of_somebody_stands_alone(tmp_path):
+def test_a_table_of_features_has_no_published_score(tmp_path):
     text = plain(written(tmp_path, entry(model="profiles", preprocess="as given")))
     assert "published CytoImageNet" not in text and "profiles" in text
 
@@ -107,24 +109,26 @@ def test_pairs_and_controls_are_shown(tmp_path):
     assert re.search(r'class="number bad">50.00 %', html) and "control: shuffled labels nsc" in text
 
 
-def test_classes_never_right_are_named(tmp_path):
+def test_classes_never_correct_are_named(tmp_path):
     text = plain(written(tmp_path, entry(right=6)))
-    assert "Never right: &lt;script&gt;document.title=&#39;owned&#39;&lt;/script&gt;$x^2$." in text
-    assert "Every class is right at least once." in plain(written(tmp_path, entry(right=7)))
+    assert "Never correct: &lt;script&gt;document.title=&#39;owned&#39;&lt;/script&gt;$x^2$." in text
+    assert "Every class is correct at least once." in plain(written(tmp_path, entry(right=7)))
 
 
-def test_every_published_number_finds_its_place(tmp_path):
+def test_every_published_number_is_shown(tmp_path):
     names = {
         "random": "random:0",
         "imagenet": "imagenet",
         "cytoimagenet": "run",
         "fusion": "fusion of imagenet and run",
     }
-    text = plain(written(tmp_path, *(entry(task, names[kind], split=split) for task, split, kind in PUBLISHED)))
-    for published in PUBLISHED.values():
-        assert f"{published.value:.2f} ± {published.half:.2f}" in text
-    for (_, score, _), (value, _) in BEST.items():
-        assert score not in HEADLINE.values() or f"{value:.2f} %" in text
+    entries = [entry(task.name, names[kind], split=split) for task in TASKS.values() for split, kind in task.published]
+    text = plain(written(tmp_path, *entries))
+    for task in TASKS.values():
+        for published in task.published.values():
+            assert f"{published.percent:.2f} ± {published.half_width:.2f}" in text
+        for (score, _), best in task.best.items():
+            assert score != task.headline or f"{best.percent:.2f} %" in text
 
 
 def test_nothing_scored_is_no_error(tmp_path):
@@ -159,10 +163,18 @@ def test_figures_are_the_same_every_time(tmp_path, split):
     assert one == two
 
 
-def test_no_published_number_stands_beside_somebodys_table():
-    from cytoimagenet.eval.report.plots import score_plot
+def test_a_plot_of_a_table_of_features_has_no_published_score():
+    score = {"interval": {"low": 0.4, "high": 0.6}, "value": 0.5, "n": 10, "model": "mine", "split": ""}
+    unpublished = score_plot([{**score, "preprocess": "as given"}], Presentation(name="mine", title="Mine"))
+    assert score_plot([{**score, "preprocess": "as given"}], TASKS["bbbc021"]) == unpublished
+    assert score_plot([{**score, "preprocess": "concat-norm"}], TASKS["bbbc021"]) != unpublished
 
-    said = {"interval": {"low": 0.4, "high": 0.6}, "value": 0.5, "n": 10, "model": "mine", "split": ""}
-    unpublished = score_plot([{**said, "task": "another", "preprocess": "as given"}])
-    assert score_plot([{**said, "task": "bbbc021", "preprocess": "as given"}]) == unpublished
-    assert score_plot([{**said, "task": "bbbc021", "preprocess": "concat-norm"}]) != unpublished
+
+def test_a_task_of_ones_own_is_presented_by_its_record_or_else_by_its_name(tmp_path):
+    own = [{**entry(score="knn"), "task": "mine", "key": "a"}, {**entry(score="probe"), "task": "mine", "key": "b"}]
+    shown = Presentation(name="mine", title="My cells", question="Which dose?", unit="wells", headline="probe")
+    html = report.write_report(document(entry(), *own), tmp_path / "a", tasks=[shown]).read_text("utf-8")
+    assert html.index("<h2>BBBC021") < html.index("<h2>My cells") and "Which dose?" in html
+    assert "linear probe; 10 wells, concat-norm" in plain(html)
+    bare = plain(report.write_report(document(*own), tmp_path / "b").read_text("utf-8"))
+    assert "11 nearest neighbours; 10 samples, concat-norm" in bare  # the first score there is

@@ -75,7 +75,7 @@ def test_sphering_is_the_inverse_root_of_the_dmso_covariance(rng, wells):
     plates, controls = np.repeat("a", 300), np.arange(300) < wells
     scaled, _ = standardise(values, "plate-dmso", plates=plates, controls=controls)
     covariance = np.cov(scaled[controls].T)
-    ridge = standardise_module.SHRINK * np.trace(covariance) / 20 * np.eye(20)
+    ridge = standardise_module.SHRINKAGE * np.trace(covariance) / 20 * np.eye(20)
     expected = (scaled - scaled[controls].mean(axis=0)) @ power(covariance + ridge, -0.5)
     found, _ = standardise(values, "sphere-dmso", plates=plates, controls=controls)
     np.testing.assert_allclose(found, expected, atol=1e-9)

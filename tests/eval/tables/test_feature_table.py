@@ -1,4 +1,4 @@
-"""Other people's tables: every form gives the same numbers, every misfit is named."""
+"""Tables of features: every file format gives the same numbers, and every mismatch is reported."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder.errors import MetadataError, UsageError
-from cytoimagenet.eval import tasks
 from cytoimagenet.eval.evaluate import evaluate
-from cytoimagenet.eval.simulate import bbbc021 as simulate_bbbc021
-from cytoimagenet.eval.simulate import cyclops as simulate_cyclops
+from cytoimagenet.eval.sets import bbbc021, cyclops
+from cytoimagenet.eval.simulate.bbbc021 import simulate_bbbc021
+from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
 from cytoimagenet.eval.tables import feature_table as tables
-from cytoimagenet.eval.tables.align import align
+from cytoimagenet.eval.tables.align import align_cells
 from cytoimagenet.eval.tables.feature_table import key_of, read_table
 
 
 @pytest.fixture(scope="module")
 def plates(tmp_path_factory):
     root = tmp_path_factory.mktemp("plates")
-    simulate_bbbc021.simulate_bbbc021(root, shape=(40, 48), sites=1)
-    return tasks.read("bbbc021", root, images=False)
+    simulate_bbbc021(root, shape=(40, 48), sites=1)
+    return bbbc021.read(root, images=False)
 
 
 @pytest.fixture
 def wells(plates, rng):
-    """A table as CellProfiler and pycytominer write them."""
+    """Return a table as CellProfiler and pycytominer write it."""
     frame = pd.DataFrame(rng.normal(size=(len(plates), 5)), columns=[f"Cells_F{i}" for i in range(5)])
     frame.insert(0, "Image_Metadata_Plate", plates.table["plate"])
     frame.insert(1, "Image_Metadata_Well", plates.table["well"])
@@ -54,11 +54,11 @@ def scores(table, plates, **options):
         ("f0001", None),
     ],
 )
-def test_columns_are_called_as_the_field_calls_them(column, key):
+def test_usual_names_of_columns_are_known(column, key):
     assert key_of(column) == key
 
 
-def test_csv_parquet_npz_and_frame_are_one_table(wells, plates, tmp_path):
+def test_csv_parquet_npz_and_data_frame_give_the_same_table(wells, plates, tmp_path):
     wells["Metadata_note"] = "text"
     wells["ImageNumber"] = range(len(wells))
     wells["ok"] = True
@@ -81,14 +81,14 @@ def test_single_precision_stays_single_and_half_becomes_double(wells):
     assert read_table(wells.astype({"Cells_F0": "int16"})).values.dtype == np.float64
 
 
-def test_the_order_of_rows_and_columns_means_nothing(wells, plates, rng):
+def test_the_order_of_rows_and_columns_does_not_matter(wells, plates, rng):
     mixed = wells.sample(frac=1, random_state=1)[rng.permutation(wells.columns)]
     assert scores(mixed, plates, standardise="plate-dmso") == pytest.approx(
         scores(wells, plates, standardise="plate-dmso")
     )
 
 
-def test_wells_and_plates_are_found_as_people_write_them(wells, plates):
+def test_usual_spellings_of_wells_and_plates_are_found(wells, plates):
     short = wells.copy()
     short["Image_Metadata_Plate"] = short["Image_Metadata_Plate"].str.rpartition("_")[2].astype(int)
     short["Image_Metadata_Well"] = short["Image_Metadata_Well"].str.replace("0", "").str.lower()
@@ -108,7 +108,7 @@ def test_images_wells_and_treatments_give_the_same_profiles(wells, plates):
     assert scores(pd.concat([own, wells.filter(like="Cells_")], axis=1), None) == expected
 
 
-def test_wells_that_no_mechanism_names_are_left_out_and_counted(wells, plates):
+def test_wells_without_a_mechanism_are_left_out_and_counted(wells, plates):
     more = pd.concat([wells, wells.iloc[:1].assign(Image_Metadata_Well="H12")], ignore_index=True)
     entry = evaluate("bbbc021", more, plates, probe=False).entries[0]
     assert (entry["rows"], entry["left_out"]) == (len(wells), 1)
@@ -120,38 +120,41 @@ def drop(column):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda t: t.filter(like="Cells_"), "no key column"),
         (drop("Image_Metadata_Well"), "needs plate and well"),
         (lambda t: t.filter(like="Image_"), "no numeric feature column"),
         (lambda t: t.iloc[:0], "no rows"),
-        (lambda t: t.assign(Image_Metadata_Plate="Week99_1"), "Plate 'Week99_1' is none of BBBC021, such as 'Week"),
-        (lambda t: t.assign(Image_Metadata_Well="Q5"), "'Q5' is no well"),
-        (lambda t: t.assign(Image_Metadata_Well="H12").drop_duplicates("Image_Metadata_Plate"), "No row lies in"),
-        (lambda t: pd.concat([t, t.iloc[3:5]]), "2 rows repeat a plate and well"),
+        (lambda t: t.assign(Image_Metadata_Plate="Week99_1"), "'Week99_1' is not a plate of BBBC021, such as 'Week"),
+        (lambda t: t.assign(Image_Metadata_Well="Q5"), "'Q5' is not a well"),
+        (
+            lambda t: t.assign(Image_Metadata_Well="H12").drop_duplicates("Image_Metadata_Plate"),
+            "No row is from a labelled well",
+        ),
+        (lambda t: pd.concat([t, t.iloc[3:5]]), "2 rows repeat the plate and well"),
         (lambda t: t[~t["Image_Metadata_Well"].isin(["B04"])], "4 treatments .* have no row .*: cytochalasin B 10"),
-        (lambda t: t.assign(plate="x"), "Two columns both give the plate"),
-        (lambda t: t.set_axis(["a", "a", *t.columns[2:]], axis=1), "Two columns are called 'a'"),
+        (lambda t: t.assign(plate="x"), "Two columns contain the plate"),
+        (lambda t: t.set_axis(["a", "a", *t.columns[2:]], axis=1), "Two columns have the name 'a'"),
         (lambda t: t.assign(Image_Metadata_Plate=[None, *t["Image_Metadata_Plate"][1:]]), "Row 1 has no plate"),
-        (lambda t: t.assign(concentration="much"), "'much' is no concentration"),
+        (lambda t: t.assign(concentration="much"), "'much' is not a concentration"),
     ],
 )
-def test_a_misfit_is_named(wells, plates, spoil, said):
-    with pytest.raises(UsageError, match=said):
+def test_a_mismatch_is_reported(wells, plates, spoil, message):
+    with pytest.raises(UsageError, match=message):
         evaluate("bbbc021", spoil(wells), plates, probe=False)
 
 
-def test_repeated_ids_and_missing_cells_are_named(tmp_path):
-    simulate_cyclops.simulate_cyclops(tmp_path, cells=4)
-    cells = tasks.read("cyclops", tmp_path)
+def test_repeated_ids_and_missing_cells_are_reported(tmp_path):
+    simulate_cyclops(tmp_path, cells=4)
+    cells = cyclops.read(tmp_path)
     table = pd.DataFrame({"id": cells.ids, "f": range(len(cells))})
-    aligned = align(read_table(table.sample(frac=1, random_state=0)), cells, "cyclops")
+    aligned = align_cells(read_table(table.sample(frac=1, random_state=0)), cells, task="cyclops")
     assert aligned.keys["id"].tolist() == cells.ids
     assert aligned.values.ravel().tolist() == list(range(len(cells)))
     with pytest.raises(UsageError, match="1 samples of the metadata have no row in the table: "):
         evaluate("cyclops", table.iloc[1:], cells)
-    with pytest.raises(UsageError, match="1 rows repeat a id"):
+    with pytest.raises(UsageError, match="1 rows repeat the id"):
         evaluate("cyclops", pd.concat([table, table.iloc[:1]]), cells)
     with pytest.raises(UsageError, match="needs a column `id` that names the samples of cyclops"):
         evaluate("cyclops", table.assign(id=range(len(cells))), cells)
@@ -162,7 +165,7 @@ def test_repeated_ids_and_missing_cells_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("t.parquet", b"PAR1 no", "Not a readable table"),
         ("t.csv", b"\xff\xfe\x00", "Not a readable table"),
@@ -172,15 +175,15 @@ def test_repeated_ids_and_missing_cells_are_named(tmp_path):
         ("t.xlsx", b"", "is a .parquet"),
     ],
 )
-def test_a_damaged_table_is_named(tmp_path, name, content, said):
+def test_a_damaged_table_is_reported(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         read_table(tmp_path / name)
     with pytest.raises(UsageError, match="no such table"):
         read_table(tmp_path / "absent.csv")
 
 
-def test_an_npz_never_unpickles_and_must_fit(tmp_path):
+def test_an_npz_is_never_unpickled_and_its_arrays_must_match(tmp_path):
     np.savez(tmp_path / "o.npz", features=np.eye(2), id=np.array([{}, {}], dtype=object))
     with pytest.raises(UsageError, match="Not a readable table"):
         read_table(tmp_path / "o.npz")
@@ -188,12 +191,12 @@ def test_an_npz_never_unpickles_and_must_fit(tmp_path):
     with pytest.raises(UsageError, match="'ids' has 3 entries for 2 rows"):
         read_table(tmp_path / "s.npz")
     np.savez(tmp_path / "m.npz", a=np.eye(2), b=np.eye(2), ids=np.array(["a", "b"]))
-    with pytest.raises(UsageError, match="there are 2"):
+    with pytest.raises(UsageError, match="the file has 2"):
         read_table(tmp_path / "m.npz")
 
 
-def test_parquet_in_stretches_is_the_frame_it_was_made_of(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(tables, "BATCH", 7)
+def test_parquet_read_in_batches_equals_the_data_frame(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(tables, "ROWS_PER_BATCH", 7)
     frame = pd.DataFrame(
         {
             "Metadata_Plate": [f"Week1_{i % 3}" for i in range(20)],

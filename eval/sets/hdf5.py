@@ -1,4 +1,4 @@
-"""HDF5 files of the evaluation sets: checked when opened, read a row at a time."""
+"""HDF5 files of the evaluation sets: checked when opened, read one row at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CACHE_BYTES = 32 << 20  # of decompressed chunks: rows are read one by one, a chunk holds many
+CACHE_BYTES = 32 << 20  # of decompressed chunks: rows are read one by one, a chunk contains many
 
 
 def open_file(path: str | PathLike[str]) -> Any:
@@ -23,29 +23,37 @@ def open_file(path: str | PathLike[str]) -> Any:
     Raises
     ------
     MetadataError
-        If it is absent, cut off or no HDF5 file.
+        If the file is missing, cut off or not HDF5.
+    UsageError
+        If h5py is not installed.
     """
     if not Path(path).is_file():
-        raise MetadataError("This file is not there", where=path)
+        raise MetadataError("This file does not exist", where=path)
     try:
         about = os.stat(path)
-        return _file(str(path), os.getpid(), about.st_ino, about.st_mtime_ns)
+        return _handle(str(path), os.getpid(), about.st_ino, about.st_mtime_ns)
     except OSError as error:
         raise MetadataError(f"Not a whole HDF5 file ({error}); download it again", where=path) from error
 
 
 @lru_cache(maxsize=32)
-def _file(path: str, process: int, inode: int, changed: int) -> Any:
-    # a handle belongs to one process (HDF5 does not survive a fork) and to one state of the file
+def _handle(path: str, process: int, inode: int, changed: int) -> Any:
+    # one handle per process (HDF5 does not survive a fork) and state of the file
     try:
         import h5py
     except ImportError as error:
-        raise UsageError("Reading HDF5 needs another package", next="pip install 'cytoimagenet[train]'") from error
+        raise UsageError("Reading HDF5 needs h5py", where=path, next="pip install 'cytoimagenet[train]'") from error
     return h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
 
 
 def dataset(file: Any, key: str) -> Any:
-    """Return a dataset of numbers, or say that it is not there."""
+    """Return a data set of numbers.
+
+    Raises
+    ------
+    MetadataError
+        If the file has no data set of this name, or it does not contain numbers.
+    """
     import h5py
 
     found = file.get(key)
@@ -54,12 +62,18 @@ def dataset(file: Any, key: str) -> Any:
             f"There is no data set {key!r}; the file has {', '.join(sorted(file)) or 'none'}", where=file.filename
         )
     if found.dtype.kind not in "fiub":
-        raise MetadataError(f"{key!r} holds {found.dtype}, not numbers", where=file.filename)
+        raise MetadataError(f"{key!r} contains {found.dtype}, not numbers", where=file.filename)
     return found
 
 
 def column(file: Any, key: str, rows: int) -> NDArray[np.generic]:
-    """Return a data set of one number per row, read whole."""
+    """Read a data set of one number per row.
+
+    Raises
+    ------
+    MetadataError
+        If it does not have `rows` numbers.
+    """
     found = dataset(file, key)
     if found.size != rows:
         raise MetadataError(f"{key!r} has the shape {found.shape}, {rows:,} rows are expected", where=file.filename)
@@ -75,6 +89,7 @@ def read(file: Any, key: str, rows: Any) -> NDArray[np.generic]:
         If the file is damaged there.
     """
     try:
-        return file[key][rows]
+        values: NDArray[np.generic] = file[key][rows]
     except (OSError, RuntimeError) as error:
         raise MetadataError(f"{key!r} can't be read ({error}); download the file again", where=file.filename) from error
+    return values

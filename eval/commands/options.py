@@ -1,0 +1,57 @@
+"""Options that several commands of `eval` share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder of bbbc021/, coos7/, cyclops/. Default: $CYTOIMAGENET_EVALDATA, else ./evaldata."),
+]
+Model = Annotated[
+    str, typer.Option(help="random, random:SEED, imagenet, a training run, or any image model of transformers.")
+]
+InputSize = Annotated[
+    str, typer.Option(help="Side of the images shown to the network, in pixels; native (published): not resized.")
+]
+Engine = Annotated[str, typer.Option(help="Library that runs the network: auto, torch or openvino.")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of threads that decode images.")]
+
+
+def listed(given: str, option: str, known: Collection[str]) -> tuple[str, ...]:
+    """Return the words of an option that takes several, separated by commas.
+
+    Raises
+    ------
+    UsageError
+        If a word is unknown, or there is none.
+    """
+    from ...builder.errors import UsageError
+
+    words = tuple(dict.fromkeys(word.strip() for word in given.split(",") if word.strip()))
+    unknown = [word for word in words if word not in known]
+    if unknown or not words:
+        problem = f"does not know {', '.join(unknown)}" if unknown else "names nothing"
+        raise UsageError(f"{option} {given!r} {problem}", next=f"Use {', '.join(known)}")
+    return words
+
+
+def pixels(given: str) -> int | None:
+    """Return the number of pixels that `--input-size` names, or None for the images' own size.
+
+    Raises
+    ------
+    UsageError
+        If it is neither `native` nor a number from 8 to 4096.
+    """
+    from ...builder.errors import UsageError
+
+    if given == "native":
+        return None
+    if not given.isdigit() or not 8 <= int(given) <= 4096:
+        raise UsageError(f"--input-size {given!r} is neither native nor a number of pixels from 8 to 4096")
+    return int(given)

@@ -1,0 +1,155 @@
+"""The cache of computed features: one folder per table, written in chunks so that a killed run can be resumed.
+
+A folder contains `features.npy`, `ids.txt` and `about.json` (the settings); while it is computed, one file per chunk.
+`features.npy` is written last, so it exists only if the table is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...builder.errors import UsageError
+from ...builder.storage import atomic_writer, write_atomic
+from .table import Features
+from .views import scale_of
+
+if TYPE_CHECKING:
+    from ..sets.samples import Samples
+    from .backbones import Backbone
+
+CACHE_VERSION = 2  # part of the key; raise it when the same settings give other features
+CHUNK_PIXELS = 2**26  # pixels of a chunk, which is what a kill loses and what several processes share
+MAX_CHUNK = 512  # samples
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the tables of one run have in common.
+
+    Attributes
+    ----------
+    images : str
+        SHA-256 of the samples.
+    size : int or None
+        Side in pixels to which views are resized; None for the size of the images.
+    view : tuple of int
+        Height and width of the views shown to the network.
+    engine : str
+        "torch" or "openvino".
+    """
+
+    images: str
+    size: int | None
+    view: tuple[int, int]
+    engine: str
+
+    @property
+    def input_size(self) -> int | str:
+        """The size as it is written to settings: pixels, or "native"."""
+        return self.size or "native"
+
+
+def folder_of(folder: Path, network: Backbone, method: str, inputs: Inputs) -> Path:
+    """Return the folder of a table; its name contains a hash of everything that determines the features."""
+    determines = {
+        "version": CACHE_VERSION,
+        "weights": network.digest,
+        "preprocess": method,
+        "images": inputs.images,
+        "input_size": inputs.input_size,
+        "engine": inputs.engine,
+    }
+    key = hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in network.name)[:60]
+    return folder / f"{name}-{method}-{key[:16]}"
+
+
+def chunks_of(samples: int, view: tuple[int, int]) -> list[range]:
+    """Cut samples into chunks.
+
+    Examples
+    --------
+    >>> chunks_of(1000, (64, 64))
+    [range(0, 512), range(512, 1000)]
+    """
+    chunk = int(np.clip(CHUNK_PIXELS // (view[0] * view[1]), 16, MAX_CHUNK))
+    return [range(start, min(start + chunk, samples)) for start in range(0, samples, chunk)]
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether the table in a folder is complete."""
+    return (folder / "features.npy").is_file()
+
+
+def has_chunk(folder: Path, number: int) -> bool:
+    """Return whether a chunk of an incomplete table has been computed."""
+    return _chunk_file(folder, number).is_file()
+
+
+def write_chunk(folder: Path, number: int, values: NDArray[np.float32], constant: int) -> None:
+    """Write the features of a chunk and its number of constant channels."""
+    with atomic_writer(_chunk_file(folder, number)) as file:
+        np.save(file, values, allow_pickle=False)
+        np.save(file, np.array(constant), allow_pickle=False)
+
+
+def _chunk_file(folder: Path, number: int) -> Path:
+    return folder / f"chunk-{number:05d}.npy"
+
+
+def assemble(folder: Path, chunks: Sequence[range], settings: Mapping[str, Any], ids: Sequence[str]) -> None:
+    """Join the chunks to one table and remove them."""
+    files = [_chunk_file(folder, number) for number in range(len(chunks))]
+    first = np.load(files[0], mmap_mode="r")
+    header = {"descr": "<f4", "fortran_order": False, "shape": (chunks[-1].stop, first.shape[1])}
+    constant = 0
+    with atomic_writer(folder / "features.npy") as out:
+        np.lib.format.write_array_header_1_0(out, header)
+        for path in files:
+            with open(path, "rb") as file:
+                out.write(np.load(file, allow_pickle=False).tobytes())
+                constant += int(np.load(file, allow_pickle=False))
+        about = {**settings, "constant_channels": constant if settings["preprocess"].endswith("norm") else None}
+        # before features.npy gets its name, which marks the table as complete
+        write_atomic(folder / "about.json", json.dumps(about, indent=2).encode())
+        write_atomic(folder / "ids.txt", "\n".join(ids).encode())
+    for path in files:
+        path.unlink(missing_ok=True)
+
+
+def open_features(folder: Path, samples: Samples) -> Features:
+    """Open a complete table.
+
+    Raises
+    ------
+    UsageError
+        If its ids are not those of the samples.
+    """
+    ids = (folder / "ids.txt").read_text().split("\n")
+    values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
+    if ids != samples.ids or len(values) != len(ids):
+        raise UsageError("The cached features belong to other samples", where=folder, next="Remove this folder")
+    return Features(ids, values, json.loads((folder / "about.json").read_bytes()))
+
+
+def full_scale_file(folder: Path, inputs: Inputs) -> Path:
+    """Return the file that stores the full scale of the samples, which may have been measured."""
+    return folder / f"full-scale-{inputs.images[:16]}.json"
+
+
+def write_full_scale(path: Path, samples: Samples) -> None:
+    """Measure the full scale of the samples and store it."""
+    write_atomic(path, json.dumps({"full_scale": scale_of(samples)}).encode())
+
+
+def read_full_scale(path: Path) -> float:
+    """Read the full scale of the samples."""
+    return float(json.loads(path.read_bytes())["full_scale"])

@@ -1,0 +1,134 @@
+"""The manifest: what it answers, what it refuses, and which changes its digest and seal reveal."""
+
+import hashlib
+import json
+
+import fsspec
+import pyarrow as pa
+import pytest
+from cytoimagenet.builder.dataset import manifest as manifests
+from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
+
+FILE = {"rows": 2, "bytes": 30, "sha256": "0" * 64}
+DATA = {
+    "format": "cytoimagenet",
+    "schema_version": "1.0.0",
+    "shard_format": "webdataset",
+    "settings": {"min_images": 1},
+    "seed": 5,
+    "versions": {"numpy": "2.1"},
+    "classes": [
+        {"label": "actin", "category": "cell_visible", "train": 2, "validation": 1},
+        {"label": "human", "category": "organism", "train": 2, "validation": 0},
+    ],
+    "splits": {
+        "train": {"rows": 4, "bytes": 60, "shards": 2},
+        "validation": {"rows": 1, "bytes": 30, "shards": 1},
+    },
+    "files": {
+        "data/train-00001-of-00002.tar": FILE,
+        "data/train-00000-of-00002.tar": {**FILE, "sha256": "1" * 64},
+        "data/validation-00000-of-00001.tar": {**FILE, "rows": 1},
+        "metadata.parquet": {**FILE, "rows": 5},
+    },
+    "counts": {"images": 5},
+    "pages": {},
+}
+
+
+def test_a_manifest_written_by_hand_answers_with_what_is_in_it(tmp_path):
+    written = manifests.write(tmp_path, DATA)
+    manifest = Manifest.load(tmp_path)
+    assert manifest == written and hash(manifest) == hash(written)
+    for name in ("schema_version", "shard_format", "settings", "seed", "versions", "classes", "splits", "files",
+                 "counts", "pages"):  # fmt: skip
+        assert getattr(manifest, name) == DATA[name], name
+    assert manifest.class_names == ("actin", "human")
+    assert [manifest.rows(split) for split in ("train", "validation", "sample")] == [4, 1, 0]
+    assert manifest.shards("train") == [
+        ("data/train-00000-of-00002.tar", 2, 30, "1" * 64),
+        ("data/train-00001-of-00002.tar", 2, 30, "0" * 64),
+    ]
+    assert not hasattr(manifest, "nonsense")
+
+
+def test_the_digest_covers_data_settings_and_seed_but_not_pages_and_versions():
+    digest = manifests.digest(DATA)
+    assert manifests.digest({**DATA, "pages": {"README.md": FILE}, "versions": {}, "seal": "x"}) == digest
+    for change in ({"seed": 6}, {"settings": {}}, {"classes": DATA["classes"][:1]}, {"counts": {}}, {"files": {}}):
+        assert manifests.digest({**DATA, **change}) != digest
+    assert manifests.seal({**DATA, "pages": {"README.md": FILE}}) != manifests.seal(DATA)
+
+
+def test_a_page_that_is_rewritten_changes_the_manifest_but_not_the_digest(tmp_path):
+    before = manifests.write(tmp_path, DATA)
+    (tmp_path / "README.md").write_bytes(b"# card")
+    after = manifests.record_pages(before)
+    assert after.pages == {"README.md": {"bytes": 6, "sha256": hashlib.sha256(b"# card").hexdigest()}}
+    assert after.digest == before.digest and Manifest.load(tmp_path) == after
+
+
+def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
+    with pytest.raises(UsageError, match="not a finished dataset"):
+        Manifest.load(tmp_path)
+    told = json.loads((small_dataset / "manifest.json").read_text())
+    path = tmp_path / "manifest.json"
+    for change, error, said in (
+        ({"format": "other"}, SchemaError, "not the manifest"),
+        ({"schema_version": "9.0.0"}, SchemaError, r"reads 1\."),
+        ({"classes": {}}, SchemaError, "classes"),
+        ({"seed": 1}, CheckFailedError, "altered"),
+        ({"files": {"../x": {"rows": 1, "bytes": 1, "sha256": "0" * 64}}}, SchemaError, "outside"),
+        ({"files": {"x": {"rows": 1, "bytes": 1, "sha256": "0"}}}, SchemaError, "sha256"),
+    ):
+        path.write_text(json.dumps(told | change))
+        with pytest.raises(error, match=said):
+            Manifest.load(tmp_path)
+    path.write_text("{")
+    with pytest.raises(SchemaError, match="not JSON"):
+        Manifest.load(tmp_path)
+    manifests.write(tmp_path, told | {"versions": {"numpy": "9"}})
+    assert Manifest.load(tmp_path).digest == told["digest"], "other library versions are no other data"
+
+
+def test_storage_that_cannot_be_reached_is_named(monkeypatch):
+    class NoCredentials(Exception):
+        """What clients of object stores raise: no OSError."""
+
+    def refuse(*args, **kwargs):
+        raise NoCredentials("unable to locate them\nat great length")
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "cat_file", refuse)
+    with pytest.raises(CytoImageNetError, match="unable to locate them") as caught:
+        Manifest.load("memory://lab/cytoimagenet")
+    assert "at great length" not in str(caught.value)
+    assert caught.value.where == "memory://lab/cytoimagenet/manifest.json"
+
+
+def test_the_manifest_answers(small_dataset):
+    manifest = Manifest.load(small_dataset)
+    counts = {"rows": {"in": 3, "left": {"dim": 1}, "lost": {}}}
+    settings = {"sources": [], "evaldata": "", "only": ["a", "b"], "fly": None, "stretch": False}
+    told = repr(Manifest(manifest.root, {**manifest.data, "counts": counts, "settings": settings}))
+    assert "counts    rows.in=3, rows.left.dim=1\n" in told
+    assert (
+        "sources=none given, evaldata=none given, only=a|b, fly=none given, stretch=False; images shuffled by seed 0\n"
+        in told
+    )
+    assert manifest.class_names == ("actin", "golgi/cell membrane", "hela", "human", "taxol (10 µm)")
+    assert [manifest.rows(split) for split in ("train", "validation", "sample", "test")] == [270, 30, 50, 0]
+    shards_of_train = manifest.shards("train")
+    assert [shard[0] for shard in shards_of_train] == [f"data/train-{i:05d}-of-00008.tar" for i in range(8)]
+    for path, rows, size, sha256 in shards_of_train:
+        data = (small_dataset / path).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (size, sha256)
+        assert rows in (33, 34)
+    with pytest.raises(UsageError, match="train, validation, sample"):
+        manifest.shards("test")
+    told = repr(manifest)
+    for part in (
+        str(small_dataset), "300 images of 5 classes", "golgi/cell membrane", "cell_visible", "rejected=3",
+        "shard_size=128000000", "min_images=1", "shuffled by seed 0", f"pyarrow={pa.__version__}", manifest.digest,
+    ):  # fmt: skip
+        assert part in told

@@ -1,0 +1,155 @@
+"""results.json: merged by key, written atomically, checked when read; models are compared from their predictions."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from cytoimagenet.builder import storage
+from cytoimagenet.builder.errors import SchemaError
+from cytoimagenet.eval.evaluate import evaluate
+from cytoimagenet.eval.results import document as results
+from cytoimagenet.eval.results.score import Result, key_of
+
+
+@pytest.fixture
+def table(rng):
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("xyz"))
+    frame["label"] = [f"k{i % 3}" for i in range(60)]
+    frame["id"] = [f"cell {i}" for i in range(60)]
+    frame.loc[frame["label"] == "k1", "x"] += 3
+    return frame
+
+
+def test_a_rerun_replaces_and_never_appends(table, tmp_path):
+    result = evaluate("cyclops", table, probe=False)
+    first = results.merge(tmp_path / "out", result)
+    content = (tmp_path / "out" / "results.json").read_bytes()
+    assert results.merge(tmp_path / "out", result) == first
+    assert (tmp_path / "out" / "results.json").read_bytes() == content
+    other = evaluate("cyclops", table, probe=False, model="other")
+    both = results.merge(tmp_path / "out", other)
+    assert len(both["results"]) == 2 * len(first["results"])
+
+
+def test_a_kill_at_any_write_leaves_a_readable_folder(table, tmp_path, monkeypatch):
+    result = evaluate("cyclops", table)
+    results.merge(tmp_path / "whole", result)
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole").rglob("*") if p.is_file()}
+    replace, calls = os.replace, []
+
+    def die_at(number):
+        def dying(*paths):
+            calls.append(paths)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+            replace(*paths)
+
+        return dying
+
+    for number in range(1, len(whole) + 1):
+        out = tmp_path / f"killed {number}"
+        calls.clear()
+        monkeypatch.setattr(storage.os, "replace", die_at(number))
+        with pytest.raises(KeyboardInterrupt):
+            results.merge(out, result)
+        monkeypatch.setattr(storage.os, "replace", replace)
+        results.check(results.read(out))
+        results.merge(out, result)
+        assert {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
+
+
+def spoiled(**changed):
+    entry = dict.fromkeys(results.ENTRY, "")
+    entry |= {"value": 0.5, "correct": 1, "n": 2, "interval": {}, "bootstrap": None, "settings": {}, "beside": False}
+    entry |= {"rows": 2, "left_out": 0, **changed}
+    return {"format": results.FORMAT, "schema_version": 1, "versions": {}, "results": [entry], "paired": []}
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ([], "Not a document"),
+        ({"format": "other"}, "Not a document"),
+        ({**spoiled(), "schema_version": 2}, "Schema version 2"),
+        ({**spoiled(), "paired": None}, "must be lists"),
+        (spoiled(n="2"), "'n' is missing or has another type"),
+        (spoiled(value=1.5), "1.5 is not between 0 and 1"),
+        ({**spoiled(), "results": spoiled()["results"] * 2}, "same key"),
+    ],
+)
+def test_a_spoiled_document_is_refused(document, said, tmp_path):
+    results.check(spoiled())
+    with pytest.raises(SchemaError, match=said):
+        results.check(document)
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(SchemaError, match="Not JSON"):
+        results.merge(tmp_path, Result([], {}))
+
+
+def scored(model, predicted, label="aabb", groups="1122", **changes):
+    """Return the result of a model on the samples 0 to 3."""
+    right = [p == t for p, t in zip(predicted, label, strict=True)]
+    entry = {
+        **spoiled()["results"][0],
+        **{"task": "t", "score": "knn", "model": model, "value": float(np.mean(right)), "correct": sum(right), "n": 4},
+        "settings": {"standardise": "all"},
+        **changes,
+    }
+    entry["key"] = key_of(entry)
+    table = {"id": list("0123"), "label": list(label), "predicted": list(predicted), "group": list(groups)}
+    return Result([entry], {entry["key"]: pd.DataFrame(table)})
+
+
+def test_two_models_are_compared_sample_by_sample(tmp_path):
+    first, second = scored("a", "aaba"), scored("b", "abaa")  # right: 0, 1, 2 and 0
+    for result in (second, first):
+        results.merge(tmp_path, result)
+    (pair,) = results.pair(tmp_path)["paired"]
+    assert pair["models"] == ["a", "b"]
+    assert pair["keys"] == [first.entries[0]["key"], second.entries[0]["key"]]
+    assert (pair["n"], pair["difference"]) == (4, 0.5)
+    # two samples differ, both in favour of the first: p = 2 / 2**2; each of two groups may be swapped: p = 2 / 2**2
+    assert pair["mcnemar"] == {"only_first": 2, "only_second": 0, "both": 1, "neither": 1, "p": 0.5}
+    assert pair["grouped_p"] == 0.5
+    assert results.read(tmp_path)["paired"] == [pair]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"split": "test1"},
+        {"preprocess": "merge-raw"},
+        {"settings": {"standardise": "none"}},
+        {"settings": {"standardise": "all", "seed": 1}},
+        {"beside": True},
+    ],
+)
+def test_scores_in_other_settings_are_not_compared(tmp_path, changes):
+    results.merge(tmp_path, scored("a", "aaba"))
+    results.merge(tmp_path, scored("b", "abaa", **changes))
+    assert results.pair(tmp_path)["paired"] == []
+
+
+def test_scores_on_other_samples_are_not_compared(tmp_path):
+    other = scored("b", "abaa")
+    (key,) = other.predictions
+    other.predictions[key]["id"] = list("0124")
+    results.merge(tmp_path, scored("a", "aaba"))
+    results.merge(tmp_path, other)
+    assert results.pair(tmp_path)["paired"] == []
+
+
+def test_without_groups_there_is_no_grouped_test(tmp_path):
+    for model, predicted in (("a", "aaba"), ("b", "abaa")):
+        results.merge(tmp_path, scored(model, predicted, groups=["", "", "", ""]))
+    assert results.pair(tmp_path)["paired"][0]["grouped_p"] is None
+
+
+def test_the_number_of_compared_models_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "MAX_MODELS", 2)
+    for model in "abc":
+        results.merge(tmp_path, scored(model, "aaba"))
+    assert [pair["models"] for pair in results.pair(tmp_path)["paired"]] == [["a", "b"]]

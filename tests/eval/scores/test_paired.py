@@ -1,0 +1,47 @@
+"""Paired tests equal an enumeration of all cases."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import product
+from math import comb
+
+import numpy as np
+import pytest
+from cytoimagenet.eval.scores.paired import grouped_permutation, mcnemar
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(both=st.integers(0, 30), first=st.integers(0, 20), second=st.integers(0, 20))
+def test_mcnemar_is_a_binomial_test_of_the_samples_that_differ(both, first, second):
+    a = np.array([True] * (both + first) + [False] * second + [False] * 3)
+    b = np.array([True] * both + [False] * first + [True] * second + [False] * 3)
+    found = mcnemar(a, b)
+    n = first + second
+    weights = [comb(n, i) for i in range(n + 1)]
+    expected = Fraction(sum(w for w in weights if w <= weights[first]), 2**n)
+    assert found["p"] == pytest.approx(float(expected))
+    assert (found["both"], found["only_first"], found["only_second"], found["neither"]) == (both, first, second, 3)
+
+
+@given(seed=st.integers(0, 10_000), groups=st.integers(1, 6))
+def test_grouped_permutation_tries_every_swap(seed, groups):
+    rng = np.random.default_rng(seed)
+    n = 20
+    group, a, b = rng.integers(0, groups, n), rng.random(n) < 0.7, rng.random(n) < 0.5
+    observed = abs(int(a.sum()) - int(b.sum()))
+    as_large = 0
+    swaps = list(product([False, True], repeat=groups))
+    for swap in swaps:
+        swapped = np.array(swap)[group]
+        total = np.where(swapped, b, a).sum() - np.where(swapped, a, b).sum()
+        as_large += abs(int(total)) >= observed
+    assert grouped_permutation(a, b, group) == pytest.approx(as_large / len(swaps))
+
+
+def test_grouped_permutation_is_more_conservative_than_mcnemar():
+    group = np.repeat(np.arange(20), 50)
+    better = np.isin(group, np.arange(12))  # in 12 groups the first is always right alone, in 8 the second
+    assert mcnemar(better, ~better)["p"] < 1e-9
+    assert grouped_permutation(better, ~better, group) == pytest.approx(0.5, abs=0.03)
