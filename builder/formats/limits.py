@@ -123,8 +123,9 @@ def through_palette(codes: NDArray[np.integer[Any]], palette: NDArray[Any]) -> N
     [[7, 9, 0]]
     """
     grey = bool((palette == palette[:, :1]).all())
-    table = palette[:, 0] if grey else mean_of_colours(palette)
+    table: NDArray[Any] = palette[:, 0] if grey else mean_of_colours(palette)
     beyond = int(codes.max(initial=0)) + 1 - len(table)
     if beyond > 0:
         table = np.concatenate([table, np.zeros(beyond, table.dtype)])
-    return table[codes]
+    pixels: NDArray[Any] = table[codes]
+    return pixels
