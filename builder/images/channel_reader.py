@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -38,9 +39,9 @@ class Reader:
     def __init__(self, raw: str | PathLike[str]) -> None:
         self.raw = os.fspath(raw)
         self._local = is_local(self.raw)
-        self._last: tuple[tuple[str, int | None], NDArray] | None = None
+        self._last: tuple[tuple[str, int | None], NDArray[Any]] | None = None
 
-    def channel(self, channel: str) -> NDArray:
+    def channel(self, channel: str) -> NDArray[Any]:
         """Read one channel in its own integer or float type; raise `Refused` if that is impossible."""
         place = channels.parse(channel)
         try:
@@ -58,7 +59,7 @@ class Reader:
             raise Refused("unreadable", f"box outside the {plane.shape[1]}x{plane.shape[0]} image", channel)
         return plane[y : y + height, x : x + width]
 
-    def _plane(self, place: channels.Place) -> NDArray:
+    def _plane(self, place: channels.Place) -> NDArray[Any]:
         key = (place.file, place.page)
         if self._last is not None and self._last[0] == key:
             return self._last[1]
