@@ -127,5 +127,5 @@ def through_palette(codes: NDArray[np.integer[Any]], palette: NDArray[Any]) -> N
     beyond = int(codes.max(initial=0)) + 1 - len(table)
     if beyond > 0:
         table = np.concatenate([table, np.zeros(beyond, table.dtype)])
-    plane: NDArray[Any] = table[codes]
-    return plane
+    pixels: NDArray[Any] = table[codes]
+    return pixels
