@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from ..console import emit, err, out
-from .options import Json, Pattern, Strict, Threads
+from .options import Json, Pattern, Strict, Threads, examples
+
+EXAMPLES = examples(
+    "cytoimagenet images plate1/images.csv",
+    "cytoimagenet images plate1 --pattern imagexpress --out plate1.png",
+    "cytoimagenet images cells.zip --strict --json",
+)
 
 Images = Annotated[
     str,
@@ -33,14 +39,6 @@ def images(
     """Show what a table, folder or zip of your own images contains, and draw some of them.
 
     Every image is read. Samples that can't be used are counted and listed with reasons in OUT.rejected.csv.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet images plate1/images.csv
-
-      cytoimagenet images plate1 --pattern imagexpress --out plate1.png
-
-      cytoimagenet images cells.zip --strict --json
     """
     import io
 
@@ -72,4 +70,4 @@ def images(
 
 def add_to(app: typer.Typer) -> None:
     """Add this command to the application."""
-    app.command("images")(images)
+    app.command("images", epilog=EXAMPLES)(images)

@@ -7,12 +7,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import TooLargeError, UnreadableImageError
 from ..formats import zips
 from ..formats.read import read_file
-from ..images import channels
 from ..images.channel_reader import Reader, Refused
+from ..images.channels import Place
 from .root import Root
+
+
+class _ZipReader(Reader):
+    """Reads members of a zip."""
+
+    def _decode(self, place: Place) -> NDArray[Any]:
+        where = f"{self.raw}, {place.file}"
+        return read_file(zips.open_member(zips.open_zip(self.raw), place.file, where), where, page=place.page)
 
 
 class PlaneReader:
@@ -26,7 +33,7 @@ class PlaneReader:
 
     def __init__(self, root: Root) -> None:
         self.root = root
-        self._reader = None if root.is_zip else Reader(root.path)
+        self._reader = _ZipReader(root.path) if root.is_zip else Reader(root.path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}
@@ -52,27 +59,9 @@ class PlaneReader:
         Refused
             If a channel can't be read, or they differ in size. It names the reason and the place.
         """
-        planes = [self._plane(place) for place in places]
+        planes = [self._reader.channel(place) for place in places]
         sizes = {plane.shape for plane in planes}
         if len(sizes) > 1:
             shown = ", ".join(f"{plane.shape[1]}x{plane.shape[0]}" for plane in planes)
             raise Refused("sizes_differ", f"the channels have different sizes: {shown}", places[0])
         return planes
-
-    def _plane(self, place: str) -> NDArray[Any]:
-        if self._reader is not None:
-            return self._reader.channel(place)
-        file, page, box = channels.parse(place)
-        where = f"{self.root.path}, {file}"
-        try:
-            plane = read_file(zips.open_member(zips.open_zip(self.root.path), file, where), where, page=page)
-        except TooLargeError as error:
-            raise Refused("too_large", error.reason, place) from error
-        except UnreadableImageError as error:
-            raise Refused("unreadable", error.reason, place) from error
-        if box is None:
-            return plane
-        x, y, width, height = box
-        if x + width > plane.shape[1] or y + height > plane.shape[0]:
-            raise Refused("unreadable", f"box outside the {plane.shape[1]}x{plane.shape[0]} image", place)
-        return plane[y : y + height, x : x + width]

@@ -18,10 +18,11 @@ from ..image_table.root import Root
 from ..image_table.table import ImageTable, read_image_table
 from ..image_table.table_file import as_text
 from . import source_yaml
+from .catalogue_rows import as_catalogue
 from .folder import Counts, Folder
 from .record import BRIGHTFIELD, Source
 from .registry import SOURCES
-from .rows import NO_IMAGE, as_catalogue
+from .rows import NO_IMAGE
 from .source_yaml import Facts, plain, suggestion
 from .vocabulary import Vocabulary, standard
 

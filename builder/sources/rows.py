@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .. import schema
 from ..errors import MetadataError, UsageError
+from .catalogue_rows import as_catalogue, concatenate, refuse_unknown, text_array
 from .folder import IMAGE, Folder
-from .record import BRIGHTFIELD, Source
+from .record import Source
 from .vocabulary import Vocabulary
 
 SEPARATOR = "\x1f"  # between the parts of a key; no file name or table cell contains it
@@ -26,8 +25,6 @@ NO_IMAGE: tuple[tuple[str, str], ...] = (
     (r"(?i)(^|/)[^/]*(masks?|ground_?truth)/", "mask"),
 )
 """Files that are never images of a source, each with the reason under which they are counted."""
-ROW_COLUMNS = ("microscopy", "licence", "group")
-"""Columns that a source may give to each row, in addition to labels."""
 
 
 def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = None) -> pa.Table:
@@ -51,22 +48,10 @@ def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = 
     if source.labels is not None:
         gathered = set(rows.columns)
         rows = source.labels(rows, folder).reset_index(drop=True)
-        _refuse_unknown(set(rows.columns) - gathered, source)
+        refuse_unknown(set(rows.columns) - gathered, source)
     table = as_catalogue(source, rows, vocabulary or Vocabulary())
     folder.counts.rows = table.num_rows
     return table
-
-
-def _refuse_unknown(columns: set[str], source: Source) -> None:
-    """Raise an error for a column that the labels function added and nothing reads, such as a misspelt one."""
-    known = (*schema.LABEL_COLUMNS, *ROW_COLUMNS)
-    for name in sorted(columns - set(known)):
-        near = get_close_matches(name.lower(), known, n=1)
-        raise MetadataError(
-            f"The labels function added a column {name!r}, which nothing reads",
-            where=f"source {source.dir_name}",
-            next=f"Did you mean {near[0]!r}?" if near else f"Drop it, or name it one of {', '.join(known)}.",
-        )
 
 
 def gather(source: Source, folder: Folder) -> pd.DataFrame:
@@ -113,7 +98,7 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
         columns["group"] = files.take(pa.array(_first_of_each(whole)[whole[first.to_numpy()]]))
     del parts  # of millions of names: the next step needs the memory
     page = "" if source.page is None else f"#page={source.page}"
-    located = _concatenate(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
+    located = concatenate(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
     stains = pa.array([source.stains.get(name, "") for name in order], pa.large_string())
     tokens = pa.array(["", *order], pa.large_string())
     columns |= {
@@ -199,11 +184,11 @@ def join_labels(
         once = labels.loc[~twice, new].set_index(key[~twice])
         labels = pd.concat([once, merged])
         key = pd.Series(labels.index, dtype="str")
-    mine, theirs = _array(_key(rows, on)), _array(key)
+    mine, theirs = text_array(_key(rows, on)), text_array(key)
     place = pc.index_in(mine, theirs)
     folder.counts.unlabelled += place.null_count
     folder.counts.labels_without_image += len(theirs) - len(pc.unique(place.drop_null()))
-    found = {name: pc.fill_null(_array(labels[name]).take(place), "") for name in new}
+    found = {name: pc.fill_null(text_array(labels[name]).take(place), "") for name in new}
     return rows.assign(**pa.table(found).to_pandas().set_axis(rows.index)) if found else rows
 
 
@@ -277,65 +262,7 @@ def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return first
 
 
-def _array(values: pd.Series) -> pa.Array:
-    """Return a column as one array of strings, empty text for null."""
-    array = pa.array(values, pa.large_string())
-    return pc.fill_null(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array, "")
-
-
-def _concatenate(*parts: str | pa.Array) -> pa.Array:
-    """Concatenate texts element by element; a single text is used for every element."""
-    texts = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
-    return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
-
-
 def _join_runs(values: pa.Array, starts: NDArray[np.int64]) -> pa.Array:
     """Join the values of each run with `|`; a run begins at each of `starts`."""
     offsets = pa.array(np.append(starts, len(values)), pa.int32())
     return pc.binary_join(pa.ListArray.from_arrays(offsets, values), pa.scalar("|", pa.large_string()))
-
-
-def as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary, *, below: str = "") -> pa.Table:
-    """Return the rows with all columns of schema.CATALOG, labels in their standard spelling.
-
-    Parameters
-    ----------
-    source : Source
-    rows : DataFrame of str
-        Sorted. `file`, `channels`, `stains`, and any of the label columns, `microscopy`, `licence` and `group`.
-    vocabulary : Vocabulary
-    below : str
-        What `file` is relative to, below RAW; by default the source's folder.
-    """
-    n, below = len(rows), below or source.dir_name
-
-    def text(name: str) -> pa.Array:
-        return _array(rows[name])
-
-    def constant(value: str) -> pa.Array:
-        return pa.repeat(pa.scalar(value, pa.large_string()), n)
-
-    stains = text("stains")
-    columns: dict[str, pa.Array] = {
-        "idx": _concatenate(f"{source.dir_name}-", pa.array(np.arange(n)).cast(pa.large_string())),
-        "database": constant(source.database),
-        "name": constant(source.name),
-        "dir_name": constant(source.dir_name),
-        "path": pc.replace_substring_regex(_concatenate(f"{below}/", text("file")), r"(?s)/[^/]*$", ""),
-        "filename": pc.replace_substring_regex(text("file"), r"(?s)^.*/", ""),
-        "microscopy": pc.if_else(pc.equal(stains, BRIGHTFIELD), BRIGHTFIELD, constant(source.microscopy)),
-        "channels": text("channels"),
-        "stains": stains,
-        "licence": constant(source.licence_label),
-        "group": constant(""),
-    }
-    visible = pc.if_else(
-        pc.equal(stains, BRIGHTFIELD),
-        "",
-        pc.replace_substring(stains, "/", "|") if source.cell_visible is None else source.cell_visible,
-    )
-    for name in schema.LABEL_COLUMNS:
-        raw = text(name) if name in rows else visible if name == "cell_visible" else constant(getattr(source, name))
-        columns[name] = vocabulary.apply(raw, name)
-    columns |= {name: text(name) for name in ROW_COLUMNS if name in rows}
-    return pa.table({name: columns[name].cast(pa.string()) for name in schema.CATALOG.names}, schema=schema.CATALOG)

@@ -9,22 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ...builder.commands.options import Pattern, Strict
+from ...builder.commands.options import Json, Pattern, Strict, examples
 from .options import Data, Engine, Models, listed, pixels
 
-EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet features plate1/images.csv --model imagenet --out plate1.parquet
-
-  cytoimagenet features plate1 --pattern imagexpress --aggregate Metadata_Plate,Metadata_Well --out wells.csv.gz
-
-  cytoimagenet features cells.zip --model imagenet --model runs/first --out cells.h5ad
-
-  cytoimagenet features --model runs/first --tasks coos7,cyclops --preprocess concat-norm,merge-norm
-
-  torchrun --no-python --nproc-per-node 4 cytoimagenet features plate1 --pattern phenix
-"""
+EXAMPLES = examples(
+    "cytoimagenet features plate1/images.csv --model imagenet --out plate1.parquet",
+    "cytoimagenet features plate1 --pattern imagexpress --aggregate Metadata_Plate,Metadata_Well --out wells.csv.gz",
+    "cytoimagenet features cells.zip --model imagenet --model runs/first --out cells.h5ad",
+    "cytoimagenet features --model runs/first --tasks coos7,cyclops --preprocess concat-norm,merge-norm",
+    "torchrun --no-python --nproc-per-node 4 cytoimagenet features plate1 --pattern phenix",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,7 +30,7 @@ def features(
     images: Annotated[
         str | None,
         typer.Argument(
-            metavar="[IMAGES]",
+            metavar="IMAGES",
             help="Your own images: a table (.csv, .tsv, .parquet) with the column `file` or one column `file_CHANNEL` "
             "per channel, a folder, or a .zip. Without it, --tasks.",
         ),
@@ -46,8 +40,8 @@ def features(
     out: Annotated[
         Path,
         typer.Option(
-            help="File to write: .parquet, .csv, .csv.gz, .npz or .h5ad. Of several tasks, models or preprocessings, "
-            "which are separate tables, their names are added."
+            help="File to write: .parquet, .csv, .csv.gz, .npz or .h5ad. With --tasks a .parquet; of several tasks, "
+            "models or preprocessings there are several, with their names added."
         ),
     ] = Path("features.parquet"),
     preprocess: Annotated[
@@ -92,9 +86,7 @@ def features(
         int | None,
         typer.Option(min=1, help="Threads that decode images; more than 4 are processes. Default: one per core."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print path, size and settings of the tables as JSON.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Compute the features of networks for your own images: one row per image, or per well.
 

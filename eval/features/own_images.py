@@ -10,10 +10,12 @@ from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from ...builder.errors import UsageError
 from ...builder.image_table.table import ImageTable, read_image_table
 from .decode import MOST_THREADS
 from .extract import extract
 from .image_samples import samples_of
+from .processes import Processes
 from .profiles import Profiles, profiles_of
 
 if TYPE_CHECKING:
@@ -176,6 +178,8 @@ def extract_features(
     table = images if isinstance(images, ImageTable) else read_image_table(images, pattern=pattern, strict=strict)
     names = [model] if isinstance(model, str) else list(model)
     methods = [preprocess] if isinstance(preprocess, str) else list(preprocess)
+    if cache is None and Processes().count > 1:
+        raise UsageError("Several processes share their work through a folder", next="Name one with cache=")
     with tempfile.TemporaryDirectory(prefix="cytoimagenet-features-") as temporary:
         profiles, usable = profile(
             table,

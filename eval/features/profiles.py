@@ -23,7 +23,7 @@ PREFIX = "Metadata_"
 CAPITALISED = ("plate", "well", "site")
 """Columns that pycytominer's examples write with a capital: `Metadata_Plate`."""
 IMAGE_COUNT = f"{PREFIX}Image_Count"
-ROWS_AT_ONCE = 1024  # of features, when they are written or averaged
+BYTES_AT_ONCE = 2**25  # of features, when they are written or averaged
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ class Profiles:
         """Return the features of some rows, shape (rows, features)."""
         return np.concatenate([np.asarray(block[start:stop]) for block in self.blocks], axis=1)
 
-    def parts(self, rows: int = ROWS_AT_ONCE) -> Iterator[tuple[pd.DataFrame, NDArray[np.float32]]]:
-        """Yield metadata and features of `rows` rows at a time: memory does not grow with the table."""
+    def parts(self) -> Iterator[tuple[int, pd.DataFrame, NDArray[np.float32]]]:
+        """Yield first row, metadata and features of some rows at a time: memory does not grow with the table."""
+        rows = max(1, BYTES_AT_ONCE // (4 * len(self.names)))
         for start in range(0, len(self), rows):
-            yield self.metadata.iloc[start : start + rows], self.values(start, start + rows)
+            yield start, self.metadata.iloc[start : start + rows], self.values(start, start + rows)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one table, in memory."""
@@ -94,10 +95,12 @@ class Profiles:
         group = grouped.ngroup().to_numpy()
         count = np.bincount(group)
         total = np.zeros((len(count), len(self.names)))
-        for start in range(0, len(self), ROWS_AT_ONCE):
-            np.add.at(total, group[start : start + ROWS_AT_ONCE], self.values(start, start + ROWS_AT_ONCE))
+        for start, _, values in self.parts():
+            np.add.at(total, group[start : start + len(values)], values)
         total /= count[:, None]
-        constant = [name for name in self.metadata if name not in by and grouped[name].nunique(dropna=False).max() == 1]
+        constant = [
+            name for name in self.metadata if name not in by and grouped[str(name)].nunique(dropna=False).max() == 1
+        ]
         first = np.unique(group, return_index=True)[1]
         rows = self.metadata[[*by, *constant]].iloc[first].reset_index(drop=True)
         rows.insert(len(by), IMAGE_COUNT, count)

@@ -83,16 +83,16 @@ def _parquet(profiles: Profiles, file: IO[bytes]) -> None:
     metadata = list(profiles.metadata.columns)
     # floats of a network hardly compress: a dictionary would cost time and save nothing
     with pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=metadata) as writer:
-        for rows, values in profiles.parts():
+        for _, rows, values in profiles.parts():
             columns = [pa.array(rows[name]) for name in metadata]
             columns += [pa.array(np.ascontiguousarray(column)) for column in values.T]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
 def _csv(profiles: Profiles, file: IO[bytes]) -> None:
-    for number, (rows, values) in enumerate(profiles.parts()):
+    for start, rows, values in profiles.parts():
         features = pd.DataFrame(values, columns=profiles.names, index=rows.index)
-        text = pd.concat([rows, features], axis=1).to_csv(index=False, header=number == 0, lineterminator="\n")
+        text = pd.concat([rows, features], axis=1).to_csv(index=False, header=start == 0, lineterminator="\n")
         file.write(text.encode())
 
 
@@ -106,7 +106,7 @@ def _npz(profiles: Profiles, file: IO[bytes]) -> None:
         with archive.open(zipfile.ZipInfo("features.npy", EPOCH), "w", force_zip64=True) as member:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(profiles), len(profiles.names))}
             np.lib.format.write_array_header_1_0(member, header)
-            for _, values in profiles.parts():
+            for _, _, values in profiles.parts():
                 member.write(values.tobytes())
         arrays = {"feature_names": np.array(profiles.names, "U"), "settings": np.array(settings_of(profiles))}
         for name in profiles.metadata:
@@ -127,13 +127,12 @@ def _h5ad(profiles: Profiles, file: IO[bytes]) -> None:
         matrix = np.lib.format.open_memmap(
             Path(folder, "x.npy"), "w+", np.float32, (len(profiles), len(profiles.names))
         )
-        start = 0
-        for _, values in profiles.parts():
+        for start, _, values in profiles.parts():
             matrix[start : start + len(values)] = values
-            start += len(values)
-        observations = profiles.metadata.astype(
-            {name: "object" for name in profiles.metadata if not pd.api.types.is_numeric_dtype(profiles.metadata[name])}
-        )
+        observations = profiles.metadata.copy()
+        for name in observations:
+            if not pd.api.types.is_numeric_dtype(observations[name]):
+                observations[name] = _categories(observations[name])
         observations.index = pd.Index([str(i) for i in range(len(profiles))], dtype="object")
         if "Metadata_id" in observations and observations["Metadata_id"].is_unique:
             observations.index = pd.Index(observations["Metadata_id"].tolist(), dtype="object", name=None)
@@ -145,6 +144,12 @@ def _h5ad(profiles: Profiles, file: IO[bytes]) -> None:
         with open(Path(folder, "table.h5ad"), "rb") as written:
             while part := written.read(1 << 24):
                 file.write(part)
+
+
+def _categories(column: pd.Series) -> pd.Categorical:
+    """Return text as categories of Python strings: anndata makes categories of it anyway, but can't write Arrow's."""
+    values = column.astype("object")
+    return pd.Categorical(values, categories=pd.Index(sorted(set(values)), dtype="object"))
 
 
 WRITERS: Mapping[str, Callable[[Profiles, IO[bytes]], None]] = {

@@ -312,7 +312,7 @@ def test_aggregate_is_the_mean_of_the_rows(plate, network):
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".csv.gz", ".npz", ".h5ad"])
 def test_every_format_gives_the_numbers_back(plate, network, monkeypatch, suffix):
-    monkeypatch.setattr(profiles.Profiles.parts, "__defaults__", (3,))  # several parts
+    monkeypatch.setattr(profiles, "BYTES_AT_ONCE", 3 * 4 * 6)  # parts of three rows
     table = own(plate)
     frame = table.to_frame()
     path = Path(f"out{suffix}")
@@ -443,3 +443,20 @@ def test_real_cells_through_imagenet_equal_plain_torch(shared, tmp_path):
                 expected.append(network(grey[None, None].expand(1, 3, 224, 224).contiguous())[0].numpy())
             numbers = found.iloc[row, 2:].to_numpy(np.float32)
             np.testing.assert_allclose(numbers, np.concatenate(expected), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [7, 200])
+def test_text_that_repeats_is_written_as_anndata(count):
+    anndata = pytest.importorskip("anndata")
+    columns = {
+        "id": [f"s{i}" for i in range(count)],
+        "plate": [f"p{i % 12}" for i in range(count)],
+        "empty": [""] * count,
+    }
+    metadata = pd.DataFrame({f"Metadata_{name}": pd.Series(values, dtype="str") for name, values in columns.items()})
+    values = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
+    write_profiles.write(profiles.Profiles(metadata, ["a", "b"], [values]), "x.h5ad")
+    back = anndata.read_h5ad("x.h5ad")
+    assert np.array_equal(back.X, values)
+    for name in metadata:
+        assert back.obs[name].astype("str").tolist() == metadata[name].tolist()
