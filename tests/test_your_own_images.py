@@ -7,12 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.builder.image_table.patterns import ALIASES, READY
+from cytoimagenet.builder.sources import source_yaml
+from cytoimagenet.builder.sources.own_table import COLUMNS
 from PIL import Image
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "your-own-images.md"
@@ -75,6 +78,57 @@ def test_walk_1_features_of_a_plate(plate, tmp_path):
     assert len(code) == 1
     checks = "\nassert normalised.shape == wells.shape == (8, 2564)"
     run([f"python - <<'END'\n{code[0]}{checks}\nEND"], tmp_path)
+
+
+@pytest.fixture
+def smears(shared, tmp_path):
+    """The folder `smears`: cells cut from blood smears, or images with the same columns."""
+    folder = tmp_path / "smears"
+    folder.mkdir()
+    real = shared / "real/pretrain/bccd.zip"
+    if real.exists():
+        with zipfile.ZipFile(real) as archive:
+            archive.extractall(folder)
+        return folder
+    rng = np.random.default_rng(0)
+    lines = ["file,cell_type,microscopy,group"]
+    for label in ("platelets", "rbc", "wbc"):
+        (folder / f"bccd__{label}").mkdir()
+        for n in range(300):
+            file = f"bccd__{label}/{n:05}.jpg"
+            Image.fromarray(rng.integers(0, 256, (40, 48)).astype(np.uint8)).save(folder / file)
+            lines.append(f"{file},{label},brightfield,BloodImage_{n % 100:05}")
+    (folder / "images.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_walk_3_a_source(smears, tmp_path):
+    lines, code = walk(3)
+    assert 1 < len(lines) <= 10
+    assert code == []
+    printed = run(lines, tmp_path)
+    assert re.search(r"Our lab\n +smears +Cells of blood smears\n +900 images \(jpg\) · human", printed)
+    assert "smears: 900 rows in the image table = 900 usable" in printed
+    assert "cytoimagenet is complete and undamaged: 900 images" in printed
+    rows = pd.read_parquet(tmp_path / "cytoimagenet" / "metadata.parquet")
+    assert rows["label"].value_counts().to_dict() == {"platelets": 300, "rbc": 300, "wbc": 300}
+    assert (rows["licence"] == "MIT").all()
+    table = pd.read_csv(smears / "images.csv")
+    assert table.columns.tolist() == ["file", "cell_type", "microscopy", "group"]
+    group = dict(zip("smears/" + table["file"], table["group"], strict=True))
+    assert (rows.groupby(rows["channels"].map(group))["split"].nunique() == 1).all()
+    assert f"num_rows: {(rows['split'] == 'validation').sum()}" in printed
+    assert Image.open(tmp_path / "montage.png").size[0] > 500
+
+
+def test_the_facts_in_the_document_are_read():
+    [text] = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.DOTALL)
+    facts = source_yaml.parse(text.encode(), "source.yaml", "x")
+    assert facts.labels == {"organism": "human"}
+    assert facts.stains == {"dna": "nucleus", "gfp": "er/golgi", "bf": "brightfield"}
+    assert facts.label == "phenotype"
+    for column in (*COLUMNS, "group"):
+        assert f"`{column}`" in TEXT.split("### The table of a source")[1].split("### source.yaml")[0], column
 
 
 def test_every_ready_pattern_is_documented():
