@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -217,7 +219,7 @@ def _rows(images: ImageTable, columns: Mapping[str, str], facts: Facts, where: s
         places = images.rows[[images.files[n] for n in channels]]
         field = rows.assign(
             file=places.iloc[:, 0].map(file_of).astype("str"),
-            places=places.to_numpy().tolist(),
+            places=pd.Series(places.to_numpy().tolist(), index=rows.index),
             stains="|".join(stains[n] for n in channels),
         )
         if stains[channels[0]] == BRIGHTFIELD:
@@ -246,7 +248,8 @@ def _record(dir_name: str, facts: Facts, files: pd.Series, count: int) -> Source
     """Return the facts as a record like those of the 40 sources."""
     suffixes = files.map(lambda place: posixpath.splitext(file_of(place))[1].lstrip(".").lower())
     # names of channels are no parts of a cell; stated stains are
-    visible = None if facts.stains else ""
+    labels: dict[str, Any] = {"cell_visible": None if facts.stains else ""}
+    labels |= {name: standard(value, name) for name, value in facts.labels.items()}
     return Source(
         dir_name=dir_name,
         database=facts.database,
@@ -260,7 +263,7 @@ def _record(dir_name: str, facts: Facts, files: pd.Series, count: int) -> Source
         formats=tuple(sorted(set(suffixes))),
         microscopy=facts.microscopy,
         stains=dict(facts.stains),
-        **{"cell_visible": visible, **{name: standard(value, name) for name, value in facts.labels.items()}},
+        **labels,
     )
 
 
@@ -274,11 +277,11 @@ def _count(counts: Counts, images: ImageTable, columns: Mapping[str, str], files
             counts.skipped["hidden file" if _HIDDEN(file) else reason] += 1
     counts.used = len(used)
     counts.offered = images.offered
-    counts.rejected = dict(sorted(images.rejected["reason"].value_counts().items()))
+    counts.rejected = dict(sorted(Counter(images.rejected["reason"].tolist()).items()))
     counts.labels_without_image = counts.rejected.get("missing_channel", 0)
     labels = [columns[name] for name in schema.LABEL_COLUMNS if name in columns]
     if labels:
-        counts.unlabelled = int(images.rows[labels].apply(as_text).eq("").all(axis=1).sum())
+        counts.unlabelled = int((images.rows[labels].apply(as_text) == "").all(axis=1).sum())
 
 
 def _remarks(images: ImageTable, columns: Mapping[str, str], facts: Facts) -> list[str]:

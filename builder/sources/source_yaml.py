@@ -113,7 +113,7 @@ def parse(data: bytes, where: str, name: str) -> Facts:
         )
     labels = {key: _several(*stated[key], key, where, joint="|") for key in schema.LABEL_COLUMNS if key in stated}
     return Facts(
-        **{"name": name, **{key: text for key, text in texts.items() if text}},  # type: ignore[arg-type]
+        **{"name": name, **{key: text for key, text in texts.items() if text}},
         labels={key: text for key, text in labels.items() if text},
         stains=_stains(*stated["stains"], where) if "stains" in stated else {},
     )
@@ -128,7 +128,7 @@ def _pairs(data: bytes, where: str) -> Iterable[tuple[str, Any, int]]:
     try:
         _refuse_what_is_not_plain(data, where)
         # every scalar stays text: `gene: NO` is a gene, `name: 2024-01-01` a name
-        node = yaml.compose(data, Loader=yaml.BaseLoader)  # type: ignore[no-untyped-call]
+        node = yaml.compose(data, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -147,18 +147,19 @@ def _refuse_what_is_not_plain(data: bytes, where: str) -> None:
     import yaml
 
     depth = documents = 0
-    for event in yaml.parse(data, Loader=yaml.BaseLoader):  # type: ignore[no-untyped-call]
+    for event in yaml.parse(data, Loader=yaml.BaseLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         documents += isinstance(event, yaml.DocumentStartEvent)
         problem = (
             "An alias (`*name`) is not read" if isinstance(event, yaml.AliasEvent)
-            else f"A tag ({event.tag}) is not read" if getattr(event, "tag", None)
+            else f"A tag ({tag}) is not read" if (tag := getattr(event, "tag", None))
             else f"Nested deeper than {MAX_DEPTH} levels" if depth > MAX_DEPTH
             else "There are several documents" if documents > 1
             else ""
         )  # fmt: skip
         if problem:
-            raise MetadataError(problem, where=f"{where}, line {event.start_mark.line + 1}")
+            mark = event.start_mark
+            raise MetadataError(problem, where=f"{where}, line {mark.line + 1}" if mark else where)
 
 
 def _plain(node: Any, where: str) -> Any:
