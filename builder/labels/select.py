@@ -69,14 +69,13 @@ def select(
     with fs.open(inner, "rb") as file:
         parquet = pq.ParquetFile(file, read_dictionary=list(REQUIRED_COLUMNS[1:]), page_checksum_verification=True)
         columns = {name: encode(parquet.read([name]).column(0)) for name in REQUIRED_COLUMNS[1:]}
+        repeated = [name for name in _REPEATED_TEXTS if name in parquet.schema_arrow.names]
         result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
         del columns, order
         kept: list[list[pa.Array]] = [[] for _ in schema.SELECTION]
         with storage.atomic_writer(sibling(out, "rejected.parquet")) as file_of_rejected:
             with schema.writer(file_of_rejected, schema.REJECTED) as writer:
-                for selected, rejected in _split(
-                    pq.ParquetFile(file, read_dictionary=_REPEATED_TEXTS), result, min_images
-                ):
+                for selected, rejected in _split(pq.ParquetFile(file, read_dictionary=repeated), result, min_images):
                     for parts, column in zip(kept, selected.columns, strict=True):
                         parts.extend(column.chunks)
                     writer.write_table(rejected)
