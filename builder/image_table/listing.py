@@ -107,9 +107,10 @@ def by_folders(root: Root) -> tuple[pd.DataFrame, list[str]]:
     ready = suggest([f"{front}/{name}" for name in images[:_SUGGEST_FROM]])
     if ready is not None:
         notes.append(f"the file names look like those of {READY[ready].what}: use --pattern {ready}")
-    if depths == {1}:
+    folders = {name.split("/")[0] for name in images}
+    if depths == {1} and len(folders) > 1:
         frame["label"] = pd.Series([name.split("/")[0] for name in images], dtype="str")
-    elif depths != {0}:
+    elif depths - {0, 1} or len(depths) > 1:
         notes.append("no labels: the images are not all in folders <label>/<image>")
     return frame, notes
 

@@ -252,10 +252,16 @@ def _refuse_if(table: ImageTable, strict: bool) -> None:
         f"{which} of {table.offered:,} samples can be used: {'; '.join(first)}"
         + (f"; and {len(table.rejected) - NAMED:,} more" if len(table.rejected) > NAMED else ""),
         where=table.root.path,
-        next="Paths are relative to the folder of the table."
-        if not len(table.rows)
-        else "Correct them, or leave out --strict.",
+        next=_advice(table),
     )
+
+
+def _advice(table: ImageTable) -> str:
+    if len(table.rows):
+        return "Correct them, or leave out --strict."
+    if set(table.rejected["reason"]) <= {"missing_channel", "outside"}:
+        return "Paths are relative to the folder of the table."
+    return "docs/your-own-images.md lists the images that can be read."
 
 
 def _counts(column: pd.Series) -> dict[str, int]:
