@@ -181,7 +181,7 @@ def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = No
         the image); and perhaps `id`, `label`, `group`, `split` and any others.
     pattern : str, optional
         For a folder or zip without a table: an RE2 expression with named groups, or the name of a ready one
-        (`patterns.READY`). The group `channel` makes several files one sample, other groups become columns.
+        (`patterns.READY`). The group `channel` joins several files to one sample, other groups become columns.
         Without a table and a pattern, images in folders `<label>/<image>` are labelled by their folder.
     strict : bool
         Raise an error if any sample is rejected.
