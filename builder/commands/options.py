@@ -67,7 +67,7 @@ Pattern = Annotated[
     str | None,
     typer.Option(
         help="For files without a table: phenix, imagexpress, incell, cellvoyager or cell-painting, or an RE2 "
-        "expression with named groups. The group `channel` makes several files one sample, others become columns."
+        "expression with named groups. The group `channel` joins several files to one sample; others become columns."
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop with an error if any sample can't be used.")]

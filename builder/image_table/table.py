@@ -187,7 +187,7 @@ def read_image_table(
         the image); and perhaps `id`, `label`, `group`, `split` and any others.
     pattern : str, optional
         For a folder or zip without a table: an RE2 expression with named groups, or the name of a ready one
-        (`patterns.READY`). The group `channel` makes several files one sample, other groups become columns.
+        (`patterns.READY`). The group `channel` joins several files to one sample, other groups become columns.
         Without a table and a pattern, images in folders `<label>/<image>` are labelled by their folder.
     strict : bool
         Raise an error if any sample is rejected.
@@ -260,10 +260,16 @@ def _refuse_if(table: ImageTable, strict: bool) -> None:
         f"{which} of {table.offered:,} samples can be used: {'; '.join(first)}"
         + (f"; and {len(table.rejected) - NAMED:,} more" if len(table.rejected) > NAMED else ""),
         where=table.root.path,
-        next="Paths are relative to the folder of the table."
-        if not len(table.rows)
-        else "Correct them, or leave out --strict.",
+        next=_advice(table),
     )
+
+
+def _advice(table: ImageTable) -> str:
+    if len(table.rows):
+        return "Correct them, or leave out --strict."
+    if set(table.rejected["reason"]) <= {"missing_channel", "outside"}:
+        return "Paths are relative to the folder of the table."
+    return "docs/your-own-images.md lists the images that can be read."
 
 
 def _counts(column: pd.Series) -> dict[str, int]:

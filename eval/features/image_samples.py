@@ -53,7 +53,7 @@ class ImageSamples(Samples):
         return planes
 
     def load(self, i: int) -> NDArray[np.generic]:
-        """Return sample `i`, shape (channels, height, width), in a type that holds the values of all channels."""
+        """Return sample `i`, shape (channels, height, width), in a type that can represent all its values."""
         return np.stack(self.planes(i))
 
     def digest(self, cache: Path | None = None) -> str:
