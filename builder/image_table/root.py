@@ -89,7 +89,7 @@ class Root:
     def _remote(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
         """Return what the listings of a store tell of those of these files that exist."""
         fs, top = filesystem(self.path)
-        folders = defaultdict(dict)
+        folders: dict[str, dict[str, str]] = defaultdict(dict)
         for name in names:
             folders[posixpath.dirname(name)][posixpath.basename(name)] = name
         found = {}
@@ -99,9 +99,9 @@ class Root:
             except FileNotFoundError:
                 continue
             for about in entries:
-                name = within.get(about["name"].rstrip("/").rsplit("/", 1)[-1])
-                if name is not None and about["type"] == "file":
-                    found[name] = about
+                base = about["name"].rstrip("/").rsplit("/", 1)[-1]
+                if base in within and about["type"] == "file":
+                    found[within[base]] = about
         return found
 
     def read_bytes(self, name: str) -> bytes:

@@ -95,7 +95,8 @@ def ids_of(raw: pd.DataFrame, places: pd.DataFrame, base: str, where: str) -> pd
         # rows without a path and rows that repeat one are rejected, and still need a name
         number = raw[LINE].where(raw[LINE].gt(0), pd.Series(range(1, len(raw) + 1), index=raw.index))
         again = ids.eq("") | ids.duplicated()
-        return ids.where(~again, ids + " (line " + number.astype("str") + ")").str.strip().astype("str")
+        named: pd.Series = ids.where(~again, ids + " (line " + number.astype("str") + ")").str.strip().astype("str")
+        return named
     empty = raw["id"].eq("")
     if empty.any():
         line = int(raw[LINE][empty].iloc[0])
@@ -115,9 +116,9 @@ def repeated(places: pd.DataFrame, raw: pd.DataFrame) -> Bad:
     """Find rows whose images are all in an earlier row, where the paths are the ids."""
     if _has_ids(raw):
         return {}
-    again = places.duplicated() & places.ne("").any(axis=1)
+    again = places.duplicated() & (places != "").any(axis=1)
     return {
-        row: (places.iloc[row, 0], "repeated", f"{_line(raw, row, str(places.columns[0]))}{REASONS['repeated']}")
+        row: (str(places.iloc[row, 0]), "repeated", f"{_line(raw, row, str(places.columns[0]))}{REASONS['repeated']}")
         for row in again.to_numpy().nonzero()[0].tolist()
     }
 

@@ -199,9 +199,10 @@ def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = No
     root, name = find(images)
     if name is not None and pattern is not None and posixpath.basename(os.fspath(images)) == posixpath.basename(name):
         raise UsageError("A pattern is for files without a table", where=images, next="Name the folder of the images")
+    notes: list[str] = []
     if name is not None and pattern is None:
         where = posixpath.join(root.path, name)
-        raw, notes, stem = table_file.read(root, name), [], _stem(images, root)
+        raw, stem = table_file.read(root, name), _stem(images, root)
         base = posixpath.dirname(name)
     else:
         raw, notes = by_pattern(root, pattern) if pattern is not None else by_folders(root)
@@ -245,7 +246,7 @@ def _refuse_if(table: ImageTable, strict: bool) -> None:
     """Raise an error if no sample is left, or `strict` and one was rejected."""
     if not len(table.rejected) or (len(table.rows) and not strict):
         return
-    first = [f"{bad.file or bad.id}: {bad.detail}" for bad in table.rejected.head(NAMED).itertuples()]
+    first = [f"{bad['file'] or bad['id']}: {bad['detail']}" for bad in table.rejected.head(NAMED).to_dict("records")]
     which = "None" if not len(table.rows) else f"Only {len(table.rows):,}"
     raise MetadataError(
         f"{which} of {table.offered:,} samples can be used: {'; '.join(first)}"

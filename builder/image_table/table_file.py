@@ -123,7 +123,7 @@ def _parquet(data: bytes, where: str) -> pd.DataFrame:
         groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
         if sum(groups) > MAX_TABLE_BYTES:
             raise MetadataError(f"Unpacks to more than {MAX_TABLE_BYTES:,} bytes", where=where)
-        frame = file.read().to_pandas()
+        frame: pd.DataFrame = file.read().to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise MetadataError(f"Not a readable Parquet file: {error}", where=where) from error
     frame = frame.reset_index(drop=frame.index.name is None) if frame.index.nlevels == 1 else frame.reset_index()

@@ -76,7 +76,7 @@ class ImageSamples(Samples):
         """Height and width in pixels of the first sample that can be read."""
         for i in range(len(self)):
             try:
-                return self.planes(i)[0].shape  # type: ignore[return-value]
+                return self.planes(i)[0].shape
             except Refused:
                 continue
         raise UsageError("No image can be read", where=self.root)

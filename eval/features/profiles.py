@@ -97,7 +97,9 @@ class Profiles:
         for start in range(0, len(self), ROWS_AT_ONCE):
             np.add.at(total, group[start : start + ROWS_AT_ONCE], self.values(start, start + ROWS_AT_ONCE))
         total /= count[:, None]
-        constant = [name for name in self.metadata if name not in by and grouped[name].nunique(dropna=False).max() == 1]
+        constant = [
+            name for name in self.metadata if name not in by and grouped[str(name)].nunique(dropna=False).max() == 1
+        ]
         first = np.unique(group, return_index=True)[1]
         rows = self.metadata[[*by, *constant]].iloc[first].reset_index(drop=True)
         rows.insert(len(by), IMAGE_COUNT, count)
