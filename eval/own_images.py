@@ -103,5 +103,5 @@ def own_images(
     table = replace(table, name=name, rows=rows[labelled].reset_index(drop=True))
     divided(table.rows, table.root.path)  # an error now, not after an hour of computing features
     samples = samples_of(table)
-    task = own_task(name, samples, grouped_by=columns.grouped_by)
+    task = own_task(name, samples, grouped_by=columns.grouped_by, columns=columns.chosen)
     return OwnImages(task, samples, table, tuple(notes))

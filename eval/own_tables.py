@@ -34,9 +34,14 @@ class Columns:
         return {key: name for key, name in every.items() if name}
 
     @property
+    def chosen(self) -> dict[str, str]:
+        """The names of label, group and split that were given, without `Metadata_`."""
+        return {key: name.removeprefix("Metadata_") for key, name in self.named.items() if key != "id"}
+
+    @property
     def grouped_by(self) -> str:
         """What the groups are, in the plural."""
-        return f"{self.group.removeprefix('Metadata_')}s" if self.group else "groups"
+        return f"{self.chosen['group']}s" if self.group else "groups"
 
 
 def task_name(name: str) -> str:
@@ -85,7 +90,7 @@ def own_tables(
         absent = () if samples is None else COLUMNS
         table = read_table(source, columns.named, may_be_absent=absent, may_be_empty=COLUMNS)
         if task is None or samples is None:
-            task = own_task(task_name(name), grouped_by=columns.grouped_by)
+            task = own_task(task_name(name), grouped_by=columns.grouped_by, columns=columns.chosen)
             if len(tables) > 1 and "id" not in table.keys:
                 raise UsageError(
                     "Tables are joined by id, and this one has none",

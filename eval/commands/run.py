@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -263,7 +263,7 @@ def _models(
     from ..run import data_root, score_models, task_roots
 
     methods = listed(preprocess or (",".join(METHODS) if chosen else OWN_PREPROCESS), "--preprocess", METHODS)
-    size = None if input_size is None else pixels(input_size) or "native"
+    size: int | Literal["native"] | None = None if input_size is None else pixels(input_size) or "native"
     root = data_root(data)
     roots, missing = task_roots(root, chosen)
     _print_missing(missing, root)

@@ -17,7 +17,7 @@ from .cells import METRIC, NEIGHBOURS
 from .entries import Scored, codes, control, scored
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 STANDARDISATIONS: tuple[Standardisation, ...] = ("train", "none")
 
 
-def score(features: FeatureTable, settings: EvaluationSettings, *, grouped_by: str = "groups") -> list[Scored]:
+def score(
+    features: FeatureTable,
+    settings: EvaluationSettings,
+    *,
+    grouped_by: str = "groups",
+    columns: Mapping[str, str] | None = None,
+) -> list[Scored]:
     """Score a table of samples, see `scores.folds.divide` for how they are divided.
 
     Parameters
@@ -39,6 +45,8 @@ def score(features: FeatureTable, settings: EvaluationSettings, *, grouped_by: s
         "train" standardises by the training part of each fold.
     grouped_by : str
         What the groups are, in the plural.
+    columns : mapping of str to str, optional
+        Names of the columns that were chosen as label, group and split; written to the settings.
 
     Returns
     -------
@@ -66,6 +74,7 @@ def score(features: FeatureTable, settings: EvaluationSettings, *, grouped_by: s
         "features": features.values.shape[1] - dropped,
         "dropped": dropped,
         "folds": folds.words,
+        **(columns or {}),
     }
     entries: list[Scored] = []
     fold = _fold_of_each(folds.fits, len(label))

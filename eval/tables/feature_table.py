@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -105,7 +105,7 @@ class FeatureTable:
         return result.hexdigest()
 
 
-def is_table(source: object) -> bool:
+def is_table(source: object) -> TypeGuard[str | PathLike[str] | pd.DataFrame | FeatureTable]:
     """Return whether this is a table of features, or by its suffix the path of one; otherwise it names a network.
 
     Examples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -24,7 +25,13 @@ INPUT_SIZE = 224
 """Side in pixels to which a user's images are resized: what most networks were trained at."""
 
 
-def own_task(name: str, samples: Samples | None = None, *, grouped_by: str = "groups") -> Task:
+def own_task(
+    name: str,
+    samples: Samples | None = None,
+    *,
+    grouped_by: str = "groups",
+    columns: Mapping[str, str] | None = None,
+) -> Task:
     """Return a task of a user's own.
 
     Parameters
@@ -35,6 +42,8 @@ def own_task(name: str, samples: Samples | None = None, *, grouped_by: str = "gr
         With the columns label, group and split. None if tables of features contain these themselves.
     grouped_by : str
         What the groups are, in the plural.
+    columns : mapping of str to str, optional
+        Names of the columns that were chosen as label, group and split; written to the settings of each score.
 
     Returns
     -------
@@ -67,7 +76,7 @@ def own_task(name: str, samples: Samples | None = None, *, grouped_by: str = "gr
         how_to_get="Your own images",
         read=read,
         align=partial(_align, task=name),
-        score=partial(protocol.score, grouped_by=grouped_by),
+        score=partial(protocol.score, grouped_by=grouped_by, columns=columns),
         standardisations=protocol.STANDARDISATIONS,
         network_standardisation="train",
         table_standardisation="train",
@@ -82,7 +91,7 @@ def _align(features: FeatureTable, samples: Samples | None, *, task: str) -> Fea
     if samples is not None:
         aligned = align_cells(features, samples, task=task)
     elif "label" not in features.keys:
-        columns = ", ".join(features.keys) or "no column that describes a row"
+        columns = ", ".join(map(str, features.keys)) or "no column that describes a row"
         raise UsageError(
             f"The table has no label: it has {columns}",
             where=features.source,
