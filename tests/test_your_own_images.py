@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -129,6 +130,52 @@ def test_the_facts_in_the_document_are_read():
     assert facts.label == "phenotype"
     for column in (*COLUMNS, "group"):
         assert f"`{column}`" in TEXT.split("### The table of a source")[1].split("### source.yaml")[0], column
+
+
+@pytest.fixture
+def cells(shared, tmp_path):
+    """The zip `cells.zip`: every twentieth of the T cells of six donors, or images with the same columns."""
+    real, path = shared / "real/tasks/tcell.zip", tmp_path / "cells.zip"
+    with zipfile.ZipFile(path, "w") as to:
+        if real.is_file():
+            with zipfile.ZipFile(real) as source:
+                table = pd.read_csv(source.open("images.csv"))[["file", "label", "group"]].iloc[::20]
+                for name in table["file"]:
+                    to.writestr(name, source.read(name))
+        else:
+            rng = np.random.default_rng(0)
+            names = [(f"{n:02}.png", ("activated", "quiescent")[n % 2], f"donor{n // 2 % 6}") for n in range(48)]
+            table = pd.DataFrame(names, columns=["file", "label", "group"])
+            for name in table["file"]:
+                Image.fromarray(rng.integers(0, 256, (48, 48)).astype(np.uint8)).save(tmp_path / name)
+                to.write(tmp_path / name, name)
+        to.writestr("images.csv", table.to_csv(index=False))
+    return table
+
+
+def test_walk_2_a_task_with_groups(cells, tmp_path):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    lines, code = walk(2)
+    assert 1 < len(lines) <= 10
+    run([line.replace("--input-size 128", "--input-size 48") for line in lines], tmp_path)  # quicker
+    found, tables = (json.loads((tmp_path / out / "results.json").read_text()) for out in ("results", "tables"))
+    knn = {e["model"]: e for e in found["results"] if e["score"] == "knn"}
+    assert set(knn) == {"random:0", "random:1", "random:2", "imagenet", "mean-intensity"}
+    assert {(e["task"], e["n"], e["settings"]["folds"]) for e in knn.values()} == {
+        ("cells", len(cells), "leave one of 6 groups out")
+    }
+    again = {(e["model"], e["score"]): e for e in tables["results"]}
+    for score in ("knn", "probe"):
+        first = next(e for e in found["results"] if (e["model"], e["score"]) == ("imagenet", score))
+        second = again["imagenet", score]
+        assert (first["confusion"], first["bootstrap"]) == (second["confusion"], second["bootstrap"])
+    assert [pair["models"] for pair in tables["paired"]] == [["imagenet", "untrained"]] * 2
+    page = (tmp_path / "results" / "report.html").read_text()
+    assert "cells" in page and "imagenet" in page
+    checks = f"\nassert (knn.correct, knn.n) == ({knn['imagenet']['correct']}, {len(cells)})"
+    assert len(code) == 1
+    quick = code[0].replace("input_size=128", "input_size=48")
+    run([f"python - <<'END'\n{quick}{checks}\nEND"], tmp_path)
 
 
 def test_every_ready_pattern_is_documented():
