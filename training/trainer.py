@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +36,6 @@ from .checkpoints import EXTRA_STATE, CheckpointWriter, checkpoint_folder, read_
 from .compilation import Mode, compile_network, stop_compiling
 from .confusion import Confusion, ConfusionCounter
 from .epoch_counts import EpochCounts
-from .epoch_schedule import EpochSchedule
 from .feeding import data_loader
 from .objective import Objective
 
@@ -86,7 +86,7 @@ class EpochTrainer(Trainer):
         self.resumed_at = 0  # step at which this process started
         self.last_confusion: tuple[int, Confusion] | None = None  # step and result of the last evaluation
         self.writer = CheckpointWriter(Path(str(args.output_dir)))
-        self.add_callback(EpochSchedule(self))
+        self.add_callback(_EpochSchedule(self))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -133,10 +133,8 @@ class EpochTrainer(Trainer):
             stop_compiling(self.network)
             model.zero_grad()
             step_loss, loss, logits = self._forward_and_backward(model, images, labels)
-            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
-            console.err.print(
-                f"Note: the network can't be compiled, and is trained without: {first_line}", markup=False
-            )
+            cause = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+            console.err.print(f"Note: the network is not compiled, since that failed: {cause}", markup=False)
         self._may_compile_in_vain = False
         self.counts.add(loss, logits, labels)
         return step_loss
@@ -256,3 +254,35 @@ class EpochTrainer(Trainer):
         if self.parts_before:
             self.train_dataset.resume(self.resumed_at // self.steps_per_epoch, self.parts_before)
         return self.resumed_at
+
+
+class _EpochSchedule(TrainerCallback):
+    """Decides when to log, evaluate and save; sets the epoch of the batches."""
+
+    def __init__(self, trainer: EpochTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # `state.epoch` is steps / steps per epoch; at an epoch boundary rounding must not give the epoch before
+        self.trainer.train_dataset.set_epoch(state.global_step // self.trainer.steps_per_epoch)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        trainer = self.trainer
+        if trainer.average is not None:
+            trainer.average.update()
+        every = trainer.settings.save_every
+        # the last step of an epoch is saved in on_epoch_end, after the evaluation: a resumed run needs its result
+        control.should_save = (
+            bool(every) and state.global_step % every == 0 and state.global_step % trainer.steps_per_epoch != 0
+        )
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        trainer = self.trainer
+        trainer.log({**trainer.counts.metrics(), "rate": trainer._get_learning_rate()})
+        trainer.counts.reset()
+        epoch = round(state.epoch)
+        last = state.global_step >= state.max_steps
+        control.should_evaluate = trainer.eval_dataset is not None and (
+            last or epoch % trainer.settings.evaluate_every == 0
+        )
+        control.should_save = True
