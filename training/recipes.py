@@ -54,7 +54,10 @@ class Settings:
     rotation: float = 360.0  # largest random rotation in degrees: cells have no up or down; preprint, 3.1
     flips: bool = False  # mirror half of the images: cells have no left or right either
     zoom: float = 0.0  # random magnification between 1 / (1 + zoom) and 1 + zoom
+    crop: float = 0.0  # largest share of the area that a random crop leaves out: a cell is known by its parts
     contrast: float = 0.0  # random gamma between 1 / (1 + contrast) and 1 + contrast: plates differ in exposure
+    blur: float = 0.0  # largest standard deviation of a random blur, in pixels: microscopes differ in focus
+    noise: float = 0.0  # largest standard deviation of random noise, of 1 for white: cameras differ
 
     balance: Literal["none", "sampling", "loss"] = "none"  # even out the classes by sampling, or in the loss
     category: str | None = None  # train only on the classes of this category
@@ -131,6 +134,7 @@ _MUST_BE_BELOW_ONE = (
     "dropout",
     "drop_connect",
     "norm_momentum",
+    "crop",
 )
 
 
