@@ -38,7 +38,7 @@ BUILDER = {
     "sources": {"formats", "image_table"},
     "labels": set(),
     "formats": set(),
-    "dataset": {"formats"},
+    "dataset": set(),
     "images": {"formats"},
     "image_table": {"formats", "images"},
     "curate": {"formats", "images"},
