@@ -21,6 +21,7 @@ ALLOWED = {
 
 GROUND = {
     "errors",
+    "extras",
     "progress",
     "console",
     "storage",
