@@ -19,6 +19,7 @@ from .dataset.manifest import Manifest
 from .defaults import MAX_IMAGES, MIN_IMAGES, SHARD_SIZE_BYTES
 from .errors import SettingsChangedError
 from .labels import select as labels
+from .labels.report import remarks
 from .sources.catalog import write_catalog
 
 
@@ -28,8 +29,8 @@ class Recipe:
 
     Parameters
     ----------
-    min_images, max_images, allocation
-        As `labels.assign.assign_labels`.
+    min_images, max_images, allocation, labels
+        As `labels.assign.assign_labels`, with another default of `labels`.
     min_class_size : int, optional
         As `curate.settings.Settings`; by default `min_images`.
     split, chunk_rows
@@ -45,6 +46,7 @@ class Recipe:
     min_images: int = MIN_IMAGES
     max_images: int = MAX_IMAGES
     allocation: str = "proportional"
+    labels: str = "unambiguous"
     min_class_size: int | None = None
     split: str = "by-image"
     seed: int = 0
@@ -61,8 +63,14 @@ class Recipe:
 
     @property
     def earlier(self) -> dict[str, Any]:
-        """The settings of earlier stages, to be recorded."""
-        return {"min_images": self.min_images, "allocation": self.allocation, "sources": sorted(self.sources)}
+        """The settings of earlier stages, to be recorded. Folders without `labels` have the published rule."""
+        changed = {} if self.labels == "published" else {"labels": self.labels}
+        return {
+            "min_images": self.min_images,
+            "allocation": self.allocation,
+            "sources": sorted(self.sources),
+            **changed,
+        }
 
 
 def work_folder(out: str | PathLike[str]) -> str:
@@ -104,7 +112,7 @@ def build(
     Manifest
         Of the dataset.
     dict
-        The content of `curated.json`: the counts.
+        The content of `curated.json`: the counts. In addition `labels`: remarks about labels that may be wrong.
 
     Raises
     ------
@@ -117,7 +125,7 @@ def build(
     work = work_folder(out) if work is None else os.fspath(work)
     if storage.is_local(work):
         storage.remove_temporaries(work)
-    selection = select(raw, work, recipe)
+    selection, labelled = select(raw, work, recipe)
     curated = storage.join(work, "curated")
     report = curate(
         selection,
@@ -130,6 +138,7 @@ def build(
         rebuild=rebuild,
         earlier_settings=recipe.earlier,
     )
+    report["labels"] = remarks(labelled)
     options = {"shard_size": recipe.shard_size, "format": recipe.format, "seed": recipe.seed}
     try:
         return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
@@ -142,19 +151,20 @@ def build(
     return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
 
 
-def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
-    """Write the catalogue and the classes of RAW; return the path of the selected rows."""
+def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    """Write the catalogue and the classes of RAW; return the path of the selected rows and the report about them."""
     catalog, selection = storage.join(work, "catalog.parquet"), storage.join(work, "selection.parquet")
     write_catalog(raw, catalog, recipe.sources or None)
-    labels.select(
+    report = labels.select(
         catalog,
         selection,
         min_images=recipe.min_images,
         max_images=recipe.max_images,
         seed=recipe.seed,
         allocation=recipe.allocation,  # type: ignore[arg-type]
+        labels=recipe.labels,  # type: ignore[arg-type]
     )
-    return selection
+    return selection, report
 
 
 def _remove_dataset(out: str) -> None:

@@ -16,6 +16,8 @@ from .options import (
     AllocationOption,
     Form,
     Json,
+    LabelRule,
+    LabelsOption,
     MaxImages,
     MinImages,
     RawFolder,
@@ -36,6 +38,7 @@ BUILD = examples(
     "cytoimagenet build RAW --out cytoimagenet",
     "cytoimagenet build RAW --dry-run",
     "cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10",
+    "cytoimagenet build RAW --out as-in-the-paper --labels published --split published",
 )
 QC = examples("cytoimagenet qc CURATED --raw RAW --out qc.png")
 CLASSES_SHOWN = 30  # with their counts, and as many files that could not be compared; curated.json contains all
@@ -155,6 +158,7 @@ def build(
     ] = None,
     seed: Annotated[int, seed_of("all stages: downsampling, crops, split and shuffle")] = 0,
     allocation: AllocationOption = Allocation.proportional,
+    labels: LabelsOption = LabelRule.unambiguous,
     split: Split = SplitRule.by_image,
     shard_size: ShardSize = SHARD_SIZE,
     form: ShardFormat = Form.webdataset,
@@ -179,6 +183,7 @@ def build(
         min_images=min_images,
         max_images=max_images,
         allocation=allocation.value,
+        labels=labels.value,
         min_class_size=min_class_size,
         split=split.value,
         seed=seed,
@@ -198,6 +203,8 @@ def build(
         emit({"out": to, "digest": manifest.digest, "splits": manifest.splits, **report})
         return
     _print_counts(report)
+    for line in report["labels"]:
+        out.print(line, markup=False)
     out.print()
     out.print(repr(manifest), markup=False)
     out.print(
@@ -254,6 +261,8 @@ def _print_estimate(estimate: dict[str, Any], to: str, as_json: bool) -> None:
             f"{estimate['rows']:,} rows in the catalogue, {estimate['not_selected']:,} of them in no class",
             markup=False,
         )
+        for line in estimate["labels"]:
+            out.print(line, markup=False)
     sample = estimate["sample"]
     out.print(
         f"{estimate['classes']:,} classes, {estimate['source_images']:,} source images, "

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from .. import schema
+from ..ambiguous import COLUMNS, ambiguous_classes, warnings
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
 from ..storage import join, write_atomic
@@ -97,7 +98,7 @@ def body(manifest: Manifest) -> str:
     # Markdown, not HTML: the filter `cell` escapes what could break a table or become markup
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     environment.filters["cell"] = cell
-    rows = manifest.metadata(["dir_name", "database", "label"])
+    rows = manifest.metadata(["dir_name", "database", *COLUMNS])
     counts = rows["dir_name"].value_counts()
     present = [(SOURCES[name], int(counts[name])) for name in sorted(counts.index) if name in SOURCES]
     by_category: dict[str, list[int]] = {}
@@ -117,7 +118,7 @@ def body(manifest: Manifest) -> str:
         settings=dict(manifest.settings),
         seed=manifest.seed,
         rejected=manifest.counts.get("rejected", 0),
-        fly=int((rows["label"] == "fly").sum()),
+        may_be_wrong=warnings(ambiguous_classes(rows)),
         small=sum(count < FEW_TRAINING_IMAGES for count in train),
         largest=max(train),
         smallest=min(train),
