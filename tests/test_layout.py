@@ -19,7 +19,19 @@ ALLOWED = {
     "eval": {"builder", "loaders", "training"},
 }
 
-GROUND = {"errors", "progress", "console", "storage", "schema", "defaults", "versions", "resume", "seeded", "ambiguous"}
+GROUND = {
+    "errors",
+    "progress",
+    "console",
+    "storage",
+    "schema",
+    "defaults",
+    "versions",
+    "resume",
+    "seeded",
+    "ambiguous",
+    "text_tables",
+}
 """Modules of `builder/` that every module may import."""
 
 BUILDER = {
@@ -29,6 +41,7 @@ BUILDER = {
     "formats": set(),
     "dataset": {"formats"},
     "images": {"formats"},
+    "image_table": {"formats", "images"},
     "curate": {"formats", "images"},
     "pages": {"dataset", "images", "sources"},
     "shards": {"dataset", "formats", "pages"},
@@ -56,7 +69,7 @@ FROM_BUILDER = {
     "protocols": set(),
     "tasks": set(),
     "results": set(),
-    "features": {"dataset", "images"},
+    "features": {"dataset", "image_table", "images"},
     "report": {"images", "pages"},
     "explore": {"dataset", "images"},
     "simulate": {"simulate"},
