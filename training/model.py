@@ -23,9 +23,8 @@ from ..builder.storage import write_atomic
 from . import efficientnet_lite as lite
 from .efficientnet import IMAGE_SIZE, KerasEfficientNetForImageClassification, b0_config, build_b0
 from .efficientnet_lite import build_lite
+from .model_name import ModelName, resolve
 
-B0 = "efficientnet-b0"
-IMAGENET = "imagenet"
 PREPROCESSOR = "preprocessor_config.json"
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std; preprint, 3.1: pixels / 255, no normalisation
 
@@ -66,8 +65,8 @@ def build_model(
     Parameters
     ----------
     model : str
-        `efficientnet-b0` (random weights), `imagenet` (EfficientNet-Lite0 with the weights of the extra
-        `[imagenet]`), or the folder or Hub name of any `transformers` image classifier.
+        A name of `training/model_name.py`: `efficientnet-b0` (random weights), `imagenet` (EfficientNet-Lite0 with the
+        weights of the extra `[imagenet]`), or the folder or Hub name of any `transformers` image classifier.
     class_names : list of str
         Names of the classes; the labels are indices into it.
     seed : int
@@ -89,9 +88,10 @@ def build_model(
     UsageError
         If there is no such model or it is not an image classifier.
     """
-    if model == B0:
-        return build_b0(class_names, seed=seed, **changes), IDENTITY
-    if model == IMAGENET:
+    named_model = resolve(model)
+    if named_model.kind == "random":
+        return build_b0(class_names, seed=seed if named_model.seed is None else named_model.seed, **changes), IDENTITY
+    if named_model.kind == "imagenet":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return build_lite(class_names), lite.NORMALISATION
@@ -99,8 +99,8 @@ def build_model(
     fields = {"id2label": named.id2label, "label2id": named.label2id, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _load(model, weights=pretrained, **fields)
-    return network, normalisation(model) if pretrained else IDENTITY
+        network = _load(named_model, weights=pretrained, **fields)
+    return network, normalisation(named_model.where) if pretrained else IDENTITY
 
 
 def load_classifier(path: str | PathLike[str]) -> nn.Module:
@@ -111,16 +111,20 @@ def load_classifier(path: str | PathLike[str]) -> nn.Module:
     path : str or path
         A run folder, a folder written by `convert-weights`, or a Hub name.
     """
-    return _load(fspath(path)).eval()
+    named = resolve(path)
+    if named.kind not in ("folder", "hub"):
+        raise UsageError("This network has no classes", where=path, next="Give a run folder or a Hub name")
+    return _load(named).eval()
 
 
-def load_backbone(path: str | PathLike[str]) -> Backbone:
-    """Load a saved classifier without its head, to compute features.
+def load_backbone(name: str | PathLike[str]) -> Backbone:
+    """Load a network without its head, to compute features.
 
     Parameters
     ----------
-    path : str or path
-        A run folder, a folder written by `convert-weights`, or the Hub name of any `transformers` image classifier.
+    name : str or path
+        `imagenet`; `random` or `random:SEED`; a run folder or a folder written by `convert-weights`; or the folder or
+        Hub name of any `transformers` image classifier. The commands take the same names (`training/model_name.py`).
 
     Returns
     -------
@@ -139,9 +143,14 @@ def load_backbone(path: str | PathLike[str]) -> Backbone:
     >>> features.shape                                                                        # doctest: +SKIP
     torch.Size([2, 1280])
     """
-    network = load_classifier(path)
+    named = resolve(name)
+    if named.kind == "random":
+        return random_backbone(named.seed or 0)
+    if named.kind == "imagenet":
+        return imagenet_backbone()
+    network = _load(named).eval()
     _remove_head(network)
-    return Backbone(network, *normalisation(path))
+    return Backbone(network, *normalisation(named.where))
 
 
 def random_backbone(seed: int = 0) -> Backbone:
@@ -206,10 +215,10 @@ def write_normalisation(
     write_atomic(Path(folder) / PREPROCESSOR, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def _load(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
+def _load(named: ModelName, *, weights: bool = True, **changes: Any) -> nn.Module:
     transformers.utils.logging.disable_progress_bar()
-    folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    name, folder = named.where, Path(named.where)
+    if named.kind == "folder" and not (folder / "config.json").is_file():
         unfinished = any(folder.glob("checkpoint-*"))
         raise UsageError(
             "The training run is not finished" if unfinished else "There is no model in this folder",

@@ -24,7 +24,8 @@ from ..loaders.stream import ShardReader, decode_threads
 from ..loaders.weights import class_weights
 from . import run_folder
 from .card import write_card
-from .model import B0, build_model, prepare_for_training
+from .model import build_model, prepare_for_training
+from .model_name import B0
 from .per_class import per_class, summarise
 from .plots import plot_history, plot_per_class
 from .progress_callback import ProgressCallback
