@@ -42,7 +42,7 @@ def estimate_build(raw: str | PathLike[str], recipe: Recipe | None = None) -> di
     """
     recipe = recipe or Recipe()
     with tempfile.TemporaryDirectory(prefix="cytoimagenet-dry-run-") as folder:
-        selection, labelled = select(raw, folder, recipe)
+        selection, _, labelled = select(raw, folder, recipe)
         plan = make_plan(selection)
         rows = pq.read_metadata(storage.join(folder, "catalog.parquet")).num_rows
     selected = len(plan.selection)

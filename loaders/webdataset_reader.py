@@ -53,7 +53,8 @@ def webdataset(
         Number of samples kept in memory to shuffle; 0 reads in the order of the dataset. By default 1,000 for `train`,
         0 for the other splits. The order of the shards is shuffled, too.
     seed : int
-        Random seed of the order. Each pass has another order.
+        Random seed of the order. Each pass has another order. Worker processes of a DataLoader count their passes
+        themselves: without `persistent_workers=True` they start anew and repeat the order of the first pass.
 
     Returns
     -------
@@ -73,7 +74,8 @@ def webdataset(
     >>> for sample in webdataset("cytoimagenet", "validation"):                               # doctest: +SKIP
     ...     sample["image"], sample["label"]
     >>> from torch.utils.data import DataLoader                                               # doctest: +SKIP
-    >>> loader = DataLoader(webdataset("cytoimagenet", size=224).batched(64), batch_size=None, num_workers=4)
+    >>> batches = webdataset("cytoimagenet", size=224).batched(64)                            # doctest: +SKIP
+    >>> loader = DataLoader(batches, batch_size=None, num_workers=4, persistent_workers=True)  # doctest: +SKIP
     """
     import webdataset as wds
     from webdataset.cache import StreamingOpen
@@ -103,8 +105,10 @@ def webdataset(
     )
     # its own way to open a shard runs curl for http, and knows no s3
     dataset.pipeline = [_open if isinstance(stage, StreamingOpen) else stage for stage in dataset.pipeline]
-    dataset = dataset.compose(partial(_counted, rows=rows)).map(partial(_decoded, size=size))
-    return dataset.compose(detshuffle(shuffle, seed=seed)) if shuffle else dataset
+    dataset = dataset.compose(partial(_counted, rows=rows))
+    if shuffle:  # before decoding: the samples in memory are small
+        dataset = dataset.compose(detshuffle(shuffle, seed=seed))
+    return dataset.map(partial(_decoded, size=size))
 
 
 def _open(shards: Iterator[Sample]) -> Iterator[Sample]:

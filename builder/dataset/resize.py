@@ -27,7 +27,7 @@ def resize(image: Image.Image, size: int) -> Image.Image:
 
     Examples
     --------
-    >>> resize(Image.new("L", (60, 40), 7), 2).getdata()[0]
+    >>> resize(Image.new("L", (60, 40), 7), 2).getpixel((0, 0))
     7
     """
     return image.resize((size, size), Image.Resampling.BILINEAR)
