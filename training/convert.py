@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..builder.errors import CytoImageNetError, UsageError
 from .efficientnet import IMAGE_SIZE, build_b0
-from .model import write_normalisation
+from .normalisation import write_normalisation
 
 Weights = dict[str, "h5py.Dataset"]
 

@@ -7,9 +7,8 @@ as safetensors or with `weights_only=True`; no pickled code is executed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,12 @@ from torch import nn
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
 
 from ..builder.errors import UsageError
-from ..builder.storage import write_atomic
 from . import efficientnet_lite as lite
-from .efficientnet import IMAGE_SIZE, KerasEfficientNetForImageClassification, b0_config, build_b0
+from .efficientnet import KerasEfficientNetForImageClassification, b0_config, build_b0
 from .efficientnet_lite import build_lite
+from .head import head_names, remove_head
 from .model_name import ModelName, resolve
-
-PREPROCESSOR = "preprocessor_config.json"
-IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std; preprint, 3.1: pixels / 255, no normalisation
+from .normalisation import IDENTITY, for_channels, read_normalisation
 
 
 class Backbone(nn.Module):
@@ -36,8 +33,8 @@ class Backbone(nn.Module):
     ----------
     network : Module
         A `transformers` image classifier without its head, or any module that returns a tensor (N, D).
-    mean, std : sequence of 3 float
-        Normalisation of the network's input, for pixels in [0, 1].
+    mean, std : sequence of float
+        Normalisation of the network's input, for pixels in [0, 1]: 3 values, or one for a network with one channel.
     """
 
     mean: torch.Tensor
@@ -46,12 +43,17 @@ class Backbone(nn.Module):
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the features, shape (N, D), of images, shape (N, 3, H, W), float in [0, 1]."""
+        """Return the features, shape (N, D), of images, shape (N, 3, H, W), float in [0, 1].
+
+        A network with one channel gets the mean of the three.
+        """
+        if self.mean.shape[1] == 1:
+            images = images.mean(1, keepdim=True)
         output = self.network((images - self.mean) / self.std)
         features = output if isinstance(output, torch.Tensor) else output.logits
         return features.flatten(1)
@@ -81,7 +83,7 @@ def build_model(
     model : Module
         The classifier; `config` contains the class names.
     normalisation : (mean, std)
-        Normalisation of its input, for pixels in [0, 1].
+        Normalisation of its input, for pixels in [0, 1]: one value for each channel of the network, 3 or 1.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _load(named_model, weights=pretrained, **fields)
-    return network, normalisation(named_model.where) if pretrained else IDENTITY
+    return network, for_channels(read_normalisation(named_model.where) if pretrained else IDENTITY, network)
 
 
 def load_classifier(path: str | PathLike[str]) -> nn.Module:
@@ -149,8 +151,8 @@ def load_backbone(name: str | PathLike[str]) -> Backbone:
     if named.kind == "imagenet":
         return imagenet_backbone()
     network = _load(named).eval()
-    _remove_head(network)
-    return Backbone(network, *normalisation(named.where))
+    remove_head(network)
+    return Backbone(network, *for_channels(read_normalisation(named.where), network))
 
 
 def random_backbone(seed: int = 0) -> Backbone:
@@ -178,41 +180,6 @@ def imagenet_backbone() -> Backbone:
         If the extra is not installed.
     """
     return Backbone(build_lite([]), *lite.NORMALISATION)
-
-
-def normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the mean and standard deviation, for pixels in [0, 1], with which a saved model normalises images."""
-    try:
-        stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(fspath(path))
-    except OSError:
-        return IDENTITY
-    if not stored.get("do_normalize", True) or "image_mean" not in stored:
-        return IDENTITY
-    mean, std = stored["image_mean"], stored["image_std"]
-    if stored.get("include_top") and stored.get("image_processor_type", "").startswith("EfficientNet"):
-        std = [value * value for value in std]  # Google's EfficientNets divide twice
-    return mean, std
-
-
-def write_normalisation(
-    folder: str | PathLike[str], mean: Sequence[float], std: Sequence[float], size: int = IMAGE_SIZE
-) -> None:
-    """Write `preprocessor_config.json` into a model folder, in the form that `transformers` reads."""
-    is_identity = (tuple(mean), tuple(std)) == IDENTITY
-    config = {
-        "image_processor_type": "EfficientNetImageProcessor",
-        "do_resize": True,
-        "size": {"height": size, "width": size},
-        "resample": 2,  # bilinear, preprint, 3.1
-        "do_center_crop": False,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": not is_identity,
-        "image_mean": list(mean),
-        "image_std": list(std),
-        "include_top": False,
-    }
-    write_atomic(Path(folder) / PREPROCESSOR, (json.dumps(config, indent=2) + "\n").encode())
 
 
 def _load(named: ModelName, *, weights: bool = True, **changes: Any) -> nn.Module:
@@ -271,32 +238,5 @@ def prepare_for_training(
                 isinstance(block, EfficientNetFinalBlockLayer) and block.apply_dropout
             ):  # set if and only if the block adds its input
                 block.project_bn.weight.mul_(residual_scale)
-        network.get_submodule(_head_name(network)).weight.mul_(head_scale)  # type: ignore[operator]
-
-
-def _head_name(network: nn.Module) -> str:
-    """Return the name of the head: the last linear layer with one output per class."""
-    config: Any = network.config
-    heads = [
-        name
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == config.num_labels
-    ]
-    if not heads:
-        raise UsageError(
-            f"{type(network).__name__} has no linear classification layer", next="Use another image classifier"
-        )
-    return heads[-1]
-
-
-def _remove_head(network: nn.Module) -> None:
-    """Replace the classification layer by Identity, so that the network returns features."""
-    config: Any = network.config
-    if not config.num_labels:
-        return
-    parent, _, last = _head_name(network).rpartition(".")
-    owner = network.get_submodule(parent)
-    if last.isdigit() and isinstance(owner, nn.Sequential):
-        owner[int(last)] = nn.Identity()
-    else:
-        setattr(owner, last, nn.Identity())
+        for name in head_names(network):
+            network.get_submodule(name).weight.mul_(head_scale)  # type: ignore[operator]
