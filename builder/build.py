@@ -19,7 +19,7 @@ from .dataset.manifest import Manifest
 from .defaults import MAX_IMAGES, MIN_IMAGES, SHARD_SIZE_BYTES
 from .errors import SettingsChangedError
 from .labels import select as labels
-from .labels.report import remarks
+from .labels.report import nothing_selected, remarks
 from .sources.catalog import Catalog, rejected_file, write_catalog
 
 CATALOG = "catalog.parquet"
@@ -188,6 +188,8 @@ def select(
         allocation=recipe.allocation,  # type: ignore[arg-type]
         labels=recipe.labels,  # type: ignore[arg-type]
     )
+    if not report["selected"]:
+        raise nothing_selected(report, where=os.fspath(raw))
     return selection, catalogue, report
 
 

@@ -189,6 +189,9 @@ def export(
     The file takes grey images with values from 0 to 255. Scaling and normalisation are part of it. It is compared with
     torch before it gets its name. Needs pip install 'cytoimagenet[onnx]'.
     """
+    from ..builder.extras import require
+
+    require("onnx")  # before torch: its extra contains all others
     from .export import export as write
 
     written = write(run, out, output=output, size=size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import tempfile
@@ -16,9 +15,10 @@ import torch
 from torch import nn
 
 from ..builder.errors import CheckFailedError, UsageError
+from ..builder.extras import require
 from .head import remove_head
 from .model import Backbone, load_classifier
-from .model_name import resolve
+from .model_names import resolve
 from .normalisation import PREPROCESSOR, for_channels, read_normalisation, read_size
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -82,7 +82,7 @@ def export(
     Raises
     ------
     UsageError
-        If there is no such model, or the packages of the extra `[onnx]` are not installed.
+        If there is no such model; `MissingPackageError` if the packages of the extra `[onnx]` are not installed.
     CheckFailedError
         If the outputs of the file differ from those of torch. No file is written then.
 
@@ -91,9 +91,7 @@ def export(
     >>> export("runs/first", "first.onnx").columns                                            # doctest: +SKIP
     1280
     """
-    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if absent:
-        raise UsageError(f"This needs {' and '.join(absent)}", next="pip install 'cytoimagenet[onnx]'")
+    require(*PACKAGES)
     path = Path(out)
     if not path.parent.is_dir():
         raise UsageError("There is no such folder", where=path.parent, next="Create it, or name another file")

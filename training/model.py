@@ -18,11 +18,12 @@ from torch import nn
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
 
 from ..builder.errors import UsageError
+from ..builder.hf.hub_errors import quiet_client
 from . import efficientnet_lite as lite
 from .efficientnet import KerasEfficientNetForImageClassification, b0_config, build_b0
 from .efficientnet_lite import build_lite
 from .head import head_names, remove_head
-from .model_name import ModelName, resolve
+from .model_names import ModelName, resolve, why_not_from_hub
 from .normalisation import IDENTITY, for_channels, read_normalisation
 
 
@@ -67,7 +68,7 @@ def build_model(
     Parameters
     ----------
     model : str
-        A name of `training/model_name.py`: `efficientnet-b0` (random weights), `imagenet` (EfficientNet-Lite0 with the
+        A name of `training/model_names.py`: `efficientnet-b0` (random weights), `imagenet` (EfficientNet-Lite0 with the
         weights of the extra `[imagenet]`), or the folder or Hub name of any `transformers` image classifier.
     class_names : list of str
         Names of the classes; the labels are indices into it.
@@ -126,7 +127,7 @@ def load_backbone(name: str | PathLike[str]) -> Backbone:
     ----------
     name : str or path
         `imagenet`; `random` or `random:SEED`; a run folder or a folder written by `convert-weights`; or the folder or
-        Hub name of any `transformers` image classifier. The commands take the same names (`training/model_name.py`).
+        Hub name of any `transformers` image classifier. The commands take the same names (`training/model_names.py`).
 
     Returns
     -------
@@ -182,6 +183,7 @@ def imagenet_backbone() -> Backbone:
     return Backbone(build_lite([]), *lite.NORMALISATION)
 
 
+@quiet_client()
 def _load(named: ModelName, *, weights: bool = True, **changes: Any) -> nn.Module:
     transformers.utils.logging.disable_progress_bar()
     name, folder = named.where, Path(named.where)
@@ -194,17 +196,30 @@ def _load(named: ModelName, *, weights: bool = True, **changes: Any) -> nn.Modul
             if unfinished
             else "A model folder contains config.json and model.safetensors",
         )
+    unreachable = why_not_from_hub(name)
+    offline = {"local_files_only": bool(unreachable)}  # then only a model that was loaded before is found
     try:
-        config = transformers.AutoConfig.from_pretrained(name, **changes)
+        config = transformers.AutoConfig.from_pretrained(name, **changes, **offline)
         model_class: Any = transformers.AutoModelForImageClassification
         if config.model_type == "efficientnet":
             model_class = KerasEfficientNetForImageClassification
         if not weights:
             return model_class.from_config(config) if hasattr(model_class, "from_config") else model_class(config)
         return model_class.from_pretrained(
-            name, config=config, dtype=torch.float32, ignore_mismatched_sizes=bool(changes), use_safetensors=True
+            name,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=bool(changes),
+            use_safetensors=True,
+            **offline,
         )
     except (OSError, ValueError) as error:
+        if unreachable:
+            raise UsageError(
+                f"There is no such model folder or model in the cache, and the Hub can't be reached ({unreachable})",
+                where=name,
+                next="Check the name, or run the same command with a network",
+            ) from error
         raise UsageError(
             f"Can't read a model: {str(error).splitlines()[0]}",
             where=name,

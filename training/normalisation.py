@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import transformers
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from ..builder.errors import UsageError
 from ..builder.storage import write_atomic
 from .efficientnet import IMAGE_SIZE
+from .model_names import why_not_from_hub
 
 PREPROCESSOR = "preprocessor_config.json"
 IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std; preprint, 3.1: pixels / 255, no normalisation
@@ -20,10 +22,7 @@ IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std; preprint, 3.1: pi
 
 def read_normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequence[float]]:
     """Return the mean and standard deviation, for pixels in [0, 1], with which a saved model normalises images."""
-    try:
-        stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(fspath(path))
-    except OSError:
-        return IDENTITY
+    stored = _stored(path)
     if not stored.get("do_normalize", True) or "image_mean" not in stored:
         return IDENTITY
     mean, std = stored["image_mean"], stored["image_std"]
@@ -34,10 +33,7 @@ def read_normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequ
 
 def read_size(path: str | PathLike[str]) -> int | None:
     """Return the side in pixels of the images for which a saved model was trained; None if it is not stored."""
-    try:
-        stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(fspath(path))
-    except OSError:
-        return None
+    stored = _stored(path)
     size = stored.get("size")
     if isinstance(size, dict):
         size = size.get("height", size.get("shortest_edge"))
@@ -96,3 +92,14 @@ def write_normalisation(
 ) -> None:
     """Write `preprocessor_config.json` into a model folder, in the form that `transformers` reads."""
     write_atomic(Path(folder) / PREPROCESSOR, preprocessor_config(mean, std, size).encode())
+
+
+def _stored(path: str | PathLike[str]) -> dict[str, Any]:
+    """Return the content of `preprocessor_config.json` of a model folder or a model on the Hub; empty without one."""
+    try:
+        stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(
+            fspath(path), local_files_only=bool(why_not_from_hub(fspath(path)))
+        )
+    except OSError:
+        return {}
+    return stored

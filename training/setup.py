@@ -20,7 +20,7 @@ from .compilation import choose_mode
 from .device import describe_device, uses_bf16
 from .feeding import batches_of
 from .model import build_model, prepare_for_training
-from .model_name import resolve
+from .model_names import resolve
 from .objective import Objective
 from .progress_callback import ProgressCallback
 from .recipes import Settings

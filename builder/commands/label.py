@@ -58,9 +58,9 @@ def label(
     Rare labels are assigned first: an image of a frequent cell type and a rare compound gets the compound as its class.
     Large classes are downsampled. Images without a class are listed with the reason.
     """
-    from ..console import emit, out
+    from ..console import emit, err, out
+    from ..labels.report import nothing_selected, remarks
     from ..labels.report import plot as plot_thresholds
-    from ..labels.report import remarks
     from ..labels.select import select
     from ..storage import sibling
 
@@ -80,6 +80,9 @@ def label(
         emit(report)
         return
     _print_tables(report)
+    if not report["selected"]:
+        advice = nothing_selected(report, catalog)
+        err.print(f"Note: {advice.what}. {advice.next}", markup=False)
     out.print(
         f"{report['rows']:,} rows = {report['selected']:,} in {len(report['classes']):,} classes"
         f" + {report['not_selected']:,} not selected",

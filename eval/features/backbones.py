@@ -60,7 +60,7 @@ def load(what: str) -> Backbone:
         If there is no such network, or the `[imagenet]` extra is not installed.
     """
     from ...training.model import load_backbone
-    from ...training.model_name import resolve
+    from ...training.model_names import resolve
 
     named = resolve(what)
     # a run is named after its folder

@@ -13,7 +13,7 @@ from cytoimagenet import load_backbone
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.eval.features import backbones
 from cytoimagenet.training.model import build_model, imagenet_backbone, random_backbone
-from cytoimagenet.training.model_name import ModelName, resolve
+from cytoimagenet.training.model_names import ModelName, resolve
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +74,13 @@ def test_other_names_are_of_the_hub(name):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("runs/nope", "There are runs/first, runs/second. Or use"),
+        ("runs/nope", "There are runs/first, runs/second"),
         ("first", "Did you mean runs/first?"),
-        ("./nope", "Use `imagenet`"),
-        ("/nowhere/at/all", "Use `imagenet`"),
-        ("a/b/c", "Use `imagenet`"),
-        ("runs\\nope", "Use `imagenet`"),
-        ("~/nope", "Use `imagenet`"),
+        ("./nope", "A run folder or another model folder"),
+        ("/nowhere/at/all", "A run folder or another model folder"),
+        ("a/b/c", "A run folder or another model folder"),
+        ("runs\\nope", "A run folder or another model folder"),
+        ("~/nope", "A run folder or another model folder"),
     ],
 )
 def test_an_absent_folder_is_named_before_the_hub_is_asked(runs, monkeypatch, name, advice):
@@ -106,13 +106,13 @@ def test_many_folders_are_not_all_listed():
         Path("models", f"m{number}", "config.json").write_text("{}")
     with pytest.raises(UsageError) as found:
         resolve("models/x")
-    assert "models/m4 and 4 more" in found.value.next
+    assert found.value.next.endswith("models/m4")
 
 
 def test_resolving_a_name_needs_no_torch():
     code = (
         "import sys\nsys.modules['torch'] = sys.modules['transformers'] = None\n"
-        "from cytoimagenet.training.model_name import resolve\nprint(resolve('random:2').seed)"
+        "from cytoimagenet.training.model_names import resolve\nprint(resolve('random:2').seed)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout.strip()) == (0, "2"), ran.stderr

@@ -7,24 +7,27 @@
 | a folder | a training run, or any `transformers` image classifier |
 | `OWNER/NAME` | an image classifier on the Hugging Face Hub |
 
-A folder is looked for before the Hub is asked. `./imagenet` is a folder of that name.
+A folder is looked for before the Hub is asked, and an absent one is reported without asking. `./imagenet` is a folder
+of that name.
 """
 
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..builder.errors import UsageError
+from ..builder.hf.hub_errors import why_unreachable
 
 B0 = "efficientnet-b0"
 IMAGENET = "imagenet"
 RANDOM = "random"
 RUNS = Path("runs")  # where `train` writes by default
-FOLDERS_NAMED = 5  # in an error
-_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+FOLDERS_NAMED = 5  # in an error, of those that contain a model
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _NAMES = "`imagenet`, `random`, a run folder, or the name of an image classifier on the Hub (OWNER/NAME)"
 
 
@@ -83,29 +86,49 @@ def resolve(name: str | PathLike[str]) -> ModelName:
             where=text,
             next=f"Convert Keras weights first: cytoimagenet convert-weights {text} OUT" if keras else f"Use {_NAMES}.",
         )
-    if _is_path(text) or _in_runs(text):
-        raise UsageError("There is no such model folder", where=text, next=_advice(path))
+    if path.parent == Path() and (RUNS / path).is_dir():
+        raise UsageError("There is no such model folder", where=text, next=f"Did you mean {RUNS / path}?")
+    check_model_name(text)
     return ModelName("hub", text)
 
 
-def _is_path(text: str) -> bool:
-    """Return whether a text can't be a name on the Hub, or names a place in a folder that exists."""
-    parent = Path(text).parent
-    return _HUB_NAME.fullmatch(text) is None or (parent != Path() and parent.is_dir())
+def check_model_name(name: str) -> None:
+    """Raise a `UsageError` for a path at which there is nothing, before the Hub is asked for a model of that name.
+
+    A name is taken for a path if the Hub has no such names, or if its first part is a folder: `runs/frist` is a
+    misspelt run where there is a folder `runs`.
+
+    Parameters
+    ----------
+    name : str
+        A folder, or the name of a model on the Hub.
+
+    Examples
+    --------
+    >>> check_model_name("microsoft/resnet-18")
+    >>> check_model_name("./frist")
+    Traceback (most recent call last):
+    ...
+    cytoimagenet.builder.errors.UsageError: There is no such model folder [./frist]
+    A run folder or another model folder contains config.json and model.safetensors
+    """
+    folder = Path(name).expanduser()
+    if folder.exists():
+        return
+    is_hub_name = _HUB_NAME.fullmatch(name) and not name.startswith(".")
+    if is_hub_name and not (len(folder.parts) > 1 and Path(folder.parts[0]).is_dir()):
+        return
+    models = sorted(path.parent.name for path in folder.parent.glob("*/config.json"))
+    near = get_close_matches(folder.name, models, n=1)
+    if near:
+        advice = f"Did you mean {folder.parent / near[0]}?"
+    elif models:
+        advice = f"There are {', '.join(str(folder.parent / model) for model in models[:FOLDERS_NAMED])}"
+    else:
+        advice = "A run folder or another model folder contains config.json and model.safetensors"
+    raise UsageError("There is no such model folder", where=name, next=advice)
 
 
-def _in_runs(text: str) -> bool:
-    """Return whether a name without a folder is one of a run."""
-    return Path(text).parent == Path() and (RUNS / text).is_dir()
-
-
-def _advice(path: Path) -> str:
-    """Return what to do about an absent folder, with the model folders near it."""
-    if _in_runs(str(path)):
-        return f"Did you mean {RUNS / path}?"
-    parent = path.parent
-    near = sorted(str(entry.parent) for entry in parent.glob("*/config.json")) if parent.is_dir() else []
-    if not near:
-        return f"Use {_NAMES}."
-    more = f" and {len(near) - FOLDERS_NAMED} more" if len(near) > FOLDERS_NAMED else ""
-    return f"There are {', '.join(near[:FOLDERS_NAMED])}{more}. Or use {_NAMES}."
+def why_not_from_hub(name: str) -> str:
+    """Return why the Hub can't be asked for a model; empty for a folder on this disk, and if the Hub answers."""
+    return "" if Path(name).is_dir() else why_unreachable()
