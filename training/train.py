@@ -197,6 +197,7 @@ def _finish(trainer: EpochTrainer, folder: Path, facts: dict[str, Any], index: I
     kept = last
     if found is not None and is_best_another and trainer.settings.keep == "best":
         kept = found.step
+        _from_rank_0(None)  # rank 0 has written the weights
         trainer.load_best()
     step, confusion = trainer.last_confusion or (-1, None)
     if confusion is None or step != kept:  # other weights, no validation images, or resumed after the last step
