@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import TrainerCallback
-
-if TYPE_CHECKING:
-    from .trainer import EpochTrainer
 
 
 class EpochSchedule(TrainerCallback):
@@ -16,9 +13,10 @@ class EpochSchedule(TrainerCallback):
     Parameters
     ----------
     trainer : EpochTrainer
+        The trainer that adds this callback.
     """
 
-    def __init__(self, trainer: EpochTrainer) -> None:
+    def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
