@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -22,13 +24,13 @@ from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
 from ..storage import filesystem, is_local, join, read_bytes, write_atomic
 from .describe import describe
+from .names import CLASSES, FORMATS, METADATA, PAGES, REJECTED, is_data_file
+from .names import MANIFEST as NAME
 
-NAME = "manifest.json"
 FORMAT = "cytoimagenet"
-METADATA, CLASSES, REJECTED = "metadata.parquet", "classes.parquet", "rejected.parquet"
 TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.REJECTED}
-PAGES = ("README.md", "croissant.json", "preview.png")
-"""Files derived from the manifest, for people and machines to read."""
+LONGEST_SHOWN = 120  # characters of a name in an error
+MAX_MANIFEST_BYTES = 1 << 26  # of 100,000 shards and 100,000 classes: 30 MB
 
 _OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
 _KEY_TYPES = {
@@ -82,7 +84,7 @@ class Manifest:
         """
         where = join(root, NAME)
         try:
-            raw = read_bytes(where)
+            raw = _read(where)
         except FileNotFoundError as error:
             raise UsageError(
                 "This is not a finished dataset folder: it has no manifest.json",
@@ -247,6 +249,16 @@ def record_pages(manifest: Manifest) -> Manifest:
     return write(manifest.root, {**manifest.data, "pages": pages})
 
 
+def _read(where: str) -> bytes:
+    """Read `manifest.json`; a pipe, a device or a file too large for a manifest is refused unread."""
+    if is_local(where) and not stat.S_ISREG(os.stat(filesystem(where)[1]).st_mode):
+        raise SchemaError("manifest.json is not a regular file", where=where)
+    raw = read_bytes(where, 0, MAX_MANIFEST_BYTES + 1)
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise SchemaError(f"manifest.json is larger than {MAX_MANIFEST_BYTES:,} bytes", where=where)
+    return raw
+
+
 def _check_form(data: Any, where: str) -> None:
     """Refuse data that is not a manifest, before anything uses it."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -265,9 +277,16 @@ def _check_form(data: Any, where: str) -> None:
         for entry in entries:
             if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
                 raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)
+    if data["shard_format"] not in FORMATS:
+        raise SchemaError(f"No shard format {data['shard_format'][:LONGEST_SHOWN]!r}", where=where)
+    unknown = [name for name in data["files"] if not is_data_file(name, data["shard_format"])]
+    unknown += [name for name in data["pages"] if name not in PAGES]
+    if unknown:
+        raise SchemaError(
+            f"It names a file that a dataset folder does not have: {unknown[0][:LONGEST_SHOWN]!r}",
+            where=where,
+            next="Don't use this folder or repository: whoever wrote its manifest may want other files on your disk",
+        )
     for path, entry in {**data["files"], **data["pages"]}.items():
-        parts = path.split("/")
-        if path.startswith("/") or "\\" in path or ".." in parts or "" in parts or ":" in path or "\0" in path:
-            raise SchemaError(f"A file outside the dataset folder: {path!r}", where=where)
         if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
             raise SchemaError(f"No valid size and sha256 for {path}", where=where)

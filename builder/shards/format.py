@@ -16,7 +16,6 @@ from .. import schema
 from ..dataset.columns import parquet_features
 
 Row = dict[str, Any]
-FORMATS = {"webdataset": "tar", "parquet": "parquet"}
 COLUMNS = ["key", *schema.ROW.names]
 """The columns of `<key>.json`."""
 IMAGES_PER_ROW_GROUP = 100  # a reader of a Parquet shard has this many in memory

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from .. import resume, schema
 from ..dataset import manifest as manifests
 from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
+from ..dataset.names import FORMATS
 from ..dataset.ranges import Fetch, reader_of
 from ..defaults import SHARD_SIZE_BYTES
 from ..errors import CheckFailedError, SchemaError, UsageError
@@ -31,7 +32,7 @@ from ..progress import progress
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries, sha256_of, size
 from ..versions import versions_of
-from .format import FORMATS, WRITERS, Tally, batched
+from .format import WRITERS, Tally, batched
 from .plan import ShardPlan, plan_shards
 from .sort import rows_of_shard, sort_rows, sorting_folder
 
