@@ -7,6 +7,7 @@ version. An interrupted download continues; its files are checked against the ma
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -17,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .. import storage
+from .. import resume, storage
 from ..dataset.find import remember
 from ..dataset.manifest import NAME as MANIFEST
 from ..dataset.manifest import Manifest
@@ -29,6 +30,7 @@ from .hub_errors import check_repository_name, in_plain_words
 KIND = "dataset"
 HASHING_THREADS = 4
 WRONG_FILES_SHOWN = 5
+NOTE = ".unfinished/pull.json"  # in the folder until all files are there: which dataset they belong to
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ def pull(
     Raises
     ------
     UsageError
-        If there is no such repository, revision or split.
+        If there is no such repository, revision or split, or `out` has files of something else.
+    SchemaError
+        If the manifest of the repository names a file that a dataset folder does not have.
     CheckFailedError
         If a downloaded file differs from the manifest; such files are removed.
     """
@@ -159,8 +163,7 @@ def pull(
         Path(out) if out is not None else storage.cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
     )
     names = _files_to_fetch(manifest, splits, include)
-    if (folder / MANIFEST).exists() and Manifest.load(folder).digest != manifest.digest:
-        raise UsageError("This folder contains another dataset", where=folder, next="Name another --out, or remove it")
+    _claim(folder, manifest)
     commit = Path(source).parent.name  # of the manifest: `main` may move on during the download
     try:
         huggingface_hub.snapshot_download(
@@ -174,10 +177,46 @@ def pull(
         raise in_plain_words(error, repository, requested) from error
     _check_files(folder, manifest, names)
     storage.write_atomic(folder / MANIFEST, Path(source).read_bytes())
+    _remove_traces(folder)
     whole = all((folder / name).exists() for name in _files(manifest))
     if out is None:
         remember(folder, revision)
     return Pulled(str(folder), requested, len(names), whole)
+
+
+def _claim(folder: Path, manifest: Manifest) -> None:
+    """Take a folder for this dataset: an empty one, one that contains it, or one that an interrupted call left.
+
+    Files of anybody else are never overwritten.
+    """
+    if (folder / MANIFEST).exists():
+        if Manifest.load(folder).digest != manifest.digest:
+            raise UsageError(
+                "This folder contains another dataset", where=folder, next="Name another --out, or remove it"
+            )
+        return
+    if folder.exists() and not (folder / NOTE).exists() and any(folder.iterdir()):
+        raise UsageError(
+            "This folder is not empty, and no dataset that `pull` wrote",
+            where=folder,
+            next="Name a new or empty folder with --out: files that are there could be overwritten",
+        )
+    resume.claim(
+        folder,
+        NOTE,
+        {"digest": manifest.digest},
+        what="This folder contains an unfinished download of another dataset",
+        next="Name another --out, or remove it",
+    )
+
+
+def _remove_traces(folder: Path) -> None:
+    """Remove the note of an unfinished download, and the half-downloaded files that killed runs left."""
+    (folder / NOTE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # absent, or not empty
+        (folder / NOTE).parent.rmdir()
+    for left in (folder / ".cache" / "huggingface").glob("**/*.incomplete"):
+        left.unlink(missing_ok=True)
 
 
 def _api() -> Any:
