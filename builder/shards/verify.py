@@ -28,6 +28,7 @@ from .together import SHARDS_WITH_ROWS, check_together
 
 DANGEROUS = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib", ".dill")
 HARMLESS = (".cache/", ".git/", ".gitattributes", ".gitignore", ".DS_Store")  # written by git, the Hub and Finder
+VIEWER_ROW_BYTES = 2_000_000  # larger rows are not shown by the Hub's viewer: docs/hub, datasets-upload-guide-llm
 PROBLEMS_SHOWN = 20  # in the error; the report has all
 
 
@@ -95,8 +96,19 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         problems, notes = check_together(manifest, dict(checked))
         report.problems += problems
         report.notes += notes
+        _note_large_rows(manifest, tables[METADATA], report)
     report.images = sum(manifest.rows(split) for split in schema.SPLITS)
     return report
+
+
+def _note_large_rows(manifest: Manifest, metadata: str, report: Report) -> None:
+    """Note rows of Parquet shards that the Hub's viewer does not show; all but a few hundred bytes are the image."""
+    if manifest.shard_format == "parquet":
+        sizes = pq.read_table(metadata, columns=["size"])["size"].to_numpy()
+        large = int((sizes > VIEWER_ROW_BYTES - 10_000).sum())
+        if large:
+            rows = "1 row is" if large == 1 else f"{large:,} rows are"
+            report.notes.append(f"{rows} larger than 2 MB: the Hub's viewer does not show such rows")
 
 
 def _check_files(manifest: Manifest, report: Report) -> set[str]:

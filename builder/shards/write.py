@@ -98,7 +98,7 @@ def write_dataset(
     if done is not None:
         return done
     plan = plan_shards(
-        schema.read(rows_file, schema.CURATED, ["label", "category", "filename", "split", "store_size"]),
+        schema.read(rows_file, schema.CURATED, ["label", "category", "filename", "split", "store_size", "sha256"]),
         shard_size=shard_size,
         seed=seed,
         suffix=FORMATS[format],
