@@ -136,7 +136,7 @@ def preview(
 
 
 def card(folder: Folder) -> None:
-    """Rewrite README.md, croissant.json and preview.png of a dataset folder; images and digest stay the same."""
+    """Rewrite README.md and the other pages of a dataset folder; its images and its digest stay the same."""
     from ..dataset.manifest import Manifest, record_pages
     from ..pages.write import write_pages
 

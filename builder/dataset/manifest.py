@@ -239,7 +239,7 @@ def write(root: str | PathLike[str], data: dict[str, Any]) -> Manifest:
 
 
 def record_pages(manifest: Manifest) -> Manifest:
-    """Record size and sha256 of the present README.md, croissant.json and preview.png; the digest stays the same."""
+    """Record size and sha256 of the present pages (README.md and the like); the digest stays the same."""
     fs, inner = filesystem(manifest.root)
     pages = {}
     for name in PAGES:

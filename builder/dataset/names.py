@@ -9,7 +9,7 @@ import re
 
 MANIFEST = "manifest.json"
 METADATA, CLASSES, REJECTED = "metadata.parquet", "classes.parquet", "rejected.parquet"
-PAGES = ("README.md", "croissant.json", "preview.png")
+PAGES = ("README.md", "croissant.json", "preview.png", "LICENSE.md")
 """Files derived from the manifest and the tables, for people and machines to read."""
 
 FORMATS = {"webdataset": "tar", "parquet": "parquet"}

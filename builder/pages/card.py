@@ -5,8 +5,6 @@ Every number comes from the manifest and the tables of the folder. The text is t
 
 from __future__ import annotations
 
-import html
-import re
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
@@ -18,11 +16,18 @@ from .. import schema
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
 from ..storage import join, write_atomic
+from .licences import LICENCES
+from .markdown import cell
 
 README = "README.md"
 TEMPLATE = "dataset_card.md"  # at the root of a checkout and of the installed package
 FEW_TRAINING_IMAGES = 100  # the card counts the classes with fewer
 LICENCE = "other"  # the Hub's word for a licence that is not in its list; here each row names its own
+LICENCE_NAME = "mixed-see-each-image"
+LIBRARIES = {  # the Hub's tags of libraries that read the folder; tests read it with each
+    "webdataset": ["datasets", "webdataset", "mlcroissant"],
+    "parquet": ["datasets", "pandas", "mlcroissant"],
+}
 
 
 class _DumperWithoutAnchors(yaml.SafeDumper):
@@ -47,17 +52,27 @@ def write_card(out: str | PathLike[str], manifest: Manifest) -> None:
 
 
 def metadata(manifest: Manifest) -> dict[str, Any]:
-    """Return the content of the card's YAML. `datasets` needs the column names png, cls and json as they are."""
+    """Return the content of the card's YAML, with the keys that the Hub documents.
+
+    Its specification is https://github.com/huggingface/hub-docs/blob/main/datasetcard.md. `datasets` needs the column
+    names png, cls and json as they are.
+    """
     configs = {"default": {split: split for split in schema.SPLITS if manifest.rows(split)}}
     if manifest.rows("sample"):
         configs["sample"] = {"train": "sample"}
     suffix = "parquet" if manifest.shard_format == "parquet" else "tar"
     features = card_features(manifest)
+    sources = sorted(manifest.metadata(["dir_name"])["dir_name"].unique())
     return {
         "pretty_name": "CytoImageNet",
         "license": LICENCE,
+        "license_name": LICENCE_NAME,
+        "license_link": LICENCES,
+        "annotations_creators": ["found", "machine-generated"],  # texts of the publishers; a program chose among them
+        "source_datasets": [f"extended|other-{name}" for name in sources],
         "task_categories": ["image-classification"],
-        "tags": ["biology", "microscopy", "bioimage", "cells"],
+        "task_ids": ["multi-class-image-classification"],
+        "tags": ["biology", "microscopy", "bioimage", "cells", *LIBRARIES[manifest.shard_format]],
         "size_categories": [size_category(sum(manifest.rows(split) for split in schema.SPLITS))],
         "configs": [
             {
@@ -124,18 +139,6 @@ def body(manifest: Manifest) -> str:
         most=(str(databases.index[0]), float(databases.iloc[0])),
         digest=manifest.digest,
     )
-
-
-def cell(value: Any) -> str:
-    r"""Return a value as text of a Markdown table: on one line, with all markup escaped.
-
-    Examples
-    --------
-    >>> cell("a|b <script>")
-    'a\\|b &lt;script&gt;'
-    """
-    text = html.escape(" ".join(str(value).split()), quote=False)
-    return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
 
 
 def size_category(images: int) -> str:

@@ -279,7 +279,7 @@ def _count_splits(plan: ShardPlan, files: Mapping[str, Mapping[str, Any]]) -> di
 
 
 def _publish(out: str, data: dict[str, Any]) -> Manifest:
-    """Write README.md, croissant.json and preview.png, then, last, the manifest; remove the notes on the shards."""
+    """Write README.md and the other pages, then, last, the manifest; remove the notes on the shards."""
     from ..pages.write import write_pages  # only here: reading and checking shards needs no templates
 
     data["digest"] = manifests.digest(data)
