@@ -19,16 +19,28 @@ ALLOWED = {
     "eval": {"builder", "loaders", "training"},
 }
 
-GROUND = {"errors", "progress", "console", "storage", "schema", "defaults", "versions", "resume", "seeded"}
+GROUND = {
+    "errors",
+    "progress",
+    "console",
+    "storage",
+    "schema",
+    "defaults",
+    "versions",
+    "resume",
+    "seeded",
+    "text_tables",
+}
 """Modules of `builder/` that every module may import."""
 
 BUILDER = {
     # package of builder/: the packages of builder/ that it may import, lazily or not
-    "sources": set(),
+    "sources": {"formats", "image_table"},
     "labels": set(),
     "formats": set(),
     "dataset": {"formats"},
     "images": {"formats"},
+    "image_table": {"formats", "images"},
     "curate": {"formats", "images"},
     "pages": {"dataset", "images", "sources"},
     "shards": {"dataset", "formats", "pages"},
@@ -56,7 +68,7 @@ FROM_BUILDER = {
     "protocols": set(),
     "tasks": set(),
     "results": set(),
-    "features": {"dataset", "images"},
+    "features": {"dataset", "image_table", "images"},
     "report": {"images", "pages"},
     "explore": {"dataset", "images"},
     "simulate": {"simulate"},

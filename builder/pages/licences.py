@@ -9,7 +9,7 @@ from os import PathLike
 
 from ..dataset.manifest import Manifest
 from ..storage import join, write_atomic
-from .markdown import cell
+from .markdown import cell, linked
 
 LICENCES = "LICENSE.md"
 TEXT = """# Licences of the images
@@ -38,11 +38,11 @@ def describe(manifest: Manifest) -> str:
     images = manifest.metadata(["licence", "dir_name"])
     counts = images.groupby("licence").agg(images=("dir_name", "size"), sources=("dir_name", "unique")).reset_index()
     counts = counts.sort_values(["images", "licence"], ascending=[False, True])
+    names = {name: (source.name, source.link) for name, source in SOURCES.items()}
+    # the user's own source may have the name of one of the 40
+    names |= {name: (facts.get("name") or name, facts.get("link", "")) for name, facts in manifest.own_sources.items()}
     rows = []
     for one in counts.itertuples():
-        sources = (
-            f"[{cell(SOURCES[name].name)}]({cell(SOURCES[name].link)})" if name in SOURCES else cell(name)
-            for name in sorted(one.sources)
-        )
+        sources = (linked(*names.get(name, (name, ""))) for name in sorted(one.sources))
         rows.append(f"| {cell(one.licence) or 'none named'} | {one.images:,} | {', '.join(sources)} |")
     return TEXT.format(rows="\n".join(rows))

@@ -17,3 +17,15 @@ def cell(value: Any) -> str:
     """
     text = html.escape(" ".join(str(value).split()), quote=False)
     return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
+
+
+def linked(name: str, link: str) -> str:
+    r"""Return a name as a Markdown link, if the address is one that can't end the link or run anything.
+
+    Examples
+    --------
+    >>> linked("Our plate", "https://lab.example/1"), linked("Our plate", "javascript:1"), linked("Our plate", "")
+    ('[Our plate](https://lab.example/1)', 'Our plate', 'Our plate')
+    """
+    safe = re.fullmatch(r"https?://[^\s<>()\[\]|\\`\"]+", link)
+    return f"[{cell(name)}]({link})" if safe else cell(name)

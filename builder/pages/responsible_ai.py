@@ -35,10 +35,11 @@ def responsible_ai(manifest: Manifest) -> dict[str, Any]:
     """
     images = manifest.metadata(["database", "dir_name"])
     databases = images["database"].value_counts(normalize=True)
+    publishers, sources = len(databases), images["dir_name"].nunique()
     small = sum(entry["train"] < FEW_TRAINING_IMAGES for entry in manifest.classes)
     facts: dict[str, Any] = {
-        "dataCollection": f"Microscopy images that {len(databases):,} publishers have made public, from "
-        f"{images['dir_name'].nunique():,} sources. Nothing was photographed for this dataset.",
+        "dataCollection": f"Microscopy images of {publishers:,} {'publisher' if publishers == 1 else 'publishers'}, "
+        f"from {sources:,} {'source' if sources == 1 else 'sources'}. Nothing was photographed for this dataset.",
         "dataCollectionType": ["Secondary Data Analysis"],
         "dataCollectionRawData": "The image files and metadata tables of the publishers; the columns dir_name, idx and "
         "channels name the files of each image.",

@@ -66,7 +66,9 @@ def test_every_licence_is_listed_with_its_images(small_dataset):
         def metadata(self, columns=None):
             return rows[columns]
 
-    table = numbers_under(licences.describe(Other(written.root, written.data)), "licence")
+    own = {"made_up": {"name": "Our plate", "link": "https://lab.example/1"}}
+    table = numbers_under(licences.describe(Other(written.root, {**written.data, "own_sources": own})), "licence")
+    assert table[0][2] == "[Our plate](https://lab.example/1)"
     assert [row[:2] for row in table] == [["CC0-1.0", "285"], ["by \\| &lt;b&gt;", "10"], ["none named", "5"]]
     assert "https://bbbc.broadinstitute.org/BBBC010" in table[1][2]
 

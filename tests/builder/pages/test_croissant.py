@@ -48,7 +48,7 @@ def test_every_responsible_ai_property_is_read(read, small_dataset):
     assert sum(name.startswith("rai:") for name in written) == len(RESPONSIBLE_AI), "a name that nobody reads"
     assert "100 % come from made up" in read.metadata.data_biases[0]
     assert "5 of 5 classes have fewer than 100" in read.metadata.data_biases[2]
-    assert "from 1 sources" in read.metadata.data_collection
+    assert "of 1 publisher, from 1 source." in read.metadata.data_collection
 
 
 @pytest.mark.parametrize(

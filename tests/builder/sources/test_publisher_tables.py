@@ -11,7 +11,8 @@ from cytoimagenet.builder.errors import MetadataError
 from cytoimagenet.builder.simulate.bbbc import workbook
 from cytoimagenet.builder.simulate.source import table
 from cytoimagenet.builder.sources import publisher_tables as tables
-from cytoimagenet.builder.sources.publisher_tables import read_bounded, read_table
+from cytoimagenet.builder.sources.publisher_tables import read_table
+from cytoimagenet.builder.text_tables import read_bounded
 from hypothesis import given
 from hypothesis import strategies as st
 
