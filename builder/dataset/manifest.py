@@ -24,7 +24,7 @@ from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
 from ..storage import filesystem, is_local, join, read_bytes, write_atomic
 from .describe import describe
-from .names import CLASSES, FORMATS, METADATA, PAGES, REJECTED, is_data_file
+from .names import CLASSES, FORMATS, METADATA, NAMES, PAGES, REJECTED, may_have
 from .names import MANIFEST as NAME
 
 FORMAT = "cytoimagenet"
@@ -173,6 +173,11 @@ class Manifest:
         return cast("dict[str, dict[str, Any]]", self.data["pages"])
 
     @property
+    def all_files(self) -> dict[str, dict[str, Any]]:
+        """Every file of the folder but the manifest and its signature, with `bytes` and `sha256`."""
+        return {name: entry for part in NAMES for name, entry in self.data.get(part, {}).items()}
+
+    @property
     def digest(self) -> str:
         """The sha256 of the data and how it was produced; equal datasets have equal digests."""
         return str(self.data["digest"])
@@ -289,14 +294,14 @@ def _check_form(data: Any, where: str) -> None:
                 raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)
     if data["shard_format"] not in FORMATS:
         raise SchemaError(f"No shard format {data['shard_format'][:LONGEST_SHOWN]!r}", where=where)
-    unknown = [name for name in data["files"] if not is_data_file(name, data["shard_format"])]
-    unknown += [name for name in data["pages"] if name not in PAGES]
+    listed = {part: data.get(part, {}) for part in NAMES}
+    unknown = [n for part, entries in listed.items() for n in entries if not may_have(part, n, data["shard_format"])]
     if unknown:
         raise SchemaError(
             f"It names a file that a dataset folder does not have: {unknown[0][:LONGEST_SHOWN]!r}",
             where=where,
             next="Don't use this folder or repository: whoever wrote its manifest may want other files on your disk",
         )
-    for path, entry in {**data["files"], **data["pages"]}.items():
+    for path, entry in ((path, entry) for entries in listed.values() for path, entry in entries.items()):
         if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
             raise SchemaError(f"No valid size and sha256 for {path}", where=where)

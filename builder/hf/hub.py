@@ -1,8 +1,10 @@
 """A dataset folder to the Hugging Face Hub and back, checked before the upload and after the download.
 
-An upload is one commit of the files that the manifest names and no others, so that no script gets into the repository.
-Files that the Hub already has are not sent again. The commit is tagged; readers can name the tag to get exactly this
-version. An interrupted download continues; its files are checked against the manifest, which is written last.
+Only the files that the manifest names are uploaded, so that no script gets into the repository. The Hub's client
+divides a large folder into several commits. The manifest is in the last one, which also removes the files of a former
+version, and the tag is set after it: `main` may have files of two versions during an upload, a tag never.
+Data that the Hub already has is not sent again. An interrupted download continues; its files are checked against the
+manifest, which is written last.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from typing import Any
 
 from .. import resume, storage
 from ..dataset.find import remember
-from ..dataset.manifest import NAME as MANIFEST
 from ..dataset.manifest import Manifest
+from ..dataset.names import MANIFEST, SIGNATURE, is_known
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify
@@ -35,7 +37,7 @@ NOTE = ".unfinished/pull.json"  # in the folder until all files are there: which
 
 @dataclass(frozen=True)
 class Pushed:
-    """A dataset on the Hub: repository, commit and tag."""
+    """A dataset on the Hub: repository, last commit and tag."""
 
     repository: str
     commit: str
@@ -67,7 +69,11 @@ class Pulled:
 def push(
     folder: str | PathLike[str], repository: str, *, tag: str | None = None, private: bool = False, check: bool = True
 ) -> Pushed:
-    """Upload a dataset folder as a dataset repository.
+    """Upload a dataset folder as a dataset repository, in one or more commits, and tag the last one.
+
+    The tag marks a complete version; read this tag rather than `main`, which may be in the middle of an upload. Files
+    of a former version that the dataset no longer has are removed from `main`; files of other names are not touched.
+    A second call continues an interrupted upload.
 
     Parameters
     ----------
@@ -100,15 +106,24 @@ def push(
     if check:
         verify(folder)
     tag = tag or f"v{manifest.schema_version}-{manifest.digest[:8]}"
+    last = [*manifest.pages, MANIFEST]
+    if (Path(folder) / SIGNATURE).exists():
+        last.append(SIGNATURE)
     api = _api()
+    options = {"repo_id": repository, "repo_type": KIND, "folder_path": os.fspath(folder)}
     try:
         api.create_repo(repository, repo_type=KIND, private=private or None, exist_ok=True)
-        # one commit: a reader sees all of the dataset or none of it; a rerun does not send files again
+        # large folders become several commits: the manifest must not be in the first
+        api.upload_folder(
+            **options,
+            allow_patterns=[_literal(name) for name in manifest.all_files if name not in last],
+            commit_message=f"CytoImageNet {tag}: files",
+        )
+        former = {name for name in api.list_repo_files(repository, repo_type=KIND) if is_known(name)}
         commit = api.upload_folder(
-            repo_id=repository,
-            repo_type=KIND,
-            folder_path=os.fspath(folder),
-            allow_patterns=[_literal(name) for name in [*_files(manifest), MANIFEST]],
+            **options,
+            allow_patterns=[_literal(name) for name in last],
+            delete_patterns=[_literal(name) for name in sorted({*former, SIGNATURE} - {*manifest.all_files, *last})],
             commit_message=f"CytoImageNet {tag}",
         )
         api.create_tag(repository, repo_type=KIND, tag=tag, revision=commit.oid, exist_ok=True)
@@ -171,7 +186,7 @@ def pull(
             repo_type=KIND,
             revision=commit,
             local_dir=folder,
-            allow_patterns=[_literal(name) for name in names],
+            allow_patterns=[*(_literal(name) for name in names), SIGNATURE],
         )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
@@ -226,7 +241,7 @@ def _api() -> Any:
 
 
 def _files(manifest: Manifest) -> list[str]:
-    return sorted({**manifest.files, **manifest.pages})
+    return sorted(manifest.all_files)
 
 
 def _literal(name: str) -> str:
@@ -252,7 +267,7 @@ def _files_to_fetch(manifest: Manifest, splits: Sequence[str], include: Sequence
 
 def _check_files(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
     """Compare the sha256 of downloaded files with the manifest; remove those that differ, and raise an error."""
-    entries = {**manifest.files, **manifest.pages}
+    entries = manifest.all_files
 
     def is_wrong(name: str) -> bool:
         return storage.sha256_of(folder / name) != entries[name]["sha256"]

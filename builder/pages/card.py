@@ -17,6 +17,7 @@ import yaml
 from .. import schema
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
+from ..dataset.names import README
 from ..storage import join, write_atomic
 from .licences import LICENCES
 from .markdown import cell, linked
@@ -24,7 +25,6 @@ from .markdown import cell, linked
 if TYPE_CHECKING:
     from ..sources.record import Source
 
-README = "README.md"
 TEMPLATE = "dataset_card.md"  # at the root of a checkout and of the installed package
 FEW_TRAINING_IMAGES = 100  # the card counts the classes with fewer
 LICENCE = "other"  # the Hub's word for a licence that is not in its list; here each row names its own

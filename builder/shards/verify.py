@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import schema
-from ..dataset.manifest import CLASSES, METADATA, PAGES, TABLES, Manifest
-from ..dataset.manifest import NAME as MANIFEST
+from ..dataset.manifest import TABLES, Manifest
+from ..dataset.names import CLASSES, MANIFEST, METADATA, README, SIGNATURE
 from ..errors import CheckFailedError, CytoImageNetError
 from ..progress import Bar, progress
 from ..storage import filesystem, is_local, join, sha256_of
@@ -113,7 +113,7 @@ def _note_large_rows(manifest: Manifest, metadata: str, report: Report) -> None:
 
 def _check_files(manifest: Manifest, report: Report) -> set[str]:
     """Compare the names and sizes of the present files with the manifest; return those without a problem."""
-    entries = {**manifest.files, **manifest.pages}
+    entries = manifest.all_files
     fs, inner = filesystem(manifest.root)
     if "http" in str(fs.protocol):
         report.notes.append("Over HTTP a folder can't be listed: unexpected files can't be found")
@@ -137,13 +137,13 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
             report.problems.append(f"{path}: {sizes[path]:,} bytes; the manifest records {entry['bytes']:,}")
         else:
             sound.add(path)
-    for path in sorted(set(sizes) - set(entries) - {MANIFEST}):
+    for path in sorted(set(sizes) - set(entries) - {MANIFEST, SIGNATURE}):
         if path.endswith(DANGEROUS):
             report.problems.append(f"{path}: unexpected, and of a kind that can run code; don't open it")
         elif not path.startswith(HARMLESS) and path.rsplit("/", 1)[-1] not in HARMLESS:
             report.problems.append(f"{path}: unexpected")
-    if PAGES[0] not in entries:
-        report.problems.append(f"{PAGES[0]}: absent; without it `datasets` does not know the columns")
+    if README not in entries:
+        report.problems.append(f"{README}: absent; without it `datasets` does not know the columns")
     return sound
 
 
@@ -168,7 +168,7 @@ def _special_files(root: str, names: Iterable[str], report: Report) -> set[str]:
 def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open_files: ExitStack) -> dict[str, str]:
     """Check all files but the shards: sha256, and columns and rows of tables; return local paths of the good tables."""
     tables = {}
-    for name, entry in {**manifest.files, **manifest.pages}.items():
+    for name, entry in manifest.all_files.items():
         if name not in sound or name.startswith("data/"):
             continue
         try:

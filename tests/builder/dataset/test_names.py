@@ -2,7 +2,7 @@
 
 import pytest
 from cytoimagenet.builder.dataset.manifest import Manifest
-from cytoimagenet.builder.dataset.names import CLASSES, METADATA, PAGES, REJECTED, is_data_file
+from cytoimagenet.builder.dataset.names import CLASSES, METADATA, NAMES, PAGES, REJECTED, may_have
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +13,12 @@ SHARDS = st.builds(
     st.integers(1, 10**6),
     st.sampled_from(["tar", "parquet"]),
 )
+
+
+def is_data_file(name, form):
+    return may_have("files", name, form)
+
+
 FORMAT_OF = {"tar": "webdataset", "parquet": "parquet"}
 
 
@@ -53,3 +59,11 @@ def test_all_names_of_a_folder_differ_on_every_disk(small_dataset):
     manifest = Manifest.load(small_dataset)
     names = [*manifest.files, *manifest.pages, "manifest.json"]
     assert len({name.casefold() for name in names}) == len(names)
+
+
+def test_every_name_belongs_to_one_key_of_the_manifest(small_dataset):
+    written = Manifest.load(small_dataset)
+    for name in written.all_files:
+        parts = [part for part in NAMES if may_have(part, name, written.shard_format)]
+        assert len(parts) == 1 and name in written.data[parts[0]]
+    assert set(PAGES) == set(written.pages)

@@ -181,6 +181,8 @@ class Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif answer["key"] == "lfsFile":
                 files[value["path"]] = self.server.blobs[value["oid"]]
+            elif answer["key"] == "deletedFile":
+                del files[value["path"]]
         made = repository.add(files)
         url = f"{self.server.url}/datasets/{repo}/commit/{made}"
         return self.send(200, {"success": True, "commitOid": made, "commitUrl": url, "pullRequestUrl": None})

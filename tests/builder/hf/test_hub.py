@@ -18,6 +18,7 @@ from cytoimagenet.builder.dataset import manifest as manifests
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.pages.card import metadata
 from cytoimagenet.builder.shards.verify import verify
+from cytoimagenet.builder.shards.write import write_dataset
 
 _spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
 assert _spec
@@ -82,6 +83,28 @@ def test_push_puts_up_the_dataset_and_nothing_else(hub, small_dataset, tmp_path)
     sent = hub.uploads()
     push(folder)
     assert hub.uploads() == sent  # nothing is sent twice
+
+
+def test_a_new_version_replaces_the_former_one(pushed, small_curated, tmp_path):
+    """`main` has the files of one version; the tag of the former one still has its own."""
+    hub, former = pushed
+    repository = hub.repositories[REPOSITORY]
+    repository.add({**repository.commits[former["commit"]], "eval.yaml": b"of somebody", "manifest.sig": b"former"})
+    write_dataset(small_curated, tmp_path / "new", format="parquet", seed=1)
+    before = len(repository.commits)
+    latest = json.loads(push(tmp_path / "new", "--json"))
+    manifest = Manifest.load(tmp_path / "new")
+    files = repository.commits[latest["commit"]]
+    assert set(files) == {*manifest.all_files, "manifest.json", "eval.yaml"}
+    assert files["manifest.json"] == (tmp_path / "new" / "manifest.json").read_bytes()
+    uploaded = list(repository.commits.values())[before:]
+    assert [commit["manifest.json"] == files["manifest.json"] for commit in uploaded] == [False, True]
+    assert repository.names[latest["tag"]] == latest["commit"] != repository.names[former["tag"]]
+    pull("--out", tmp_path / "former", "--revision", former["tag"])
+    pull("--out", tmp_path / "latest")
+    assert Manifest.load(tmp_path / "latest").digest == manifest.digest
+    verify(tmp_path / "former")
+    verify(tmp_path / "latest")
 
 
 def test_a_damaged_folder_is_not_pushed(hub, small_dataset, tmp_path):
