@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from .. import schema
 from ..dataset.manifest import TABLES, Manifest
 from ..dataset.names import CLASSES, MANIFEST, METADATA, README, SIGNATURE
+from ..dataset.signature import Signer, check_signature
 from ..errors import CheckFailedError, CytoImageNetError
 from ..progress import Bar, progress
 from ..storage import filesystem, is_local, join, sha256_of
@@ -34,9 +35,16 @@ PROBLEMS_SHOWN = 20  # in the error; the report has all
 
 @dataclass
 class Report:
-    """Result of `verify`: numbers of files, bytes and images read, problems, and notes that are no problems."""
+    """Result of `verify`: numbers of files, bytes and images read, problems, and notes that are no problems.
+
+    Attributes
+    ----------
+    signature : str
+        "none", "not checked", or "valid"; an invalid one is a problem, and "not checked".
+    """
 
     root: str
+    signature: str = "none"
     files: int = 0
     bytes: int = 0
     images: int = 0
@@ -44,7 +52,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+def verify(root: str | PathLike[str], *, workers: int | None = None, signer: Signer | None = None) -> Report:
     """Check a dataset folder against its manifest, and its files against each other.
 
     Parameters
@@ -53,13 +61,15 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         The dataset folder, local or a URL.
     workers : int, optional
         Number of shards read at the same time.
+    signer : Signer, optional
+        Who must have signed the manifest. Without it a signature is neither needed nor checked.
 
     Raises
     ------
     CheckFailedError
         If there is any problem; its attribute `problems` lists all of them.
     """
-    report = inspect(root, workers=workers)
+    report = inspect(root, workers=workers, signer=signer)
     if report.problems:
         shown = "\n".join(f"  {problem}" for problem in report.problems[:PROBLEMS_SHOWN])
         count = f"{len(report.problems):,} problem{'s' if len(report.problems) > 1 else ''}"
@@ -74,7 +84,7 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
     return report
 
 
-def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Signer | None = None) -> Report:
     """Check a dataset folder as `verify` does, and return the report instead of raising an error."""
     report = Report(str(root))
     try:
@@ -83,6 +93,12 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         report.problems.append(f"{MANIFEST}: {error.what}")
         return report
     sound = _check_files(manifest, report)
+    if signer is not None:
+        try:
+            check_signature(manifest, signer)
+            report.signature = "valid"
+        except CheckFailedError as error:
+            report.problems.append(f"{SIGNATURE}: {error.what}")
     with ExitStack() as open_files:
         tables = _check_small_files(manifest, sound, report, open_files)
         with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
@@ -118,7 +134,7 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
     if "http" in str(fs.protocol):
         report.notes.append("Over HTTP a folder can't be listed: unexpected files can't be found")
         sizes = {}
-        for path in entries:
+        for path in [*entries, SIGNATURE]:
             try:
                 sizes[path] = fs.size(join(inner, path))
             except FileNotFoundError:
@@ -126,6 +142,7 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
     else:
         base = len(inner.rstrip("/")) + 1
         sizes = {path[base:]: entry["size"] for path, entry in fs.find(inner, detail=True).items()}
+    report.signature = "not checked" if SIGNATURE in sizes else "none"
     special = _special_files(inner, sizes, report) if is_local(manifest.root) else set()
     sound = set()
     for path, entry in entries.items():
