@@ -146,7 +146,9 @@ def push_model(
     private: Annotated[bool, typer.Option("--private", help="Create the repository as a private one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a trained model to the Hugging Face Hub: weights, model card, history and plots.
+    """Upload a trained model to the Hugging Face Hub: weights, model card, history, plots, and scores if there are any.
+
+    Scores are those that `cytoimagenet eval --models RUN --benchmark OWNER/NAME` wrote into the folder.
 
     Checkpoints, and files with paths of this machine, are not uploaded. Needs a login: `hf auth login`. To read the
     model: transformers.AutoModelForImageClassification.from_pretrained("OWNER/NAME").
