@@ -26,6 +26,7 @@ from ..storage import filesystem, is_local, join, read_bytes, write_atomic
 from .describe import describe
 from .names import CLASSES, FORMATS, METADATA, NAMES, PAGES, REJECTED, may_have
 from .names import MANIFEST as NAME
+from .not_a_dataset import why_not
 
 FORMAT = "cytoimagenet"
 TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.REJECTED}
@@ -74,7 +75,7 @@ class Manifest:
         Raises
         ------
         UsageError
-            If the folder has no manifest.
+            If there is no such folder, or it has no manifest.
         SchemaError
             If the file is not a manifest, or was written for another schema version.
         CheckFailedError
@@ -86,11 +87,9 @@ class Manifest:
         try:
             raw = _read(where)
         except FileNotFoundError as error:
-            raise UsageError(
-                "This is not a finished dataset folder: it has no manifest.json",
-                where=str(root),
-                next="Run the same `cytoimagenet build` or `shard` again to finish it, or name another folder",
-            ) from error
+            raise why_not(root, NAME) from error
+        except NotADirectoryError as error:
+            raise why_not(root, NAME) from error
         except CytoImageNetError:
             raise
         except Exception as error:  # each kind of storage has a client with its own errors

@@ -27,7 +27,7 @@ from ..dataset.names import MANIFEST, SIGNATURE, is_known
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify
-from .hub_errors import check_repository_name, in_plain_words
+from .hub_errors import check_reachable, check_repository_name, in_plain_words, quiet_client, why_unreachable
 
 KIND = "dataset"
 HASHING_THREADS = 4
@@ -66,6 +66,7 @@ class Pulled:
     whole: bool
 
 
+@quiet_client()
 def push(
     folder: str | PathLike[str], repository: str, *, tag: str | None = None, private: bool = False, check: bool = True
 ) -> Pushed:
@@ -106,6 +107,7 @@ def push(
     if check:
         verify(folder)
     tag = tag or f"v{manifest.schema_version}-{manifest.digest[:8]}"
+    check_reachable(repository)
     last = [*manifest.pages, MANIFEST]
     if (Path(folder) / SIGNATURE).exists():
         last.append(SIGNATURE)
@@ -132,6 +134,7 @@ def push(
     return Pushed(repository, commit.oid, tag)
 
 
+@quiet_client()
 def pull(
     repository: str,
     out: str | PathLike[str] | None = None,
@@ -168,9 +171,12 @@ def pull(
 
     check_repository_name(repository)
     requested = revision or "main"
+    offline = bool(why_unreachable())  # then only what an earlier pull left in the cache is used
     try:
         # the manifest goes to the Hub client's cache first: in the folder it would mark the dataset as complete
-        source = huggingface_hub.hf_hub_download(repository, MANIFEST, repo_type=KIND, revision=requested)
+        source = huggingface_hub.hf_hub_download(
+            repository, MANIFEST, repo_type=KIND, revision=requested, local_files_only=offline
+        )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
     manifest = Manifest.load(Path(source).parent)
@@ -187,6 +193,7 @@ def pull(
             revision=commit,
             local_dir=folder,
             allow_patterns=[*(_literal(name) for name in names), SIGNATURE],
+            local_files_only=offline,
         )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
