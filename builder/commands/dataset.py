@@ -139,8 +139,10 @@ def sign(
     the hash of the manifest in a public log. Needs: pip install 'cytoimagenet[sign]'.
     """
     from ..dataset.signature import sign as write_signature
+    from ..extras import require
     from ..shards.verify import verify as check
 
+    require("model_signing", "OpenSSL")  # before every byte is read
     encrypted = key is not None and key.is_file() and b"ENCRYPTED" in key.read_bytes()
     password = typer.prompt("Password of the key", hide_input=True) if encrypted else None
     check(folder)

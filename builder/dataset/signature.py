@@ -11,9 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from ..errors import CheckFailedError, CytoImageNetError, UsageError
+from ..extras import require
 from ..storage import is_local, join, read_bytes, write_atomic
 from .manifest import Manifest, rendered
 from .names import MANIFEST, SIGNATURE
@@ -86,7 +87,7 @@ def sign(folder: str | PathLike[str], *, key: str | PathLike[str] | None = None,
     manifest = Manifest.load(folder)
     if not is_local(folder):
         raise UsageError("Only a folder on this disk can be signed", where=str(folder), next="Copy it to this disk")
-    config = _library("signing").Config()
+    config = _library().signing.Config()
     if key is not None:
         try:
             config.use_elliptic_key_signer(private_key=key, password=password.encode() if password else None)
@@ -133,7 +134,7 @@ def check_signature(manifest: Manifest, signer: Signer) -> None:
         found = read_bytes(where, 0, MAX_SIGNATURE_BYTES)
     except FileNotFoundError as error:
         raise CheckFailedError("The dataset is not signed", where=where) from error
-    config = _library("verifying").Config()
+    config = _library().verifying.Config()
     if signer.key is not None:
         try:
             config.use_elliptic_key_verifier(public_key=signer.key)
@@ -157,14 +158,11 @@ def check_signature(manifest: Manifest, signer: Signer) -> None:
             ) from error
 
 
-def _library(name: str) -> ModuleType:
-    try:
-        from model_signing import signing, verifying
-    except ImportError as error:
-        raise UsageError(
-            "Signatures need the package model-signing", next="pip install 'cytoimagenet[sign]'"
-        ) from error
-    return {"signing": signing, "verifying": verifying}[name]
+def _library() -> Any:
+    require("model_signing", "OpenSSL")
+    import model_signing
+
+    return model_signing
 
 
 def _not_a_key(kind: str, key: str | PathLike[str], error: Exception) -> UsageError:
