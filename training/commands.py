@@ -14,6 +14,8 @@ Examples:
 
   cytoimagenet train cytoimagenet/ --out runs/first --recipe quick
 
+  cytoimagenet train cytoimagenet/ --out runs/adapted --recipe adapt --size 128 --epochs 14
+
   cytoimagenet train cytoimagenet/ --recipe paper --labels toy20 --epochs 24
 
   cytoimagenet train cytoimagenet/ --out runs/first --resume
@@ -51,7 +53,7 @@ def train(
         str | None, typer.Option(help="Run folder. Default: runs/<recipe>-<first 8 digits of the dataset's digest>.")
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help="Settings to start from: paper, modern, quick, or a .yaml file of settings.")
+        str, typer.Option(help="Settings to start from: adapt, paper, modern, quick, or a .yaml file.")
     ] = "quick",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its own settings.")] = False,
     category: Annotated[
