@@ -27,6 +27,7 @@ MODULES_OF = {
     "s3": ("s3fs",),
     "anndata": ("anndata",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "sign": ("model_signing", "OpenSSL"),
 }  # fmt: skip
 """Extra of pyproject.toml: the modules that it installs, as they are imported."""
 
