@@ -25,7 +25,7 @@ from ..errors import MissingImageError, UnreadableImageError
 from ..storage import filesystem
 from . import deltavision, dib, png_jpeg_bmp, tiff
 from .grey_png import SIGNATURE as PNG_SIGNATURE
-from .limits import MAX_PIXELS, Limits
+from .limits import MAX_PIXELS, TIFF_SIGNATURES, Limits
 
 _HEAD_BYTES = 128  # enough to recognise every format
 _MAX_REASON_LENGTH = 200  # characters
@@ -117,7 +117,7 @@ def _opened(where: str) -> Iterator[IO[bytes]]:
 
 def _reader(head: bytes, where: str) -> Reader:
     """Return the reader of a format, recognised by the first bytes of the file."""
-    if head[:4] in tiff.SIGNATURES:
+    if head[:4] in TIFF_SIGNATURES:
         return tiff.read
     if head[:8] == PNG_SIGNATURE:
         return png_jpeg_bmp.read_png
