@@ -30,6 +30,8 @@ REASONS = (
     "unreadable",
     "missing_channel",
     "too_large",
+    "too_slow",
+    "too_much_memory",
     "empty",
     "constant",
     "binary_mask",
