@@ -19,7 +19,7 @@ ALLOWED = {
     "eval": {"builder", "loaders", "training"},
 }
 
-GROUND = {"errors", "progress", "console", "storage", "schema", "defaults", "versions", "resume", "seeded"}
+GROUND = {"errors", "progress", "console", "storage", "schema", "defaults", "versions", "resume", "seeded", "locks"}
 """Modules of `builder/` that every module may import."""
 
 BUILDER = {

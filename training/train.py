@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -14,6 +15,7 @@ import transformers
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from ..builder.errors import UsageError
+from ..builder.locks import only_run
 from ..builder.storage import is_local
 from ..loaders.batches import Batches
 from ..loaders.cache import CacheReader, build_cache
@@ -85,7 +87,8 @@ def train(
     Raises
     ------
     UsageError
-        If a setting is wrong, the folder contains something else, or there is nothing to resume.
+        If a setting is wrong, the folder contains something else, another run is writing to it, or there is nothing to
+        resume.
     SettingsChangedError
         If the folder contains a run with other settings or of another dataset.
 
@@ -106,23 +109,24 @@ def train(
     rank, world = rank_and_world()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names), world)
-    # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
-    facts = (
-        run_folder.claim(folder, chosen, facts)
-        if rank == 0
-        else run_folder.read_facts(folder) or {**facts, "finished": False}
-    )
-    if facts["finished"]:
-        return Run(folder, facts["metrics"])
-    trainer = make_trainer(folder, chosen, index, validation, rank, world, callbacks)
-    checkpoint = _from_rank_0(newest_checkpoint(folder) if rank == 0 else None)
-    torch.manual_seed(chosen.seed * 65_537 + rank)  # each process has its own random rotations
-    if checkpoint is not None:
-        trainer.restore(checkpoint)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    finished = _finish(trainer, folder, facts, index, validation)
-    _from_rank_0(None)  # no process returns before the run folder is complete
-    return finished
+    with only_run(folder) if rank == 0 else nullcontext():
+        # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
+        facts = (
+            run_folder.claim(folder, chosen, facts)
+            if rank == 0
+            else run_folder.read_facts(folder) or {**facts, "finished": False}
+        )
+        if facts["finished"]:
+            return Run(folder, facts["metrics"])
+        trainer = make_trainer(folder, chosen, index, validation, rank, world, callbacks)
+        checkpoint = _from_rank_0(newest_checkpoint(folder) if rank == 0 else None)
+        torch.manual_seed(chosen.seed * 65_537 + rank)  # each process has its own random rotations
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        finished = _finish(trainer, folder, facts, index, validation)
+        _from_rank_0(None)  # no process returns before the run folder is complete
+        return finished
 
 
 def _from_rank_0(value: Any) -> Any:

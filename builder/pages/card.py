@@ -15,8 +15,10 @@ from typing import Any
 import yaml
 
 from .. import schema
+from ..console import printable
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
+from ..errors import CheckFailedError
 from ..storage import join, write_atomic
 
 README = "README.md"
@@ -98,6 +100,8 @@ def body(manifest: Manifest) -> str:
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     environment.filters["cell"] = cell
     rows = manifest.metadata(["dir_name", "database", "label"])
+    if not len(rows) or not manifest.classes:
+        raise CheckFailedError("The dataset has no image or no class", where=manifest.root, next="Build it again")
     counts = rows["dir_name"].value_counts()
     present = [(SOURCES[name], int(counts[name])) for name in sorted(counts.index) if name in SOURCES]
     by_category: dict[str, list[int]] = {}
@@ -127,14 +131,14 @@ def body(manifest: Manifest) -> str:
 
 
 def cell(value: Any) -> str:
-    r"""Return a value as text of a Markdown table: on one line, with all markup escaped.
+    r"""Return a value as text of a Markdown table: on one line, with all markup and control characters escaped.
 
     Examples
     --------
     >>> cell("a|b <script>")
     'a\\|b &lt;script&gt;'
     """
-    text = html.escape(" ".join(str(value).split()), quote=False)
+    text = html.escape(printable(" ".join(str(value).split())), quote=False)
     return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
 
 
