@@ -19,7 +19,7 @@ ALLOWED = {
     "eval": {"builder", "loaders", "training"},
 }
 
-GROUND = {"errors", "progress", "console", "storage", "schema", "defaults", "versions", "resume", "seeded", "locks"}
+GROUND = {"errors", "progress", "console", "storage", "schema", "defaults", "versions", "resume", "seeded", "locks", "bounded_parquet"}
 """Modules of `builder/` that every module may import."""
 
 BUILDER = {

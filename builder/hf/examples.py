@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from .. import schema
+from ..bounded_parquet import BoundedParquet
 from ..dataset.columns import parquet_features
 from ..dataset.manifest import METADATA, Manifest
 from ..dataset.ranges import in_order, reader_of
-from ..errors import CheckFailedError
+from ..errors import CheckFailedError, CytoImageNetError
 from ..formats.grey_png import is_grey_png
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..shards.format import COLUMNS, row_groups
@@ -25,6 +25,7 @@ from ..storage import filesystem, is_local, join, read_bytes
 
 MAX_FRACTION_BY_PLACE = 0.2  # of all images; above it, reading complete shards is faster than single images
 IMAGES_PER_FETCH = 64
+MAX_MEMBER_BYTES = 2**28  # of a file in a tar shard; far larger than any crop
 METADATA_COLUMNS = [name for name in COLUMNS if name != "label"]
 
 
@@ -93,8 +94,12 @@ def read_chosen(manifest: Manifest, shard: str, classes: Collection[int]) -> Ite
 def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
     """Read the rows of some classes, once for all shards; a folder that was rebuilt has another digest."""
     where = join(root, METADATA)
-    source = where if is_local(root) else io.BytesIO(read_bytes(where))
-    return pq.read_table(source, schema=schema.METADATA, filters=pc.field("label").isin(labels))
+    fs, inner = filesystem(where)
+    with open(inner, "rb") if is_local(root) else io.BytesIO(read_bytes(where)) as file:
+        table = BoundedParquet(file, where)
+        parts = [table.read(schema.METADATA.names, number) for number in range(table.row_groups)]
+    kept = [part.filter(pc.is_in(part["label"], value_set=pa.array(labels, pa.string()))) for part in parts]
+    return pa.concat_tables(kept) if kept else schema.METADATA.empty_table()
 
 
 def read_shard(
@@ -124,7 +129,9 @@ def read_shard(
             count += 1
             if classes is None or example["label"] in classes:
                 yield example
-    except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
+    except (CytoImageNetError, OSError):
+        raise
+    except Exception as error:  # a damaged shard may contain anything in place of a number, a text or a row
         raise _damaged(f"the problem is after {count:,} images: {error}", path) from error
     if rows is not None and count != rows:
         raise _damaged(f"it has {count:,} images instead of {rows:,}", path)
@@ -151,7 +158,7 @@ def _from_tar(path: str) -> Iterator[dict[str, Any]]:
 def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
     fs, inner = filesystem(path)
     with fs.open(inner, "rb") as file:
-        for rows in row_groups(file, ["image", "label", *METADATA_COLUMNS]):
+        for rows in row_groups(file, path, ["image", "label", *METADATA_COLUMNS]):
             yield from rows.to_pylist()
 
 
@@ -170,6 +177,8 @@ def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if members:
                     yield key, members
                 key, members = stem, {}
+            if info.size > MAX_MEMBER_BYTES:  # also of a sparse file, which has fewer bytes in the shard
+                raise _damaged(f"{info.name} has {info.size:,} bytes", path)
             if extension in members:
                 raise _damaged(f"it has {info.name} twice", path)
             members[extension] = file.read()

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import schema
+from ..bounded_parquet import BoundedParquet
 from ..dataset.columns import parquet_features
 
 Row = dict[str, Any]
@@ -161,11 +162,11 @@ def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[s
     return file.found
 
 
-def row_groups(file: IO[bytes], columns: list[str] | None = None) -> Iterator[pa.Table]:
+def row_groups(file: IO[bytes], where: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Yield the row groups of a Parquet shard; `iter_batches` would keep the complete file in memory."""
-    shard = pq.ParquetFile(file)
-    for number in range(shard.num_row_groups):
-        yield shard.read_row_group(number, columns=columns)
+    shard = BoundedParquet(file, where)
+    for number in range(shard.row_groups):
+        yield shard.read(columns, number)
 
 
 def _parquet_schema(class_names: list[str]) -> pa.Schema:
