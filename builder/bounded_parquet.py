@@ -7,6 +7,7 @@ as dictionaries (each text once, and a number per row), and decoded only if thei
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from os import PathLike
 from typing import IO
 
@@ -77,14 +78,32 @@ class BoundedParquet:
         self.rows: int = about.num_rows
         self.row_groups: int = about.num_row_groups
 
-    def read(self, columns: list[str] | None = None, row_group: int | None = None) -> pa.Table:
-        """Read some columns, or all, of one row group, or of all."""
+    def read(
+        self,
+        columns: list[str] | None = None,
+        row_group: int | None = None,
+        only: tuple[str, Collection[str]] | None = None,
+    ) -> pa.Table:
+        """Read a table.
+
+        Parameters
+        ----------
+        columns : list of str, optional
+            By default all.
+        row_group : int, optional
+            Read this row group; by default all.
+        only : (str, collection of str), optional
+            A column of texts, and those to keep: other rows are left out.
+        """
         try:
             if row_group is None:
                 table = self._file.read(columns)
             else:
                 table = self._file.read_row_group(row_group, columns)
             table.validate(full=True)  # texts are UTF-8
+            if only is not None:
+                wanted = pa.array(sorted(only[1]), pa.string())
+                table = table.filter(pc.is_in(table[only[0]].cast(pa.string()), value_set=wanted))
             self._check(sum(_decoded_bytes(column) for column in table.columns), "its texts")
             return table.cast(pa.schema([self.schema.field(name) for name in table.column_names], self.schema.metadata))
         except (pa.ArrowException, OSError, ValueError) as error:

@@ -19,7 +19,20 @@ ALLOWED = {
     "eval": {"builder", "loaders", "training"},
 }
 
-GROUND = {"errors", "progress", "console", "storage", "schema", "defaults", "versions", "resume", "seeded", "locks", "bounded_parquet"}
+GROUND = {
+    "bounded_parquet",
+    "errors",
+    "locks",
+    "progress",
+    "console",
+    "storage",
+    "schema",
+    "defaults",
+    "versions",
+    "resume",
+    "seeded",
+    "text_tables",
+}
 """Modules of `builder/` that every module may import."""
 
 BUILDER = {
@@ -29,6 +42,7 @@ BUILDER = {
     "formats": set(),
     "dataset": {"formats"},
     "images": {"formats"},
+    "image_table": {"formats", "images"},
     "curate": {"formats", "images"},
     "pages": {"dataset", "images", "sources"},
     "shards": {"dataset", "formats", "pages"},
@@ -56,7 +70,7 @@ FROM_BUILDER = {
     "protocols": set(),
     "tasks": set(),
     "results": set(),
-    "features": {"dataset", "images"},
+    "features": {"dataset", "image_table", "images"},
     "report": {"images", "pages"},
     "explore": {"dataset", "images"},
     "simulate": {"simulate"},

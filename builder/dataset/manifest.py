@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -30,6 +31,9 @@ TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.R
 PAGES = ("README.md", "croissant.json", "preview.png")
 """Files derived from the manifest, for people and machines to read."""
 
+MAX_NUMBER = 2**63
+MAX_DEPTH = 32  # of lists and mappings in the manifest; ours has up to five
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can contain it, UTF-8 can't
 _OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
 _KEY_TYPES = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
@@ -101,7 +105,7 @@ class Manifest:
             ) from error
         try:
             data = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SchemaError(f"manifest.json is not JSON: {error}", where=where) from error
         _check_form(data, where)
         if digest(data) != data["digest"] or seal(data) != data["seal"] or rendered(data) != raw:
@@ -128,7 +132,7 @@ class Manifest:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings of the curation or the import, and of the shards."""
-        return self.data["settings"]  # type: ignore[no-any-return]
+        return cast("dict[str, Any]", self.data["settings"])
 
     @property
     def seed(self) -> int:
@@ -138,32 +142,32 @@ class Manifest:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the libraries that wrote the folder."""
-        return self.data["versions"]  # type: ignore[no-any-return]
+        return cast("dict[str, str]", self.data["versions"])
 
     @property
     def classes(self) -> list[dict[str, Any]]:
         """Per class, in index order: `label`, `category`, number of images in `train` and in `validation`."""
-        return self.data["classes"]  # type: ignore[no-any-return]
+        return cast("list[dict[str, Any]]", self.data["classes"])
 
     @property
     def splits(self) -> dict[str, dict[str, int]]:
         """Per split: number of images (`rows`), `bytes` and number of `shards`."""
-        return self.data["splits"]  # type: ignore[no-any-return]
+        return cast("dict[str, dict[str, int]]", self.data["splits"])
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
         """Per data file: number of `rows`, `bytes` and `sha256`; the name is relative to the folder."""
-        return self.data["files"]  # type: ignore[no-any-return]
+        return cast("dict[str, dict[str, Any]]", self.data["files"])
 
     @property
     def counts(self) -> dict[str, Any]:
         """Numbers of images kept and left out, as the curation or the import reported them."""
-        return self.data["counts"]  # type: ignore[no-any-return]
+        return cast("dict[str, Any]", self.data["counts"])
 
     @property
     def pages(self) -> dict[str, dict[str, Any]]:
         """Per page (README.md and the like): `bytes` and `sha256`."""
-        return self.data["pages"]  # type: ignore[no-any-return]
+        return cast("dict[str, dict[str, Any]]", self.data["pages"])
 
     @property
     def digest(self) -> str:
@@ -249,6 +253,7 @@ def record_pages(manifest: Manifest) -> Manifest:
 
 def _check_form(data: Any, where: str) -> None:
     """Refuse data that is not a manifest, before anything uses it."""
+    _check_values(data, where)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise SchemaError("This is not the manifest of a CytoImageNet dataset", where=where)
     wrong = [name for name, kind in _KEY_TYPES.items() if not isinstance(data.get(name), kind)]
@@ -271,3 +276,21 @@ def _check_form(data: Any, where: str) -> None:
             raise SchemaError(f"A file outside the dataset folder: {path!r}", where=where)
         if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
             raise SchemaError(f"No valid size and sha256 for {path}", where=where)
+
+
+def _check_values(data: Any, where: str) -> None:
+    """Refuse values that JSON can contain, but that can't be written again, or printed."""
+    waiting = [(data, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
+        elif isinstance(value, list):
+            waiting += [(inner, depth + 1) for inner in value]
+        elif isinstance(value, str):
+            if not value.isascii() and _SURROGATE.search(value):
+                raise SchemaError(f"A text of the manifest is not Unicode: {value[:40]!a}", where=where)
+        elif isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:  # also NaN
+            raise SchemaError("A number of the manifest is too large, or is no number", where=where)
+        if depth > MAX_DEPTH:
+            raise SchemaError(f"The manifest is nested more than {MAX_DEPTH} deep", where=where)

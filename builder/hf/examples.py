@@ -16,8 +16,8 @@ from .. import schema
 from ..bounded_parquet import BoundedParquet
 from ..dataset.columns import parquet_features
 from ..dataset.manifest import METADATA, Manifest
-from ..dataset.ranges import in_order, reader_of
-from ..errors import CheckFailedError, CytoImageNetError
+from ..dataset.ranges import MAX_IMAGE_BYTES, in_order, reader_of
+from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..formats.grey_png import is_grey_png
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..shards.format import COLUMNS, row_groups
@@ -25,7 +25,6 @@ from ..storage import filesystem, is_local, join, read_bytes
 
 MAX_FRACTION_BY_PLACE = 0.2  # of all images; above it, reading complete shards is faster than single images
 IMAGES_PER_FETCH = 64
-MAX_MEMBER_BYTES = 2**28  # of a file in a tar shard; far larger than any crop
 METADATA_COLUMNS = [name for name in COLUMNS if name != "label"]
 
 
@@ -94,12 +93,8 @@ def read_chosen(manifest: Manifest, shard: str, classes: Collection[int]) -> Ite
 def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
     """Read the rows of some classes, once for all shards; a folder that was rebuilt has another digest."""
     where = join(root, METADATA)
-    fs, inner = filesystem(where)
-    with open(inner, "rb") if is_local(root) else io.BytesIO(read_bytes(where)) as file:
-        table = BoundedParquet(file, where)
-        parts = [table.read(schema.METADATA.names, number) for number in range(table.row_groups)]
-    kept = [part.filter(pc.is_in(part["label"], value_set=pa.array(labels, pa.string()))) for part in parts]
-    return pa.concat_tables(kept) if kept else schema.METADATA.empty_table()
+    with open(filesystem(where)[1], "rb") if is_local(root) else io.BytesIO(read_bytes(where)) as file:
+        return BoundedParquet(file, where).read(schema.METADATA.names, only=("label", labels))
 
 
 def read_shard(
@@ -129,6 +124,8 @@ def read_shard(
             count += 1
             if classes is None or example["label"] in classes:
                 yield example
+    except SchemaError as error:
+        raise _damaged(f"the problem is after {count:,} images: {error.what}", path) from error
     except (CytoImageNetError, OSError):
         raise
     except Exception as error:  # a damaged shard may contain anything in place of a number, a text or a row
@@ -177,7 +174,7 @@ def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if members:
                     yield key, members
                 key, members = stem, {}
-            if info.size > MAX_MEMBER_BYTES:  # also of a sparse file, which has fewer bytes in the shard
+            if info.size > MAX_IMAGE_BYTES:  # also of a sparse file, which has fewer bytes in the shard
                 raise _damaged(f"{info.name} has {info.size:,} bytes", path)
             if extension in members:
                 raise _damaged(f"it has {info.name} twice", path)

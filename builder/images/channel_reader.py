@@ -63,14 +63,18 @@ class Reader:
 
     def _plane(self, place: channels.Place) -> NDArray[Any]:
         key = (place.file, place.page)
-        if self._last is not None and self._last[0] == key:
-            return self._last[1]
+        last = self._last  # another thread may replace it
+        if last is not None and last[0] == key:
+            return last[1]
         self._last = None
-        with self._on_disk(place.file) as path:
-            plane = read_channel(path, page=place.page)
+        plane = self._decode(place)
         if place.box is not None:
             self._last = (key, plane)
         return plane
+
+    def _decode(self, place: channels.Place) -> NDArray[Any]:
+        with self._on_disk(place.file) as path:
+            return read_channel(path, page=place.page)
 
     @contextmanager
     def _on_disk(self, file: str) -> Iterator[str]:

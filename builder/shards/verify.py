@@ -16,12 +16,12 @@ from os import PathLike, cpu_count
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import schema
+from ..bounded_parquet import BoundedParquet
 from ..dataset.manifest import CLASSES, METADATA, PAGES, TABLES, Manifest
 from ..dataset.manifest import NAME as MANIFEST
-from ..errors import CheckFailedError, CytoImageNetError
+from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..progress import Bar, progress
 from ..schema import SAMPLE
 from ..storage import filesystem, join, sha256_of
@@ -87,7 +87,7 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         tables = _check_small_files(manifest, sound, report, open_files)
         with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
             workers = workers or min(8, 2 * (cpu_count() or 1))
-            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar))
+            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar, report))
     for name, result in sorted(checked, key=lambda pair: pair[0]):
         report.problems += [f"{name}: {problem}" for problem in result.problems]
         report.bytes += result.bytes
@@ -160,11 +160,11 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
 def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
     """Return whether a file is a Parquet table with the columns it must have; its number of rows is checked too."""
     try:
-        with pq.ParquetFile(path) as table:
-            columns, found = table.schema_arrow.remove_metadata(), table.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        report.problems.append(f"{name}: not a readable Parquet file: {error}")
+        table = BoundedParquet(path, name)
+    except SchemaError as error:
+        report.problems.append(f"{name}: {error.what}")
         return False
+    columns, found = table.schema.remove_metadata(), table.rows
     if found != rows:
         report.problems.append(f"{name}: {found:,} rows; the manifest records {rows:,}")
     if not columns.equals(TABLES[name]):
@@ -174,12 +174,12 @@ def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
 
 
 def _check_shards(
-    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar
+    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar, report: Report
 ) -> Iterator[tuple[str, CheckedShard]]:
     """Check all shards, `workers` at a time, each with its rows of `metadata.parquet`."""
     waiting: dict[Future[CheckedShard], str] = {}
     with ThreadPoolExecutor(workers) as pool:
-        for name, rows in _shards_with_rows(sound, metadata):
+        for name, rows in _shards_with_rows(sound, metadata, report):
             waiting[pool.submit(check_shard, manifest, name, rows)] = name
             while len(waiting) >= 2 * workers:
                 yield from _done(waiting, bar)
@@ -196,18 +196,21 @@ def _done(waiting: dict[Future[CheckedShard], str], bar: Bar) -> Iterator[tuple[
         yield waiting.pop(future), result
 
 
-def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[str, pa.Table | None]]:
+def _shards_with_rows(sound: set[str], metadata: str | None, report: Report) -> Iterator[tuple[str, pa.Table | None]]:
     """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order."""
     left = {name for name in sound if name.startswith("data/")}
     if metadata is not None:
-        with pq.ParquetFile(metadata) as table:
-            for number in range(table.num_row_groups):  # `shard` writes one row group per shard
-                rows = table.read_row_group(number)
+        try:
+            table = BoundedParquet(metadata, METADATA)
+            for number in range(table.row_groups):  # `shard` writes one row group per shard
+                rows = table.read(row_group=number)
                 names = set(rows["shard"].to_pylist())
                 name = names.pop() if names else ""
                 if not names and name in left:
                     left.remove(name)
                     yield name, rows
+        except SchemaError as error:
+            report.problems.append(f"{METADATA}: {error.what}")
     for name in sorted(left):
         yield name, None
 

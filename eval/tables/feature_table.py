@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...builder.errors import UsageError
+from ...builder.bounded_parquet import ALWAYS_ALLOWED_BYTES, MAX_RATIO, BoundedParquet
+from ...builder.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,8 +103,12 @@ def read_table(source: str | PathLike[str] | pd.DataFrame | FeatureTable) -> Fea
             return _split(pd.read_csv(path), str(path))
         if name.endswith(".npz"):
             return _from_npz(path)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UsageError(f"Not a readable table: {error}", where=path) from error
+    except UsageError:
+        raise
+    except SchemaError as error:
+        raise UsageError(f"Not a readable table: {error.what}", where=path) from error
+    except Exception as error:  # zip, numpy, Arrow and pandas raise errors of every kind for damaged files
+        raise UsageError(f"Not a readable table: {str(error) or type(error).__name__}", where=path) from error
     raise UsageError("A table of features is a .parquet, .csv, .csv.gz or .npz file", where=path)
 
 
@@ -157,6 +162,7 @@ def _from_parquet(path: Path) -> FeatureTable:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    bounded = BoundedParquet(str(path), path)
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         index = (schema.pandas_metadata or {}).get("index_columns", [])
@@ -175,7 +181,7 @@ def _from_parquet(path: Path) -> FeatureTable:
                 values[at : at + len(batch), i] = batch[name].to_numpy(zero_copy_only=False)
             at += len(batch)
     rest = [name for name in dict.fromkeys(schema.names) if name not in kinds]
-    keys, _, _ = _columns(pd.read_parquet(path, columns=rest), str(path))
+    keys, _, _ = _columns(bounded.read(rest).to_pandas(), str(path))
     return _checked(keys, values, list(kinds), str(path))
 
 
@@ -184,6 +190,10 @@ def _is_bool(column: pd.Series) -> bool:
 
 
 def _from_npz(path: Path) -> FeatureTable:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * path.stat().st_size):
+        raise UsageError(f"The table unpacks to {unpacked:,} bytes, far more than a file of its size", where=path)
     with np.load(path, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     matrices = [name for name, array in found.items() if array.ndim == 2 and array.dtype.kind in "fiu"]
