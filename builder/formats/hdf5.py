@@ -39,7 +39,7 @@ def own_dataset(group: Any, key: str, limits: Limits) -> Any | None:
             return None
         if not isinstance(link, h5py.HardLink):
             raise limits.refuse(f"{key!r} is a reference to another place or file")
-        found = group.get(key)
+        found = group[key]
         if not isinstance(found, h5py.Dataset):
             return None
         if found.external or found.is_virtual:
