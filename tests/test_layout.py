@@ -21,6 +21,7 @@ ALLOWED = {
 
 GROUND = {
     "bounded_parquet",
+    "child",
     "errors",
     "locks",
     "progress",

@@ -26,6 +26,7 @@ from ..loaders.stream import ShardReader, decode_threads
 from ..loaders.weights import class_weights
 from . import run_folder
 from .card import write_card
+from .disk import disk_errors
 from .model import B0, build_model, prepare_for_training
 from .per_class import per_class, summarise
 from .plots import plot_history, plot_per_class
@@ -109,7 +110,8 @@ def train(
     rank, world = rank_and_world()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names), world)
-    with only_run(folder) if rank == 0 else nullcontext():
+    keep_complete = newest_checkpoint if rank == 0 else bool
+    with only_run(folder) if rank == 0 else nullcontext(), disk_errors(folder, keep_complete):
         # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
         facts = (
             run_folder.claim(folder, chosen, facts)
