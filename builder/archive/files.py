@@ -102,6 +102,8 @@ def list_archive(path: str | PathLike[str]) -> Listing:
         )
     try:
         return _list_zip(place)
+    except PermissionError:
+        raise
     except (DamagedZipError, OSError) as error:
         raise UsageError(
             f"Not a complete zip file: {error}",
