@@ -31,7 +31,7 @@ def main() -> None:
     from tests.fuzz.targets import TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="time for all parsers")
+    parser.add_argument("--minutes", type=float, default=2, help="time for all parsers")
     parser.add_argument("--seed", type=int, default=0, help="random seed of the changes")
     parser.add_argument("--only", action="append", choices=[*TARGETS], help="fuzz this parser; default: all")
     parser.add_argument("--save", default="fuzz-findings", help="folder for inputs that make a parser fail")

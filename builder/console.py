@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .errors import CytoImageNetError
+from .extras import naming_the_extra
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -96,13 +97,21 @@ def application(version: str) -> typer.Typer:
     return app
 
 
-def run(app: typer.Typer) -> NoReturn:
-    """Run the application; print an error that the user can act on as plain text, never as a traceback."""
+def run(app: typer.Typer, name: str | None = None) -> NoReturn:
+    """Run the application; print an error that the user can act on as plain text, never as a traceback.
+
+    Parameters
+    ----------
+    app : Typer
+    name : str, optional
+        Name of the command in its help. Default: that of the running script.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a character that the terminal lacks is no reason to fail
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with naming_the_extra():
+            app(prog_name=name)
     except CytoImageNetError as error:
         fail(error)
     except SystemExit as end:

@@ -13,10 +13,11 @@ from os import PathLike
 import pyarrow as pa
 
 from .. import resume, storage
+from ..dataset.names import FORMATS
 from ..defaults import SHARD_SIZE_BYTES
 from ..errors import UsageError
+from ..extras import require
 from ..locks import only_run
-from ..shards.format import FORMATS
 from ..shards.write import write_dataset
 from .check import check_images
 from .files import Archive, Listing, list_archive
@@ -61,6 +62,8 @@ def import_archive(
         If there is no archive, it is incomplete, it has no metadata.csv, or another run is writing to `out`.
     MetadataError
         If metadata.csv does not have the published form.
+    MissingPackageError
+        If the extra `[build]` is not installed.
     SettingsChangedError
         If `out` has work of another archive or of other settings.
 
@@ -68,6 +71,7 @@ def import_archive(
     --------
     >>> print(import_archive("cytoimagenet.zip", "cytoimagenet"))  # doctest: +SKIP
     """
+    require("jinja2")  # writes the dataset card, hours later
     if format not in FORMATS:  # reported now, not after hours of checks
         raise UsageError(f"No shard format {format!r}; there are {', '.join(FORMATS)}")
     listing = list_archive(archive)

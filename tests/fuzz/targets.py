@@ -27,6 +27,7 @@ from cytoimagenet.builder.archive.files import Archive, list_archive
 from cytoimagenet.builder.archive.metadata import categories_of, find_metadata, match, read_metadata
 from cytoimagenet.builder.dataset import manifest as manifests
 from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.dataset.names import FORMATS
 from cytoimagenet.builder.dataset.ranges import reader_of
 from cytoimagenet.builder.errors import (
     CheckFailedError,
@@ -45,7 +46,7 @@ from cytoimagenet.builder.hf.examples import read_shard
 from cytoimagenet.builder.image_table import table_file
 from cytoimagenet.builder.image_table.root import Root
 from cytoimagenet.builder.shards.check import check_shard
-from cytoimagenet.builder.shards.format import FORMATS, WRITERS, Tally, header
+from cytoimagenet.builder.shards.format import WRITERS, Tally, header
 from cytoimagenet.eval.tables.feature_table import read_table
 from cytoimagenet.training.recipes import read_yaml, settings
 from PIL import Image
