@@ -44,6 +44,8 @@ def score_features(
         "digest": table.digest(),
         "rows": len(aligned.values),
         "left_out": len(table.values) - len(aligned.values),
+        # labels of the table itself: its samples need not be those of the task
+        **({"own_labels": True} if samples is None else {}),
     }
     result = Result([], {})
 

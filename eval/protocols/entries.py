@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..scores.accuracy import accuracy
-from ..scores.intervals import LEVEL, RESAMPLES, grouped_bootstrap, wilson
+from ..scores.intervals import LEVEL, MIN_GROUPS, RESAMPLES, grouped_bootstrap, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def scored(
     names = np.array([*classes, ""], dtype=object)  # the last is the name of UNCLASSIFIED, -1
     table = pd.DataFrame({"id": list(ids), "label": names[true], "predicted": names[predicted], "group": ""})
     if groups is not None:
-        entry["bootstrap"] = bootstrap(true == predicted, groups, grouped_by, settings)
+        entry["bootstrap"] = without_few_groups(bootstrap(true == predicted, groups, grouped_by, settings))
         table["group"] = [str(group) for group in groups]
     return entry, table.astype("str")
 
@@ -86,6 +86,15 @@ def bootstrap(
         "low": low,
         "high": high,
     }
+
+
+def without_few_groups(spread: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field `bootstrap` without its interval if there are fewer than `MIN_GROUPS` groups.
+
+    Of one group it would be an interval of width zero.
+    """
+    known = spread["n_groups"] >= MIN_GROUPS
+    return {**spread, **({} if known else {"low": None, "high": None})}
 
 
 def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split: str = "") -> Scored:

@@ -36,5 +36,6 @@ CYCLOPS = Task(
         ("", "cytoimagenet"): Published(65.19, 0.57),
         ("", "fusion"): Published(77.97, 0.49),
     },
+    published_n={"": (27_000, 28_200)},  # the preprint scored 27,058; without its mistake there are about 28,160
     best={("knn", ""): Best(75.94, "Microsnoop 2023; the preprint's fusion has 77.97")},
 )
