@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..builder.errors import UsageError
-from ..builder.hf.hub_errors import check_repository_name, in_plain_words
+from ..builder.hf.hub_errors import check_reachable, check_repository_name, in_plain_words, quiet_client
 from . import run_folder
 
 MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")
@@ -26,6 +26,7 @@ class PushedModel:
     files: tuple[str, ...]
 
 
+@quiet_client()
 def push_model(folder: str | PathLike[str], repository: str, *, private: bool = False) -> PushedModel:
     """Upload the model of a finished run as a model repository, in one commit.
 
@@ -50,6 +51,7 @@ def push_model(folder: str | PathLike[str], repository: str, *, private: bool = 
 
     check_repository_name(repository)
     files = files_to_push(Path(folder))
+    check_reachable(repository)
     api = huggingface_hub.HfApi()
     try:
         huggingface_hub.ModelCard.load(Path(folder) / "README.md").validate()

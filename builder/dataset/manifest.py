@@ -22,6 +22,7 @@ from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
 from ..storage import filesystem, is_local, join, read_bytes, write_atomic
 from .describe import describe
+from .not_a_dataset import why_not
 
 NAME = "manifest.json"
 FORMAT = "cytoimagenet"
@@ -72,7 +73,7 @@ class Manifest:
         Raises
         ------
         UsageError
-            If the folder has no manifest.
+            If there is no such folder, or it has no manifest.
         SchemaError
             If the file is not a manifest, or was written for another schema version.
         CheckFailedError
@@ -84,11 +85,9 @@ class Manifest:
         try:
             raw = read_bytes(where)
         except FileNotFoundError as error:
-            raise UsageError(
-                "This is not a finished dataset folder: it has no manifest.json",
-                where=str(root),
-                next="Run the same `cytoimagenet build` or `shard` again to finish it, or name another folder",
-            ) from error
+            raise why_not(root, NAME) from error
+        except NotADirectoryError as error:
+            raise why_not(root, NAME) from error
         except CytoImageNetError:
             raise
         except Exception as error:  # each kind of storage has a client with its own errors

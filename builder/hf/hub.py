@@ -24,7 +24,7 @@ from ..dataset.manifest import Manifest
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify
-from .hub_errors import check_repository_name, in_plain_words
+from .hub_errors import check_reachable, check_repository_name, in_plain_words, quiet_client, why_unreachable
 
 KIND = "dataset"
 HASHING_THREADS = 4
@@ -62,6 +62,7 @@ class Pulled:
     whole: bool
 
 
+@quiet_client()
 def push(
     folder: str | PathLike[str], repository: str, *, tag: str | None = None, private: bool = False, check: bool = True
 ) -> Pushed:
@@ -98,6 +99,7 @@ def push(
     if check:
         verify(folder)
     tag = tag or f"v{manifest.schema_version}-{manifest.digest[:8]}"
+    check_reachable(repository)
     api = _api()
     try:
         api.create_repo(repository, repo_type=KIND, private=private or None, exist_ok=True)
@@ -115,6 +117,7 @@ def push(
     return Pushed(repository, commit.oid, tag)
 
 
+@quiet_client()
 def pull(
     repository: str,
     out: str | PathLike[str] | None = None,
@@ -149,9 +152,12 @@ def pull(
 
     check_repository_name(repository)
     requested = revision or "main"
+    offline = bool(why_unreachable())  # then only what an earlier pull left in the cache is used
     try:
         # the manifest goes to the Hub client's cache first: in the folder it would mark the dataset as complete
-        source = huggingface_hub.hf_hub_download(repository, MANIFEST, repo_type=KIND, revision=requested)
+        source = huggingface_hub.hf_hub_download(
+            repository, MANIFEST, repo_type=KIND, revision=requested, local_files_only=offline
+        )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
     manifest = Manifest.load(Path(source).parent)
@@ -169,6 +175,7 @@ def pull(
             revision=commit,
             local_dir=folder,
             allow_patterns=[_literal(name) for name in names],
+            local_files_only=offline,
         )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
