@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ...builder.errors import UsageError
 from ..scores.accuracy import accuracy
 from ..scores.intervals import LEVEL, MIN_GROUPS, RESAMPLES, grouped_bootstrap, wilson
 
@@ -109,6 +110,12 @@ def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split:
         "settings": dict(used),
     }
     return entry, None
+
+
+def refuse_one_class(classes: Sequence[str], source: str) -> None:
+    """Raise a `UsageError` if there is one class only: any features would be right."""
+    if len(classes) < 2:
+        raise UsageError(f"All samples have the label {classes[0]}: there is nothing to tell apart", where=source)
 
 
 def codes(labels: Sequence[str] | pd.Series | NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:

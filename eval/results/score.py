@@ -27,7 +27,18 @@ IDENTITY = ("task", "split", "score", "model", "preprocess")
 """The fields of an entry that name the score."""
 
 MAX_WORDS = 80  # characters of a key in front of its hash
-CHOICES = ("standardise", "taxol", "ties", "cyclops_labels", "input_size", "seed", "label", "group", "split")
+CHOICES = (
+    "standardise",
+    "taxol",
+    "ties",
+    "cyclops_labels",
+    "input_size",
+    "seed",
+    "label",
+    "group",
+    "split",
+    "features_prefix",
+)
 """The settings that are part of the key of an entry: a score with others is another entry."""
 
 

@@ -17,10 +17,10 @@ from cytoimagenet.eval.results.score import Result, key_of
 
 @pytest.fixture
 def table(rng):
-    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("xyz"))
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a0", "a1", "a2"])
     frame["label"] = [f"k{i % 3}" for i in range(60)]
     frame["id"] = [f"cell {i}" for i in range(60)]
-    frame.loc[frame["label"] == "k1", "x"] += 3
+    frame.loc[frame["label"] == "k1", "a0"] += 3
     return frame
 
 
