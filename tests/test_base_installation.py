@@ -27,6 +27,7 @@ COMMANDS = {
     "images": ("build", "raw"),
     "shard": ("build", "curated --out sharded"),
     "verify": (WORKS, "cytoimagenet"),
+    "sign": ("sign", "cytoimagenet --key key.pem"),
     "info": (WORKS, "cytoimagenet"),
     "preview": (WORKS, "cytoimagenet --out montage.png"),
     "card": ("build", "cytoimagenet"),
