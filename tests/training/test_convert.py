@@ -148,6 +148,10 @@ def test_other_files_are_refused(published, tmp_path):
     refused(
         "not finite numbers", lambda file: file["stem_bn/stem_bn/beta"].write_direct(np.full(32, np.nan, np.float32))
     )
+    refused(
+        "The layer 'stem_bn' lists weights that are no names",
+        lambda file: file["stem_bn"].attrs.__setitem__("weight_names", 3),
+    )
     refused("contains no Keras weights", lambda file: [file.attrs.pop("layer_names"), file.clear()])
     (tmp_path / "text.h5").write_text("weights, honestly")
     with pytest.raises(WeightsError, match="Not an HDF5 file"):
