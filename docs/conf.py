@@ -28,19 +28,16 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 copybutton_exclude = ".linenos, .gp, .go"
 
-html_theme = "pydata_sphinx_theme"
+html_theme = "furo"
 html_title = "CytoImageNet"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     # a link to a repository that does not exist yet would lead nowhere
-    "github_url": "" if "OWNER" in FACTS["repository"] else FACTS["repository"],
-    "show_toc_level": 2,
-    "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
-    "footer_start": ["copyright"],
-    "footer_end": [],
+    "source_repository": "" if "OWNER" in FACTS["repository"] else FACTS["repository"],
+    "source_branch": "main",
+    "source_directory": "docs/",
 }
 linkcheck_ignore = [r"https://www\.kaggle\.com/.*"]  # answers programs with an error
 

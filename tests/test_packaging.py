@@ -24,12 +24,12 @@ PROJECT = {
 
 @pytest.fixture
 def fill_in(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "packaging"))
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
     return importlib.import_module("fill_in")
 
 
 def test_all_files_agree_with_the_facts_of_the_project():
-    command = [sys.executable, ROOT / "packaging/fill_in.py", "--check"]
+    command = [sys.executable, ROOT / "tools/fill_in.py", "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -58,7 +58,7 @@ def test_there_are_no_badges_of_a_repository_that_does_not_exist():
 
 
 def test_the_conda_recipe_has_the_requirements_of_the_package(fill_in):
-    recipe = yaml.safe_load((ROOT / "packaging/conda/recipe.yaml").read_text())
+    recipe = yaml.safe_load((ROOT / "tools/conda/recipe.yaml").read_text())
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert recipe["context"]["version"] == package["version"]
     run = recipe["requirements"]["run"]

@@ -13,10 +13,10 @@ from os import PathLike
 import pyarrow as pa
 
 from .. import resume, storage
+from ..dataset.names import FORMATS
 from ..defaults import SHARD_SIZE_BYTES
 from ..errors import UsageError
 from ..extras import require
-from ..shards.format import FORMATS
 from ..shards.write import write_dataset
 from .check import check_images
 from .files import Archive, Listing, list_archive

@@ -1,6 +1,6 @@
 """Write the facts of project.toml into the files that repeat them, and the conda recipe from pyproject.toml.
 
-`python packaging/fill_in.py` rewrites them; with `--check` it only compares, and its exit code is 1 if one differs.
+`python tools/fill_in.py` rewrites them; with `--check` it only compares, and its exit code is 1 if one differs.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def conda_recipe(_: str, project: dict[str, Any]) -> str:
     version = package["version"]
     return f"""\
 # yaml-language-server: $schema=https://raw.githubusercontent.com/prefix-dev/recipe-format/main/schema.json
-# Written by packaging/fill_in.py from pyproject.toml and project.toml. Not submitted to conda-forge: no release exists.
+# Written by tools/fill_in.py from pyproject.toml and project.toml. Not submitted to conda-forge: no release exists.
 # The sha256 is that of the source archive on PyPI; zeros stand for a release that does not exist yet.
 schema_version: 1
 
@@ -149,7 +149,7 @@ FILES: dict[str, Callable[[str, dict[str, Any]], str]] = {
     "CITATION.cff": citation,
     "README.md": readme,
     "Containerfile": containerfile,
-    "packaging/conda/recipe.yaml": conda_recipe,
+    "tools/conda/recipe.yaml": conda_recipe,
 }
 
 
