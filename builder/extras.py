@@ -26,7 +26,6 @@ MODULES_OF = {
     "kaggle": ("kagglehub",),
     "s3": ("s3fs",),
     "anndata": ("anndata",),
-    "sign": ("OpenSSL", "model_signing"),
     "sign": ("model_signing", "OpenSSL"),
 }  # fmt: skip
 """Extra of pyproject.toml: the modules that it installs, as they are imported."""

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -48,17 +49,34 @@ def gallery(data: Path, out: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def run_notebook(name: str, data: Path) -> object:
+def run_notebook(name: str, data: Path) -> Any:
     """Run a notebook from top to bottom in the folder of the data; return it with its outputs."""
     import nbformat
     from nbclient import NotebookClient
 
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     notebook = nbformat.read(HERE / "notebooks" / f"{name}.ipynb", as_version=4)
     client = NotebookClient(
         notebook, timeout=SECONDS_PER_CELL, kernel_name="python3", resources={"metadata": {"path": str(data)}}
     )
-    return client.execute()
+    client.execute()
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell["outputs"] = [_without_progress(output) for output in cell.get("outputs", []) if not _is_noise(output)]
+    return notebook
+
+
+def _is_noise(output: Any) -> bool:
+    """Return whether an output is a message of a library, or the part of a progress bar."""
+    return output.get("name") == "stderr" or not output.get("text", "x").replace("\x1b[?25l", "").strip()
+
+
+def _without_progress(output: Any) -> Any:
+    """Remove the lines of progress bars, which move the cursor of a terminal."""
+    if "text" in output:
+        lines = output["text"].replace("\r", "\n").split("\n")
+        output["text"] = "\n".join(line for line in lines if "\x1b[" not in line)
+    return output
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ SOURCES = {"rec_rxrx1": 36, "bbbc041": 8}
 FIELD_SIDE = 160  # pixels
 LABELS = ("activated", "quiescent")
 CELLS_PER_DONOR_AND_LABEL = 8
+LABEL_EFFECT, DONOR_EFFECT = 0.35, 0.3  # how much the look of a cell depends on each, from 0 to 1
 SMEAR_CELLS = 40  # per class
 
 
@@ -64,7 +65,7 @@ def _cells(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for donor in range(6):
             for label in LABELS:
-                style = style_of(f"donor {donor}", style_of(label), 0.25)
+                style = style_of(f"donor {donor}", style_of(label, style_of("T cell"), LABEL_EFFECT), DONOR_EFFECT)
                 for n in range(CELLS_PER_DONOR_AND_LABEL):
                     rng = np.random.default_rng([donor, LABELS.index(label), n])
                     file = f"donor{donor}/{label}-{n}.png"

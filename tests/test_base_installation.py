@@ -35,7 +35,6 @@ COMMANDS = {
     "import-kaggle": ("build", "unpacked --out imported"),
     "pull": ("offline", "me/cytoimagenet"),
     "push": ("offline", "cytoimagenet me/cytoimagenet"),
-    "sign": ("sign", "cytoimagenet --key private.pem"),
     "cache": ("train", "cytoimagenet --out decoded"),
     "train": ("train", "cytoimagenet --out run"),
     "convert-weights": ("train", "weights.h5 model"),
