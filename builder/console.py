@@ -24,7 +24,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 PANELS = {
     "Your own images": ("images", "features"),
     "Data: get, check and share a dataset": (
-        "pull", "import-kaggle", "info", "verify", "preview", "browse", "card", "push",
+        "pull", "import-kaggle", "info", "verify", "preview", "browse", "card", "sign", "push",
     ),
     "Curation: build a dataset from sources": ("sources", "catalog", "label", "curate", "shard", "build", "qc"),
     "Training": ("train", "cache", "convert-weights", "push-model"),
