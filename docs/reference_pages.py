@@ -8,7 +8,7 @@ from typing import Any
 
 PYTHON = {
     "Your own images": ("extract_features", "evaluate"),
-    "The dataset": ("load_dataset", "CytoImageNet", "read_images", "import_archive"),
+    "The dataset": ("load_dataset", "CytoImageNet", "read_images", "webdataset", "import_archive"),
     "Training": ("stream", "MapDataset", "class_weights", "train", "load_backbone"),
     "Curation": ("SOURCES", "assign_labels", "read_channel", "normalise", "merge_channels"),
 }
