@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 import pandas as pd
 
-from ...builder.errors import UsageError
+from ...builder.bounded_parquet import ALWAYS_ALLOWED_BYTES, MAX_RATIO, BoundedParquet
+from ...builder.errors import SchemaError, UsageError
 from .columns import KEYS, Named, choose_features, key_of, listed
 
 if TYPE_CHECKING:
@@ -141,8 +142,12 @@ def read_table(
             return _split(_read_csv(path, named), str(path), named, prefixes)
         if name.endswith(".npz"):
             return _from_npz(path, named)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UsageError(f"Not a readable table: {error}", where=path) from error
+    except UsageError:
+        raise
+    except SchemaError as error:
+        raise UsageError(f"Not a readable table: {error.what}", where=path) from error
+    except Exception as error:  # zip, numpy, Arrow and pandas raise errors of every kind for damaged files
+        raise UsageError(f"Not a readable table: {str(error) or type(error).__name__}", where=path) from error
     raise UsageError("A table of features is a .parquet, .csv, .csv.gz or .npz file", where=path)
 
 
@@ -227,6 +232,7 @@ def _from_parquet(path: Path, named: Named, prefixes: Collection[str]) -> Featur
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    bounded = BoundedParquet(str(path), path)
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         index = (schema.pandas_metadata or {}).get("index_columns", [])
@@ -250,11 +256,15 @@ def _from_parquet(path: Path, named: Named, prefixes: Collection[str]) -> Featur
             at += len(batch)
     rest = [name for name in dict.fromkeys(schema.names) if name not in types]
     absent = replace(named, may_be_absent=frozenset(KEYS))
-    keys, _, _, remarks = _columns(pd.read_parquet(path, columns=rest), str(path), absent)
+    keys, _, _, remarks = _columns(bounded.read(rest).to_pandas(), str(path), absent)
     return _checked(keys, values, names, str(path), named, [*_left_out(choice.left_out), *remarks])
 
 
 def _from_npz(path: Path, named: Named) -> FeatureTable:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * path.stat().st_size):
+        raise UsageError(f"The table unpacks to {unpacked:,} bytes, far more than a file of its size", where=path)
     with np.load(path, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     imaginary = next((name for name, array in found.items() if array.dtype.kind == "c"), None)
