@@ -134,8 +134,8 @@ def train(
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names))
     facts["images_per_step"] = chosen.batch_size * chosen.accumulation * world
-    keep_complete = newest_checkpoint if rank == 0 else bool
-    with only_run(folder) if rank == 0 else nullcontext(), disk_errors(folder, keep_complete):
+    alone = only_run(folder) if rank == 0 else nullcontext()
+    with alone, disk_errors(folder, newest_checkpoint if rank == 0 else None):
         # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
         facts = (
             run_folder.claim(folder, chosen, facts)
