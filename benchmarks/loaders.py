@@ -178,7 +178,7 @@ def run(folder: Path, images: int, rounds: int) -> None:
     shards = [str(data_dir / shard) for shard in index.shards]
     random_access, streamed = RowReader(index, SIZE), ShardReader(index, SIZE)
     cache = CacheReader(index, build_cache(data_dir, size=SIZE, folder=folder / "decoded"))
-    pngs = [random_access._png(image) for image in range(len(index))]
+    pngs = [random_access.png(image) for image in range(len(index))]
     files = [folder / "files" / f"{number:06d}.png" for number in range(len(pngs))]
     files[0].parent.mkdir()
     for file, png in zip(files, pngs, strict=True):

@@ -31,6 +31,7 @@ from ..builder.errors import SettingsChangedError
 from ..loaders.batches import Batches
 from ..loaders.order import Part
 from ..loaders.transforms import to_float
+from ..loaders.worker_processes import checked
 from .average import MovingAverage
 from .checkpoints import EXTRA_STATE, CheckpointWriter, checkpoint_folder, read_progress
 from .compilation import Mode, compile_network, stop_compiling
@@ -109,6 +110,7 @@ class EpochTrainer(Trainer):
     def to_device(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Copy the images and labels of a batch to the device without waiting for it."""
         device = self.args.device
+        batch = checked(batch)
         return batch["images"].to(device, non_blocking=True), batch["labels"].to(device, non_blocking=True)
 
     def training_step(
