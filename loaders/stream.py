@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 
 from ..builder.errors import UsageError
-from ..builder.storage import is_local
+from ..builder.storage import cache_folder, is_local
 from .batches import Batches, ReadPixels
 from .cores import default_workers
 from .index import Index, database_argument, read_index
+from .local_copies import LocalCopies
 from .mapstyle import RowReader
 from .order import Ids, by_window
 from .processes import rank_and_world
 from .transforms import decode_images
-from .windows import Windows, WindowsInMemory, WindowsInPageCache
+from .windows import Windows, WindowsInCopies, WindowsInMemory, WindowsInPageCache
 
 WINDOW_BYTES = 64 << 20  # bytes of a shard in memory at once, about 1,100 images; images are shuffled within it
 
@@ -40,6 +42,7 @@ def stream(
     training: bool | None = None,
     rank: int | None = None,
     world: int | None = None,
+    cache_bytes: int = 0,
 ) -> Batches:
     """Return the batches of a split, read from its tar shards.
 
@@ -54,8 +57,8 @@ def stream(
         Side of the images in pixels; every image is resized to a square.
     workers : int, optional
         Number of workers that decode ahead; 0 decodes in the calling thread. Up to 4 are threads, more are processes
-        if the dataset is on a local disk; the batches are the same. By default two less than the cores that this
-        process may use, at most 16, and at most one per shard.
+        if the dataset is on a local disk or `cache_bytes` is given; the batches are the same. By default two less than
+        the cores that this process may use, at most 16, and at most one per shard.
     seed, epoch : int
         Determine the order; `set_epoch` changes the epoch.
     category : str, optional
@@ -72,6 +75,9 @@ def stream(
         image exactly once over all processes.
     rank, world : int, optional
         Index of this process and number of processes. By default read from torch.distributed or the launcher.
+    cache_bytes : int
+        Of a remote dataset: keep up to this number of bytes of what was read in `~/.cache/cytoimagenet/shards`, so that
+        the next epoch reads it from the disk; all processes of a machine share it. 0 keeps nothing.
 
     Returns
     -------
@@ -93,7 +99,7 @@ def stream(
     this_rank, this_world = rank_and_world()
     rank, world = this_rank if rank is None else rank, this_world if world is None else world
     return Batches(
-        ShardReader(index, size),
+        ShardReader(index, size, copies=local_copies(index, cache_bytes)),
         batch_size=batch_size,
         training=split == "train" if training is None else training,
         workers=decode_workers(workers, len(index.shards), world),
@@ -136,6 +142,22 @@ def decode_workers(workers: int | None, shards: int, world: int) -> int:
     return workers
 
 
+def local_copies(index: Index, cache_bytes: int, folder: str | PathLike[str] | None = None) -> LocalCopies | None:
+    """Return where copies of a remote dataset are kept; None for a local dataset, or without space for them.
+
+    Parameters
+    ----------
+    index : Index
+    cache_bytes : int
+        Size of all copies together.
+    folder : path, optional
+        By default `shards` in the user's cache folder.
+    """
+    if not cache_bytes or is_local(index.root):
+        return None
+    return LocalCopies(Path(folder or cache_folder()) / "shards", cache_bytes)
+
+
 class ShardReader:
     """Reads windows of shards, each of them once and ahead of use; see `windows`.
 
@@ -146,10 +168,14 @@ class ShardReader:
         Side of the images in pixels.
     window : int
         Size of a window in bytes.
+    copies : LocalCopies, optional
+        Where windows of a remote dataset are kept.
     """
 
-    def __init__(self, index: Index, size: int, window: int = WINDOW_BYTES) -> None:
-        self.index, self.size, self.window_bytes = index, size, window
+    def __init__(
+        self, index: Index, size: int, window: int = WINDOW_BYTES, *, copies: LocalCopies | None = None
+    ) -> None:
+        self.index, self.size, self.window_bytes, self.copies = index, size, window, copies
         window_in_shard = index.offset // window
         per_shard = int(window_in_shard.max()) + 1
         # the window of each image, numbered over all shards
@@ -158,8 +184,8 @@ class ShardReader:
 
     @property
     def in_processes(self) -> bool:
-        """Whether worker processes can decode. Each of them would fetch the same windows from a remote storage."""
-        return self._rows is not None
+        """Whether worker processes can decode. Without local copies each would fetch the same remote windows."""
+        return self._rows is not None or self.copies is not None
 
     def order(self, seed: int, epoch: int) -> Ids:
         """Return an epoch's order: windows shuffled, and the images within each."""
@@ -169,7 +195,9 @@ class ShardReader:
     def open(self, ids: Ids) -> Iterator[ReadPixels]:
         """Prepare to read these images in about this order."""
         windows: Windows
-        if self._rows is not None and get_worker_info() is not None:
+        if self.copies is not None:
+            windows = WindowsInCopies(self.index, self.window, ids, self.copies)
+        elif self._rows is not None and get_worker_info() is not None:
             windows = WindowsInPageCache(self._rows, self.window, ids, self.window_bytes)
         else:
             windows = WindowsInMemory(self.index, self.window, ids)

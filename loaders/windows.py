@@ -1,13 +1,16 @@
 """Windows of shards: the parts that are read at once, so that shards are read in large pieces.
 
 The images of an epoch come window by window, shuffled within each. Threads of one process share windows in memory. The
-worker processes of a loader share those of a local disk through the page cache of the operating system.
+worker processes of a loader share those of a local disk through the page cache of the operating system, and those of a
+remote storage through local copies, if the user allows any.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from threading import Lock
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from ..builder.dataset.remote import read_range
 from ..builder.storage import join
 from .index import Index
+from .local_copies import Copy, LocalCopies
 from .mapstyle import RowReader
 from .order import Ids
 
@@ -64,7 +68,7 @@ class WindowsInMemory:
         starts = np.searchsorted(chosen[order], np.arange(int(window.max()) + 2 if len(window) else 1))
         self.images_of = lambda number: ids[order[starts[number] : starts[number + 1]]]
         self.lock = Lock()
-        self.fetched: dict[int, Future[dict[int, bytes | memoryview]]] = {}
+        self.fetched: dict[int, Future[Mapping[int, bytes | memoryview]]] = {}
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="cytoimagenet-fetch")
 
     def png(self, image: int) -> bytes | memoryview:
@@ -89,7 +93,7 @@ class WindowsInMemory:
         """Stop fetching."""
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def _fetch(self, number: int) -> dict[int, bytes | memoryview]:
+    def _fetch(self, number: int) -> Mapping[int, bytes | memoryview]:
         images = np.unique(self.images_of(number))
         index = self.index
         path = join(index.root, index.shards[index.shard[images[0]]])
@@ -104,6 +108,56 @@ class WindowsInMemory:
         return {
             int(image): data[start - low : stop - low] for image, start, stop in zip(images, starts, stops, strict=True)
         }
+
+
+class WindowsInCopies(WindowsInMemory):
+    """The windows of remote shards in local files, with at most two of them open.
+
+    Parameters
+    ----------
+    index, window, ids
+        As for `WindowsInMemory`.
+    copies : LocalCopies
+    """
+
+    def __init__(self, index: Index, window: Ids, ids: Ids, copies: LocalCopies) -> None:
+        super().__init__(index, window, ids)
+        self.copies = copies
+        # a copy contains all images of its window, also if an interrupted epoch or another process needs only some
+        everything = np.argsort(window, kind="stable")
+        starts = np.searchsorted(window[everything], np.arange(int(window.max()) + 2 if len(window) else 1))
+        self.images_of = lambda number: everything[starts[number] : starts[number + 1]]
+
+    def _fetch(self, number: int) -> Mapping[int, bytes | memoryview]:
+        images = self.images_of(number)
+        index = self.index
+        shard = index.shards[index.shard[images[0]]]
+        offsets, sizes = index.offset[images], index.size[images]
+        places = hashlib.sha256(np.stack([offsets, sizes]).tobytes()).hexdigest()
+
+        def fetch() -> list[bytes | memoryview]:
+            pngs = super(WindowsInCopies, self)._fetch(number)
+            return [pngs[image] for image in images.tolist()]
+
+        copy = self.copies.open(f"{index.digest} {shard} {places}", fetch)
+        starts = np.cumsum(sizes) - sizes
+        return _Copied(copy, dict(zip(images.tolist(), zip(starts.tolist(), sizes.tolist(), strict=True), strict=True)))
+
+
+class _Copied(Mapping[int, bytes | memoryview]):
+    """Image -> its PNG, read from a copy."""
+
+    def __init__(self, copy: Copy, places: dict[int, tuple[int, int]]) -> None:
+        self.copy, self.places = copy, places
+
+    def __getitem__(self, image: int) -> bytes:
+        return self.copy.read(*self.places[image])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
 
 
 class WindowsInPageCache:

@@ -14,7 +14,7 @@ from ..loaders.cache import CacheReader, build_cache
 from ..loaders.cores import default_workers
 from ..loaders.index import Index
 from ..loaders.mapstyle import RowReader
-from ..loaders.stream import ShardReader, decode_workers
+from ..loaders.stream import ShardReader, decode_workers, local_copies
 from ..loaders.worker_processes import process_loader
 from .recipes import Settings
 
@@ -51,7 +51,8 @@ def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0,
         )
     reader: Any
     if kind == "stream":
-        reader = ShardReader(index, chosen.size)
+        copies = local_copies(index, chosen.cache_bytes, chosen.cache_dir)
+        reader = ShardReader(index, chosen.size, copies=copies)
     elif kind == "map":
         reader = RowReader(index, chosen.size, balance=balance)
     else:
