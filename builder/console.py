@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from .errors import CytoImageNetError
+from .extras import naming_the_extra
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -64,10 +65,18 @@ def application(version: str) -> typer.Typer:
     return app
 
 
-def run(app: typer.Typer) -> NoReturn:
-    """Run the application; print an error that the user can act on as plain text, never as a traceback."""
+def run(app: typer.Typer, name: str | None = None) -> NoReturn:
+    """Run the application; print an error that the user can act on as plain text, never as a traceback.
+
+    Parameters
+    ----------
+    app : Typer
+    name : str, optional
+        Name of the command in its help. Default: that of the running script.
+    """
     try:
-        app()
+        with naming_the_extra():
+            app(prog_name=name)
     except CytoImageNetError as error:
         fail(error)
     except SystemExit as end:
