@@ -186,6 +186,8 @@ def host_work(folder: Path, index: Index, recipe: str, model: str, steps: int) -
     with mock.patch.object(TrainingArguments, "device", property(lambda self: (build(self), device)[1])):
         trainer = make_trainer(folder / "run", chosen, index, None, 0, 1, [clock])
     trainer.args.__dict__["_setup_devices"] = device
+    trainer.accelerator.state.device = device
+    trainer._save_checkpoint = lambda *_, **__: None
     trainer.args.logging_steps = steps + 1  # what is logged is read from the device
     weights = [*trainer.network.parameters()]
     # as the fused optimizer of a GPU: a few operations for all weights together
