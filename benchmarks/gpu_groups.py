@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -313,6 +315,7 @@ def features(report: Report, sizes: Sizes, folder: Path) -> None:
             report.measure(f"network alone, features, {side} px, batch {batch}, {precision}", 5, bare)
             report.measure(f"features, {side} px, batch {batch}, {precision}", 5, piped)
     report.measure("features of PNG shards, default workers", 30, lambda: extracted(module, sizes, folder))
+    report.measure("evaluation of simulated cells", 45, lambda: evaluated(sizes, folder, 120))
 
 
 def repeated(work: Callable[[], Any], batch: int, sizes: Sizes) -> float:
@@ -345,6 +348,35 @@ def extracted(module: Any, sizes: Sizes, folder: Path) -> Row:
         "remarks": f"{len(table.ids):,} images in {seconds:.1f} s, trial included; {table.settings['precision']}; "
         f"network {table.settings['network_seconds']} s",
     }
+
+
+SCORES = """
+import json, sys
+from cytoimagenet.eval.evaluate import evaluate
+from cytoimagenet.eval.features.processes import Processes
+found = evaluate("coos7", sys.argv[1], sys.argv[2], input_size=int(sys.argv[3]), engine="torch", probe=False)
+print("\\nSCORES", json.dumps([Processes().device, {name: s.value for name, s in found.scores.items()}]))
+"""
+
+
+def evaluated(sizes: Sizes, folder: Path, seconds: float) -> Row:
+    """Score random weights on simulated cells, on the GPU and on the CPU."""
+    from cytoimagenet.eval.simulate.coos7 import simulate_coos7
+
+    side = min(sizes.side, 64)
+    cells = simulate_coos7(folder / "coos7", train=sizes.images // 50, test=sizes.images // 100 + 2)
+    command = [sys.executable, "-W", "ignore", "-c", SCORES, "random:0", str(cells), str(side)]
+    found = []
+    for cpu in ("false", "true"):
+        environment = {**os.environ, "ACCELERATE_USE_CPU": cpu, "XDG_CACHE_HOME": str(folder / f"scores-{cpu}")}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env=environment)
+        lines = [text for text in done.stdout.splitlines() if text.startswith("SCORES")]
+        if not lines:
+            raise RuntimeError(done.stderr[-300:])
+        found.append(json.loads(lines[-1].removeprefix("SCORES ")))
+    (device, one), (_, other) = found
+    apart = max(abs(one[name] - other[name]) for name in other)
+    return {"remarks": f"largest difference of {len(one)} scores between {device} and cpu: {apart:.4f}"}
 
 
 # resuming
