@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/gpu.py --out FOLDER               # on a machine with a GPU, about 5 minutes
     PYTHONPATH=. python benchmarks/gpu.py --out FOLDER --minutes 9   # also what is compiled
-    PYTHONPATH=. python benchmarks/gpu.py --out FOLDER --toy         # a test of the script on a CPU
+    PYTHONPATH=. python benchmarks/gpu.py --out FOLDER --toy         # tiny sizes: a test of the script, also on a CPU
 
 Every measurement stands on its own: if one fails, its row contains the error. Rows are printed, and written to
 `gpu.json` and `gpu.md` in FOLDER, as soon as they are known. Measurements for which no time is left are skipped. It
@@ -84,7 +84,7 @@ class Report:
             try:
                 if GPU:
                     torch.cuda.reset_peak_memory_stats()
-                with limit(max(seconds, left)):
+                with limit(min(max(seconds, left), 4 * seconds + 20)):
                     row = work()
             except KeyboardInterrupt:
                 raise
@@ -177,19 +177,20 @@ def synchronize() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of gpu.json and gpu.md")
+    parser.add_argument("--out", type=Path, default=Path("build/gpu"), help="folder of gpu.json and gpu.md")
     parser.add_argument("--minutes", type=float, default=4.8, help="start no measurement that would end later")
-    parser.add_argument("--toy", action="store_true", help="tiny sizes, to test the script")
+    parser.add_argument("--toy", action="store_true", help="tiny sizes, to test the script; always without a GPU")
     parser.add_argument("--only", nargs="+", choices=("train", "load", "features", "resume", "compile"), default=None)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     report = Report(asked.out, time.monotonic() + 60 * asked.minutes)
-    sizes = TOY if asked.toy else Sizes()
+    toy = asked.toy or not GPU
+    sizes = TOY if toy else Sizes()
     chosen = asked.only or ("train", "load", "features", "resume", "compile")
     print(", ".join(f"{name} {value}" for name, value in environment().items()), *header(), sep="\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="cytoimagenet-gpu-", ignore_cleanup_errors=True) as folder:
         os.environ.setdefault("XDG_CACHE_HOME", folder)
-        if asked.toy:
+        if toy:
             sizes.model = tiny_model(folder)
         # each group is imported when it starts: a package that is missing fails that group alone
         for group in ("train", "load", "features", "resume", "compile"):

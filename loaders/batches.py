@@ -100,6 +100,7 @@ class Batches(IterableDataset[dict[str, Any]]):
         # copies made earlier and would not see a change of plain attributes
         self._position = torch.tensor([epoch, -1, 0]).share_memory_()
         self._processes: DataLoader[dict[str, Any]] | None = None  # between two passes
+        self._pinned = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_processes": None}  # a copy starts its own
@@ -146,6 +147,15 @@ class Batches(IterableDataset[dict[str, Any]]):
         process = {"rank": self.rank, "world": self.world}
         plan = order.batches(ids, self.batch_size, **process, training=self.training, accumulation=self.accumulation)
         return [np.empty(0, np.int64)] * (len(self) - len(plan)) + plan
+
+    def pinned(self) -> Batches:
+        """Return these batches in pinned memory, to which the threads that read them copy the images.
+
+        Both have the same epoch: `set_epoch` and `skip` of one also apply to the other.
+        """
+        pinned = copy(self)
+        pinned._pinned = True
+        return pinned
 
     def processes(self, *, most_threads: int = MOST_THREADS) -> int:
         """Return the number of worker processes that decode; 0 if threads decode.
@@ -196,16 +206,21 @@ class Batches(IterableDataset[dict[str, Any]]):
             yield {"images": torch.empty(0, 1, 0, 0, dtype=torch.uint8), "labels": torch.empty(0, dtype=torch.int64)}
         labels = self.reader.index.label
         with self.reader.open(np.concatenate(remaining) if remaining else np.empty(0, np.int64)) as read:
-            for ids, pixels in zip(remaining, _read_ahead(read, remaining, threads), strict=True):
-                yield {"images": torch.from_numpy(pixels[:, None]), "labels": torch.from_numpy(labels[ids])}
+
+            def images(ids: Ids) -> torch.Tensor:
+                pixels = torch.from_numpy(read(ids)[:, None])
+                return pixels.pin_memory() if self._pinned else pixels
+
+            for ids, found in zip(remaining, _read_ahead(images, remaining, threads), strict=True):
+                yield {"images": found, "labels": torch.from_numpy(labels[ids])}
 
 
-def _read_ahead(read: ReadPixels, plan: list[Ids], threads: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the pixels of the batches in order, with some batches read ahead by threads."""
+def _read_ahead(read: Callable[[Ids], torch.Tensor], plan: list[Ids], threads: int) -> Iterator[torch.Tensor]:
+    """Yield the images of the batches in order, with some batches read ahead by threads."""
     if not threads:
         yield from map(read, plan)
         return
-    waiting: deque[Future[NDArray[np.uint8]]] = deque()
+    waiting: deque[Future[torch.Tensor]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="cytoimagenet-decode")
     try:
         for ids in plan:

@@ -80,15 +80,16 @@ def data_loader(batches: Batches, device: torch.device) -> DataLoader[Any]:
     """Return the loader of the batches, which are already divided among the processes, for one device.
 
     For a GPU processes decode, since threads would take Python's lock from the thread that starts the work of the GPU;
-    and the batches are in pinned memory, so that copying them to the device does not wait.
+    and the batches are in pinned memory, so that copying them to the device does not wait. Another thread copies them
+    there.
     """
     gpu = device.type == "cuda"
     processes = batches.processes(most_threads=0 if gpu else MOST_THREADS)
     if processes:
         return process_loader(batches, processes, pin_memory=gpu)
     return DataLoader(
-        batches,
+        batches.pinned() if gpu and batches.workers else batches,
         batch_size=None,
-        pin_memory=gpu,
+        pin_memory=gpu and not batches.workers,
         generator=torch.Generator().manual_seed(0),  # without it each pass would advance torch's global generator
     )

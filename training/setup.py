@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import accelerate.optimizer
 import torch
 import transformers
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
@@ -39,6 +41,7 @@ def make_trainer(
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
+    _look_once_for_packages()
     b0 = {"dropout_rate": chosen.dropout, "drop_connect_rate": chosen.drop_connect, "image_size": chosen.size}
     model, normalisation = build_model(
         chosen.model,
@@ -87,6 +90,13 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)  # ProgressCallback prints instead
     return trainer
+
+
+def _look_once_for_packages() -> None:
+    """Remember whether an optional package of accelerate is installed: it would look on the disk twice in a step."""
+    found = getattr(accelerate.optimizer, "is_lomo_available", None)
+    if found is not None and not hasattr(found, "cache_info"):
+        accelerate.optimizer.is_lomo_available = functools.cache(found)
 
 
 def training_arguments(

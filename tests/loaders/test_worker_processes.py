@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from itertools import islice, pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from cytoimagenet.builder.errors import UnreadableImageError
 from cytoimagenet.loaders import worker_processes
 from cytoimagenet.loaders.batches import Batches
-from cytoimagenet.loaders.cache import build_cache
+from cytoimagenet.loaders.cache import CacheReader, build_cache
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.loaders.mapstyle import RowReader
 from cytoimagenet.loaders.order import Part
@@ -116,6 +117,22 @@ def test_training_decodes_in_processes_on_a_gpu_and_with_many_workers(small_data
     loader = data_loader(batches, torch.device(device))
     assert loader.num_workers == (workers if device == "cuda" or workers == 5 else 0)
     assert loader.pin_memory == (device == "cuda")
+
+
+def test_threads_that_read_the_cache_copy_to_pinned_memory(small_dataset, tmp_path, monkeypatch):
+    threads = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: threads.append(threading.current_thread().name) or t)
+    index = read_index(small_dataset)
+    reader = CacheReader(index, build_cache(small_dataset, size=SIZE, folder=tmp_path))
+    batches = Batches(reader, batch_size=16, workers=2)
+    loader = data_loader(batches, torch.device("cuda"))
+    assert (loader.num_workers, loader.pin_memory) == (0, False)
+    batches.set_epoch(3)
+    found = passed(loader)
+    assert len(threads) == len(found) == 16
+    assert all(name.startswith("cytoimagenet-decode") for name in threads)
+    assert found == passed(batches)
+    assert len(threads) == 16, "the batches themselves are not pinned"
 
 
 def test_few_batches_need_few_processes(small_dataset):
