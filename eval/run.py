@@ -191,8 +191,8 @@ def _usable(own: OwnImages, features: Features, run: EvaluationRun, *, strict: b
 
 
 def _refuse_equal_names(tasks: Sequence[Task]) -> None:
-    names = [task.name for task in tasks]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    names = [task.name.casefold() for task in tasks]  # files are named by them: macOS and Windows ignore case
+    twice = next((task.name for task in tasks if names.count(task.name.casefold()) > 1), None)
     if twice is not None:
         raise UsageError(f"Two tasks are called {twice}", next="Rename one of the tables, folders or zips")
 
@@ -279,10 +279,11 @@ def task_roots(root: Path, tasks: Sequence[Task]) -> tuple[dict[Task, Path], lis
 
 def finish(run: EvaluationRun) -> dict[str, Any]:
     """Compare the models, write timing.json and the report; return the document of results."""
-    from .report.write import write_report
+    from .report.write import command_line, today, write_report
 
     document = results.pair(run.out)
     # what differs between equal runs is not in results.json, which depends on the input alone
     write_atomic(run.out / "timing.json", json.dumps(run.steps, indent=1).encode())
-    write_report(document, run.out, tasks=run.tasks, notes=run.notes, steps=run.steps)
+    facts = {"written": today(), "command": command_line()}
+    write_report(document, run.out, tasks=run.tasks, notes=run.notes, steps=run.steps, facts=facts)
     return document

@@ -104,7 +104,7 @@ def check_form(manifest: object) -> None:
     if manifest["shard_format"] not in FORMATS:
         raise ValueError("unknown format of shards")
     for part, kinds in ENTRIES.items():
-        content = manifest[part]
+        content = manifest.get(part, {})
         for entry in content if isinstance(content, list) else content.values():
             if not isinstance(entry, dict) or any(type(entry.get(key)) is not kind for key, kind in kinds.items()):
                 raise ValueError(f"an entry of {part} lacks one of {', '.join(kinds)}")

@@ -81,10 +81,26 @@ class Objective:
         with self.autocast():
             logits = model(pixel_values=pixels).logits
         logits = logits.float()
-        loss = functional.cross_entropy(
-            logits, target, weight=self.class_weights, label_smoothing=chosen.label_smoothing
+        return self.cross_entropy(logits, target), logits.detach()
+
+    def cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the loss: the mean over the images, each weighted by its class if there are class weights.
+
+        Parameters
+        ----------
+        logits : tensor, shape (N, classes), float32
+        target : tensor, shape (N,), int64, or (N, classes), float32
+            Labels, or the shares of the classes in mixed images.
+        """
+        smoothing = self.settings.label_smoothing
+        if self.class_weights is None or target.ndim == 1:
+            return functional.cross_entropy(logits, target, weight=self.class_weights, label_smoothing=smoothing)
+        # of shares, PyTorch divides by the number of images; as for labels, it must be the sum of their weights, or the
+        # loss of a batch would depend on how many rare classes it happens to contain
+        total = functional.cross_entropy(
+            logits, target, weight=self.class_weights, label_smoothing=smoothing, reduction="sum"
         )
-        return loss, logits.detach()
+        return total / (target * self.class_weights).sum()
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Convert grey images, shape (N, 1, H, W), float in [0, 1], to the input of the network, shape (N, 3, H, W)."""

@@ -169,7 +169,8 @@ def history(log: list[dict[str, Any]]) -> pd.DataFrame:
     -------
     DataFrame
         One row per epoch: `epoch`, `step`, `learning_rate`; `train_` and `validation_` `loss` and `accuracy`, and
-        `validation_top7`. Accuracies are in [0, 1]; validation columns are NaN for epochs that were not evaluated.
+        `validation_top7`. Accuracies are in [0, 1]; validation columns are NaN for epochs that were not evaluated, and
+        the last one also with at most seven classes, where every answer would be right.
     """
     epochs: dict[int, dict[str, Any]] = {}
     for entry in log:
@@ -180,7 +181,8 @@ def history(log: list[dict[str, Any]]) -> pd.DataFrame:
                 "train_loss": entry["train_loss"], "train_accuracy": entry["train_accuracy"],
             }  # fmt: skip
         elif "eval_accuracy" in entry and step in epochs:
-            epochs[step] |= {f"validation_{name}": entry[f"eval_{name}"] for name in ("loss", "accuracy", "top7")}
+            found = {name: entry.get(f"eval_{name}") for name in ("loss", "accuracy", "top7")}
+            epochs[step] |= {f"validation_{name}": value for name, value in found.items() if value is not None}
     columns = ["epoch", "step", "learning_rate", "train_loss", "train_accuracy"]
     columns += ["validation_loss", "validation_accuracy", "validation_top7"]
     return pd.DataFrame(list(epochs.values()), columns=columns)

@@ -133,10 +133,10 @@ def sign(
         typer.Option(help="PEM file with your private key. Default: no key; log in with the browser instead."),
     ] = None,
 ) -> None:
-    """Sign a dataset folder, so that others can check that it is yours: verify it, and write manifest.sig.
+    r"""Sign a dataset folder, so that others can check that it is yours: verify it, and write manifest.sig.
 
     With --key nothing is sent anywhere. Without it, Sigstore asks who you are, and publishes your e-mail address and
-    the hash of the manifest in a public log. Needs: pip install 'cytoimagenet[sign]'.
+    the hash of the manifest in a public log. Needs: pip install 'cytoimagenet\[sign]'.
     """
     from ..dataset.signature import sign as write_signature
     from ..extras import require

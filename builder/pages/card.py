@@ -18,6 +18,7 @@ from .. import schema
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
 from ..dataset.names import README
+from ..errors import CheckFailedError
 from ..storage import join, write_atomic
 from .licences import LICENCES
 from .markdown import cell, linked
@@ -137,6 +138,8 @@ def body(manifest: Manifest) -> str:
     environment.filters["cell"] = cell
     environment.filters["linked"] = linked
     rows = manifest.metadata(["dir_name", "database", "label"])
+    if not len(rows) or not manifest.classes:
+        raise CheckFailedError("The dataset has no image or no class", where=manifest.root, next="Build it again")
     counts = rows["dir_name"].value_counts()
     # the user's own source may have the name of one of the 40
     records: Mapping[str, Source | OwnSource] = {**SOURCES, **own}

@@ -15,13 +15,13 @@ from os import PathLike, cpu_count
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import schema
+from ..bounded_parquet import BoundedParquet
 from ..dataset.manifest import TABLES, Manifest
 from ..dataset.names import CLASSES, MANIFEST, METADATA, README, SIGNATURE
 from ..dataset.signature import Signer, check_signature
-from ..errors import CheckFailedError, CytoImageNetError
+from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..progress import Bar, progress
 from ..storage import filesystem, is_local, join, sha256_of
 from .check import CheckedShard, check_shard, on_disk
@@ -103,7 +103,7 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Si
         tables = _check_small_files(manifest, sound, report, open_files)
         with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
             workers = workers or min(8, 2 * (cpu_count() or 1))
-            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar))
+            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar, report))
     for name, result in sorted(checked, key=lambda pair: pair[0]):
         report.problems += [f"{name}: {problem}" for problem in result.problems]
         report.bytes += result.bytes
@@ -120,7 +120,10 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Si
 def _note_large_rows(manifest: Manifest, metadata: str, report: Report) -> None:
     """Note rows of Parquet shards that the Hub's viewer does not show; all but a few hundred bytes are the image."""
     if manifest.shard_format == "parquet":
-        sizes = pq.read_table(metadata, columns=["size"])["size"].to_numpy()
+        try:
+            sizes = BoundedParquet(metadata, METADATA).read(["size"])["size"].to_numpy()
+        except SchemaError:
+            return  # reported with the shards
         large = int((sizes > VIEWER_ROW_BYTES - 10_000).sum())
         if large:
             rows = "1 row is" if large == 1 else f"{large:,} rows are"
@@ -202,7 +205,11 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
             tables[name] = path
     report.problems += [f"{name}: not in the manifest" for name in TABLES if name not in manifest.files]
     if CLASSES in tables:
-        classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
+        try:
+            classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
+        except SchemaError as error:
+            classes = []
+            report.problems.append(f"{CLASSES}: {error.what}")
         if classes != [{"index": i, **entry} for i, entry in enumerate(manifest.classes)]:
             report.problems.append(f"{CLASSES}: its classes are not those of the manifest")
     return tables
@@ -211,11 +218,11 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
 def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
     """Return whether a file is a Parquet table with the columns it must have; its number of rows is checked too."""
     try:
-        with pq.ParquetFile(path) as table:
-            columns, found = table.schema_arrow.remove_metadata(), table.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        report.problems.append(f"{name}: not a readable Parquet file: {error}")
+        table = BoundedParquet(path, name)
+    except SchemaError as error:
+        report.problems.append(f"{name}: {error.what}")
         return False
+    columns, found = table.schema.remove_metadata(), table.rows
     if found != rows:
         report.problems.append(f"{name}: {found:,} rows; the manifest records {rows:,}")
     if not columns.equals(TABLES[name]):
@@ -225,12 +232,12 @@ def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
 
 
 def _check_shards(
-    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar
+    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar, report: Report
 ) -> Iterator[tuple[str, CheckedShard]]:
     """Check all shards, `workers` at a time, each with its rows of `metadata.parquet`."""
     waiting: dict[Future[CheckedShard], str] = {}
     with ThreadPoolExecutor(workers) as pool:
-        for name, rows in _shards_with_rows(sound, metadata):
+        for name, rows in _shards_with_rows(sound, metadata, report):
             waiting[pool.submit(check_shard, manifest, name, rows)] = name
             while len(waiting) >= 2 * workers:
                 yield from _done(waiting, bar)
@@ -247,21 +254,24 @@ def _done(waiting: dict[Future[CheckedShard], str], bar: Bar) -> Iterator[tuple[
         yield waiting.pop(future), result
 
 
-def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[str, pa.Table | None]]:
+def _shards_with_rows(sound: set[str], metadata: str | None, report: Report) -> Iterator[tuple[str, pa.Table | None]]:
     """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order.
 
     Only shards of the split `sample`, and all shards if there is no good table, come without rows.
     """
     left = {name for name in sound if name.startswith("data/")}
     if metadata is not None:
-        with pq.ParquetFile(metadata) as table:
-            for number in range(table.num_row_groups):  # `shard` writes one row group per shard
-                rows = table.read_row_group(number)
+        try:
+            table = BoundedParquet(metadata, METADATA)
+            for number in range(table.row_groups):  # `shard` writes one row group per shard
+                rows = table.read(row_group=number)
                 names = set(rows["shard"].to_pylist())
                 name = names.pop() if names else ""
                 if not names and name in left:
                     left.remove(name)
                     yield name, rows
+        except SchemaError as error:
+            report.problems.append(f"{METADATA}: {error.what}")
     for name in sorted(left):
         has_rows = metadata is not None and name.startswith(SHARDS_WITH_ROWS)
         yield name, schema.METADATA.empty_table() if has_rows else None
