@@ -1,6 +1,7 @@
 """Other loaders for benchmarks/loaders.py that this project does not need. Those that are not installed are left out.
 
     pip install --no-deps litdata obstore lightning-utilities spdl-core spdl-io torchcodec
+    apt-get install ffmpeg                                              # its shared libraries, for SPDL and torchcodec
 
 Each function returns something to iterate over once; its items are batches of images as arrays or tensors.
 """
@@ -93,6 +94,16 @@ def by_parquet(files: list[str], batch: int, workers: int, cache: str, decode: C
     )
 
 
+def _works(load: Callable[[], Any]) -> bool:
+    """Return whether a loader reads one image here: SPDL and torchcodec need shared libraries of FFmpeg and others."""
+    try:
+        load()
+    except Exception as error:
+        print(f"left out: {type(error).__name__}: {str(error)[:200]}")
+        return False
+    return True
+
+
 def rivals(
     files: list[Path],
     pngs: list[bytes],
@@ -126,11 +137,11 @@ def rivals(
     found: dict[str, Loader] = {
         "datasets, Parquet, streaming, RGB": lambda w: by_parquet(parquet, batch, w, str(folder / "hf"), by_pillow)
     }
-    if find_spec("torchcodec"):
+    if find_spec("torchcodec") and _works(lambda: ByTorchcodec(files, size)[0]):
         found["folder of PNG, torchcodec grey"] = lambda w: DataLoader(
             ByTorchcodec(files, size), batch_size=batch, shuffle=True, drop_last=True, num_workers=w
         )
-    if find_spec("spdl"):
+    if find_spec("spdl") and _works(lambda: next(by_spdl(files[:1], 1, size, 1))):
         found["folder of PNG, SPDL (FFmpeg) grey"] = lambda w: by_spdl(files, batch, size, w)
     if find_spec("litdata"):
         place = folder / "litdata"
