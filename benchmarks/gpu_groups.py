@@ -280,7 +280,6 @@ def features(report: Report, sizes: Sizes, folder: Path) -> None:
     rng = np.random.default_rng(0)
     for side, batch in sizes.features:
         views = rng.random((batch, side, side), dtype=np.float32)
-        expected = runner(copy.deepcopy(module).cpu(), "b0", (side, side), "torch")(views[:8])
         for precision in PRECISIONS:
 
             def bare(precision: str = precision, side: int = side, batch: int = batch) -> Row:
@@ -290,10 +289,8 @@ def features(report: Report, sizes: Sizes, folder: Path) -> None:
                 with torch.inference_mode(), tf32_allowed(precision == "tf32"):
                     return {"images/s": repeated(lambda: network(shown), batch, sizes)}
 
-            def piped(
-                precision: str = precision, side: int = side, batch: int = batch, views: Any = views,
-                expected: Any = expected,
-            ) -> Row:  # fmt: skip
+            def piped(precision: str = precision, side: int = side, batch: int = batch, views: Any = views) -> Row:
+                expected = runner(copy.deepcopy(module).cpu(), "b0", (side, side), "torch")(views[:8])
                 run = runner(module, "b0", (side, side), "torch", str(DEVICE), precision)
                 found = run(views[:8])
                 cosine = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)

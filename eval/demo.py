@@ -17,7 +17,7 @@ import sys
 import textwrap
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -66,7 +66,13 @@ class Step:
     printed: list[str] = field(default_factory=list)
 
 
-def demo(out: str | PathLike[str] = "demo", *, seed: int = 0, epochs: int | None = None) -> Path:
+def demo(
+    out: str | PathLike[str] = "demo",
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    real: str | PathLike[str] | None = None,
+) -> Path:
     """Run the complete pipeline on simulated sources.
 
     Parameters
@@ -78,13 +84,24 @@ def demo(out: str | PathLike[str] = "demo", *, seed: int = 0, epochs: int | None
         Random seed of the simulated images, labels, crops and training.
     epochs : int, optional
         Number of training epochs; by default that of the recipe quick.
+    real : path, optional
+        Folder with `tasks/mitocheck.zip`: features are also scored on some of its images, which are real. By default
+        `demo_real.FOLDER` if it exists.
 
     Returns
     -------
     Path
         The report.
+
+    Raises
+    ------
+    UsageError
+        If `real` does not contain the zip.
     """
     from ..training.train import train
+    from .demo_real import find_real, score_real
+
+    real_task = find_real(real)
 
     folder = Path(out).resolve()
     steps: list[Step] = []
@@ -102,7 +119,11 @@ def demo(out: str | PathLike[str] = "demo", *, seed: int = 0, epochs: int | None
         simulate_evaldata(folder / "evaldata", seed=seed + 1)
     with _step(steps, "python eval/run_all.py"):
         results = score(folder, run.folder)
-    return write_page(folder, manifest, run.folder, results, steps)
+    real_sections = []
+    if real_task:
+        with _step(steps, "score real cells"):
+            real_sections = [score_real(real_task, folder / "real", seed=seed)]
+    return write_page(folder, manifest, run.folder, results, steps, real_sections)
 
 
 def simulate_raw(raw: Path, *, seed: int) -> None:
@@ -202,19 +223,31 @@ def score(folder: Path, run: Path) -> dict[str, Any]:
     return json.loads((folder / "results" / "results.json").read_text())
 
 
-def write_page(folder: Path, manifest: Manifest, run: Path, results: dict[str, Any], steps: list[Step]) -> Path:
-    """Write `report.html`: dataset, training and scores."""
+def write_page(
+    folder: Path,
+    manifest: Manifest,
+    run: Path,
+    results: dict[str, Any],
+    steps: list[Step],
+    real_sections: Sequence[Section] = (),
+) -> Path:
+    """Write `report.html`: dataset, training, scores, and what was scored on real cells."""
     from .report.write import command_line, today, write_report
 
     return write_report(
         results,
         folder / "report.html",
         title="CytoImageNet: from raw sources to transfer scores, on simulated cells",
-        extra_sections=[_dataset_section(folder, manifest, steps[2].printed), _training_section(manifest, run)],
+        extra_sections=[
+            *real_sections,
+            _dataset_section(folder, manifest, steps[2].printed),
+            _training_section(manifest, run),
+        ],
         notes=[
             "All data is simulated, and one training run was made: the scores show that the pipeline works, not how "
             "good the model is. Variation between the single cells of a class was added after a first, more uniform "
-            "version on which random weights did as well as trained ones."
+            "version on which random weights did as well as trained ones.",
+            *(f"The section {one.title} is the exception: its images are real." for one in real_sections),
         ],
         steps=[{"step": step.step, "seconds": step.seconds, "peak_gb": None} for step in steps],
         facts={"written": today(), "command": command_line()},
@@ -277,7 +310,7 @@ def _training_section(manifest: Manifest, run: Path) -> Section:
 @contextmanager
 def _step(steps: list[Step], name: str) -> Iterator[Step]:
     number = len(steps) + 1
-    console.out.print(f"{number}/6 {name}", style="bold", markup=False)
+    console.out.print(f"Step {number}: {name}", style="bold", markup=False)
     step = Step(name)
     start = time.monotonic()
     yield step

@@ -105,6 +105,11 @@ class Batches(IterableDataset[dict[str, Any]]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_processes": None}  # a copy starts its own
 
+    def __repr__(self) -> str:
+        process = f", process {self.rank} of {self.world}" if self.world > 1 else ""
+        batches = f"{len(self):,} batch{'es' * (len(self) != 1)} of {self.batch_size}"
+        return f"Batches({self.reader.index.describe()}, {self.reader.size} px, {batches}{process})"
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes; `labels` are indices into them."""

@@ -48,9 +48,11 @@ def test_the_examples_of_training(at_home, small_dataset):
     import numpy as np
     import tifffile
     from cytoimagenet import train
+    from cytoimagenet.training.export import export
 
     train(at_home / "cytoimagenet", "runs/first", recipe="quick", epochs=1, size=32, labels=["actin", "human"])
     tifffile.imwrite("my_image.tif", np.random.default_rng(0).integers(0, 4000, (90, 120), np.uint16))
+    export("runs/first", "first.onnx", size=64)
     code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "training.md").read_text(), flags=re.DOTALL))
     for example, here in (
         ("hf://datasets/OWNER/cytoimagenet", "cytoimagenet"),

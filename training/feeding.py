@@ -15,7 +15,7 @@ from ..loaders.cores import default_workers
 from ..loaders.index import Index
 from ..loaders.mapstyle import RowReader
 from ..loaders.stream import ShardReader, decode_workers, local_copies
-from ..loaders.worker_processes import process_loader
+from ..loaders.worker_processes import checked, process_loader
 from .recipes import Settings
 
 EVALUATION_BATCHES = 4
@@ -93,3 +93,9 @@ def data_loader(batches: Batches, device: torch.device) -> DataLoader[Any]:
         pin_memory=gpu and not batches.workers,
         generator=torch.Generator().manual_seed(0),  # without it each pass would advance torch's global generator
     )
+
+
+def to_device(batch: dict[str, torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Copy the images and labels of a batch to the device without waiting for it."""
+    batch = checked(batch)
+    return batch["images"].to(device, non_blocking=True), batch["labels"].to(device, non_blocking=True)

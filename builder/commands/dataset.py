@@ -154,14 +154,21 @@ def info(
     classes: Annotated[bool, typer.Option("--classes", help="List every class.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print splits, categories, classes, settings, counts and versions of a dataset folder."""
+    """Print splits, categories, classes, settings, counts and versions of a dataset folder.
+
+    Classes that may be wrong are named: those with images of which the source gives several organisms or cell types.
+    """
+    from ..ambiguous import COLUMNS, ambiguous_classes, warnings
     from ..dataset.manifest import Manifest
 
     manifest = Manifest.load(folder)
     if as_json:
         emit(manifest.data)
-    else:
-        out.print(manifest.describe(all_classes=classes), markup=False)
+        return
+    out.print(manifest.describe(all_classes=classes), markup=False)
+    if manifest.settings.get("labels") != "unambiguous":
+        for line in warnings(ambiguous_classes(manifest.metadata(list(COLUMNS)))):
+            out.print(line, markup=False)
 
 
 def preview(

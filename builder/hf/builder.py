@@ -18,16 +18,18 @@ from .. import schema
 from ..dataset.class_names import find_classes
 from ..dataset.find import FOLDER, cache_key, find
 from ..dataset.manifest import Manifest
+from ..dataset.resize import check_size
 from ..errors import UsageError
-from .examples import SAMPLE, are_few, features, read_chosen, read_shard, split_sizes
+from .examples import SAMPLE, are_few, features, read_chosen, read_shard, resized, split_sizes
 
 
 @dataclass
 class CytoImageNetConfig(datasets.BuilderConfig):
-    """The part of the dataset to load: one category, some labels, or all."""
+    """The part of the dataset to load (one category, some labels, or all), and the size of its images."""
 
     category: str | None = None
     labels: list[str] | None = None
+    size: int | None = None
 
 
 VERSION = datasets.Version(schema.VERSION)
@@ -49,6 +51,8 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         The dataset folder, local or a URL; found as by `load_dataset` if not given.
     labels : list of str, optional
         Only these classes.
+    size : int, optional
+        Side in pixels to which every image is scaled (`dataset/resize.py`); by default they keep their sizes.
     revision : str, optional
         Tag, branch or commit of a copy on the Hub.
     **kwargs
@@ -82,7 +86,17 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         kwargs["base_path"] = self.manifest.root
         super().__init__(cache_dir, dataset_name or FOLDER, config_name, hash or cache_key(self.manifest), **kwargs)
 
+    def __repr__(self) -> str:
+        numbers = self._class_numbers()
+        sizes = split_sizes(self.manifest, self.config.name, numbers)
+        classes = len(self.manifest.classes) if numbers is None else len(numbers)
+        parts = [f"{split} {rows:,} image{'s' * (rows != 1)}" for split, rows in sizes.items()]
+        parts.append(f"{classes:,} class{'es' * (classes != 1)}")
+        parts.append("sizes as stored" if self.config.size is None else f"{self.config.size} px")
+        return f"CytoImageNet({self.config.name}: {', '.join(parts)}; {self.manifest.root})"
+
     def _info(self) -> datasets.DatasetInfo:
+        check_size(self.config.size)
         sizes = {} if self.config.data_files else split_sizes(self.manifest, self.config.name, self._class_numbers())
         splits = {
             name: datasets.SplitInfo(name, num_examples=rows, dataset_name=FOLDER) for name, rows in sizes.items()
@@ -123,7 +137,7 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
             else:
                 examples = read_shard(shard, shard_format, classes, count)
             for place, example in enumerate(examples):
-                yield Key(number, place), example
+                yield Key(number, place), resized(example, self.config.size)
 
     def _class_numbers(self) -> frozenset[int] | None:
         """Return the numbers of the requested classes; None for all."""

@@ -187,8 +187,8 @@ def test_subsets(small_dataset):
     assert set(visible.label.tolist()) == {0, 1}
     toy = read_index(small_dataset, "validation", labels="toy20")
     assert toy.class_names == ("actin", "human")
-    assert len(read_index(small_dataset, labels=["hela"])) == 54
-    for wrong in ({"category": "colour"}, {"labels": ["HeLa"]}, {"database": "nowhere"}, {"split": "test"}):
+    assert len(read_index(small_dataset, labels=["hela"])) == len(read_index(small_dataset, labels=["HeLa"])) == 54
+    for wrong in ({"category": "colour"}, {"labels": ["zebrafish"]}, {"database": "nowhere"}, {"split": "test"}):
         with pytest.raises(UsageError) as caught:
             read_index(small_dataset, **wrong)
         assert "here are" in str(caught.value), "the error lists what is available"

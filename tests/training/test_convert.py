@@ -11,7 +11,8 @@ import torch
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.training import convert as convert_module
 from cytoimagenet.training.convert import WeightsError, convert
-from cytoimagenet.training.model import load_backbone, normalisation
+from cytoimagenet.training.model import load_backbone
+from cytoimagenet.training.normalisation import read_normalisation
 
 keras = pytest.importorskip("keras", reason="the proof needs Keras, which the development extra installs")
 SIZE = 64
@@ -103,7 +104,7 @@ def test_imagenet_normalisation_is_divided_by_twice(published, tmp_path):
     with h5py.File(path, "a") as file:
         file["normalization/normalization/mean"][...] = [0.485, 0.456, 0.406]
         file["normalization/normalization/variance"][...] = [0.229, 0.224, 0.225]
-    mean, std = normalisation(convert(path, tmp_path / "model"))
+    mean, std = read_normalisation(convert(path, tmp_path / "model"))
     assert mean == pytest.approx([0.485, 0.456, 0.406])
     assert std == pytest.approx([0.229, 0.224, 0.225])
 
