@@ -137,12 +137,10 @@ def preview(
 
 def card(folder: Folder) -> None:
     """Rewrite README.md, croissant.json and preview.png of a dataset folder; images and digest stay the same."""
-    from ..dataset.manifest import Manifest, record_pages
-    from ..pages.write import write_pages
+    from ..dataset.manifest import Manifest
+    from ..pages.write import rewrite_pages
 
-    manifest = Manifest.load(folder)
-    write_pages(manifest)
-    out.print(f"Wrote {', '.join(record_pages(manifest).pages)} in {folder}", markup=False)
+    out.print(f"Wrote {', '.join(rewrite_pages(Manifest.load(folder)).pages)} in {folder}", markup=False)
 
 
 def browse(

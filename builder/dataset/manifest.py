@@ -1,8 +1,9 @@
 """`manifest.json`: size and sha256 of every file of a dataset folder. Written last: a folder that has one is complete.
 
 The digest covers the data and how it was produced: everything but itself, `versions` (the same data from another
-library version is the same data) and `pages` (README.md and the like are derived from the manifest and may be
-rewritten). The seal covers those as well, so that no change of the file goes unnoticed.
+library version is the same data), `pages` (README.md and the like are derived from the manifest and may be rewritten)
+and `derived` (embeddings and the audit, computed from the finished images: they may be added later and say nothing
+about how the images came about). The seal covers those as well, so that no change of the file goes unnoticed.
 
 The keys are documented for users in docs/dataset.md.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -20,7 +22,7 @@ import pandas as pd
 
 from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
-from ..storage import filesystem, is_local, join, read_bytes, write_atomic
+from ..storage import filesystem, is_local, join, read_bytes, sha256_of, size, write_atomic
 from .describe import describe
 
 NAME = "manifest.json"
@@ -30,7 +32,12 @@ TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.R
 PAGES = ("README.md", "croissant.json", "preview.png")
 """Files derived from the manifest, for people and machines to read."""
 
-_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
+QUALITY, AUDIT = "quality.parquet", "audit.html"
+EMBEDDINGS = "embeddings"
+DERIVED_NAME = re.compile(rf"{QUALITY}|{AUDIT}|{EMBEDDINGS}/[A-Za-z0-9][A-Za-z0-9._-]{{0,79}}\.parquet")
+"""The files that may be added to a finished folder: the results of `audit`, and one table per model of `embed`."""
+
+_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "derived", "seal")
 _KEY_TYPES = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
     "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
@@ -41,6 +48,7 @@ _ENTRY_TYPES: dict[str, dict[str, type]] = {
     "splits": {"rows": int, "bytes": int, "shards": int},
     "files": {"rows": int, "bytes": int, "sha256": str},
     "pages": {"bytes": int, "sha256": str},
+    "derived": {"rows": int, "bytes": int, "sha256": str, "settings": dict},
 }
 
 
@@ -166,6 +174,16 @@ class Manifest:
         return self.data["pages"]  # type: ignore[no-any-return]
 
     @property
+    def derived(self) -> dict[str, dict[str, Any]]:
+        """Per file that was added later: `rows`, `bytes`, `sha256`, and the `settings` it was computed with."""
+        return self.data.get("derived", {})  # type: ignore[no-any-return]
+
+    @property
+    def all_files(self) -> dict[str, dict[str, Any]]:
+        """Every file of the folder but the manifest itself: data, pages and derived files, with `bytes` and `sha256`."""
+        return {**self.files, **self.pages, **self.derived}
+
+    @property
     def digest(self) -> str:
         """The sha256 of the data and how it was produced; equal datasets have equal digests."""
         return str(self.data["digest"])
@@ -247,6 +265,27 @@ def record_pages(manifest: Manifest) -> Manifest:
     return write(manifest.root, {**manifest.data, "pages": pages})
 
 
+def record_derived(root: str | PathLike[str], name: str, *, rows: int, settings: Mapping[str, Any]) -> Manifest:
+    """Record a file that was added to a finished folder; the digest stays the same.
+
+    Parameters
+    ----------
+    root : str or path
+        The dataset folder. Its manifest is read again, so that entries written in the meantime are kept.
+    name : str
+        Path below the folder; matches `DERIVED_NAME`.
+    rows : int
+        Rows of the table; 0 for a page.
+    settings : mapping
+        How it was computed, as JSON values.
+    """
+    manifest = Manifest.load(root)
+    where = join(root, name)
+    entry = {"rows": rows, "bytes": size(where), "sha256": sha256_of(where), "settings": dict(settings)}
+    derived = {**manifest.derived, name: entry}
+    return write(root, {**manifest.data, "derived": {key: derived[key] for key in sorted(derived)}})
+
+
 def _check_form(data: Any, where: str) -> None:
     """Refuse data that is not a manifest, before anything uses it."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -260,12 +299,19 @@ def _check_form(data: Any, where: str) -> None:
             where=where,
             next="Install the version of cytoimagenet that wrote it",
         )
+    derived = data.get("derived", {})  # absent in folders of older versions, and where nothing was added
+    if not isinstance(derived, dict):
+        raise SchemaError("Keys absent or of another type: derived", where=where)
+    unknown = [name for name in derived if not DERIVED_NAME.fullmatch(name)]
+    if unknown:
+        raise SchemaError(f"Not a file that `embed` or `audit` writes: {unknown[0]!r}", where=where)
     for part, kinds in _ENTRY_TYPES.items():
-        entries = data[part] if isinstance(data[part], list) else data[part].values()
+        content = data.get(part, {})
+        entries = content if isinstance(content, list) else content.values()
         for entry in entries:
             if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
                 raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)
-    for path, entry in {**data["files"], **data["pages"]}.items():
+    for path, entry in {**data["files"], **data["pages"], **derived}.items():
         parts = path.split("/")
         if path.startswith("/") or "\\" in path or ".." in parts or "" in parts or ":" in path or "\0" in path:
             raise SchemaError(f"A file outside the dataset folder: {path!r}", where=where)

@@ -100,7 +100,7 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
 
 def _check_files(manifest: Manifest, report: Report) -> set[str]:
     """Compare the names and sizes of the present files with the manifest; return those without a problem."""
-    entries = {**manifest.files, **manifest.pages}
+    entries = manifest.all_files
     fs, inner = filesystem(manifest.root)
     if "http" in str(fs.protocol):
         report.notes.append("Over HTTP a folder can't be listed: unexpected files can't be found")
@@ -134,7 +134,7 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
 def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open_files: ExitStack) -> dict[str, str]:
     """Check all files but the shards: sha256, and columns and rows of tables; return local paths of the good tables."""
     tables = {}
-    for name, entry in {**manifest.files, **manifest.pages}.items():
+    for name, entry in manifest.all_files.items():
         if name not in sound or name.startswith("data/"):
             continue
         try:
