@@ -30,7 +30,9 @@ ROW_GROUP = 2048  # images
 def columns(dimensions: int) -> pa.Schema:
     """Return the columns of a file of embeddings."""
     vector = pa.field(VECTOR, pa.list_(pa.field("element", pa.float16(), nullable=False), dimensions), nullable=False)
-    return pa.schema([pa.field(KEY, pa.string(), nullable=False), pa.field(SHA256, pa.string(), nullable=False), vector])
+    return pa.schema(
+        [pa.field(KEY, pa.string(), nullable=False), pa.field(SHA256, pa.string(), nullable=False), vector]
+    )
 
 
 def table(keys: pa.Array, digests: pa.Array, vectors: NDArray[np.float16]) -> pa.Table:
@@ -108,7 +110,9 @@ class Embeddings:
         with self._open() as file:
             kind = file.schema_arrow.field(VECTOR).type if VECTOR in file.schema_arrow.names else None
             if not isinstance(kind, pa.FixedSizeListType) or kind.value_type != pa.float16():
-                raise SchemaError("This is not a file of embeddings: it has no column of 16-bit vectors", where=self._where)
+                raise SchemaError(
+                    "This is not a file of embeddings: it has no column of 16-bit vectors", where=self._where
+                )
             return file.metadata.num_rows, kind.list_size
 
     def keys(self) -> pa.ChunkedArray:
@@ -163,7 +167,9 @@ def open_embeddings(manifest: Manifest, model: str | None = None) -> Embeddings:
     command = f"cytoimagenet embed {manifest.root} --model {model or 'imagenet'}"
     if model is None and len(present) > 1:
         raise UsageError(
-            f"There are embeddings of several models: {', '.join(present)}", where=manifest.root, next="Name one of them"
+            f"There are embeddings of several models: {', '.join(present)}",
+            where=manifest.root,
+            next="Name one of them",
         )
     if not present or (model is not None and model not in present):
         what = "no embeddings" if not present else f"no embeddings of {model!r}, but of {', '.join(present)}"

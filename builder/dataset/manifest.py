@@ -180,7 +180,7 @@ class Manifest:
 
     @property
     def all_files(self) -> dict[str, dict[str, Any]]:
-        """Every file of the folder but the manifest itself: data, pages and derived files, with `bytes` and `sha256`."""
+        """Every file of the folder but the manifest: data, pages and derived files, with `bytes` and `sha256`."""
         return {**self.files, **self.pages, **self.derived}
 
     @property

@@ -19,8 +19,8 @@ from typing import Any
 
 from .. import storage
 from ..dataset.find import remember
-from ..dataset.manifest import NAME as MANIFEST
 from ..dataset.manifest import EMBEDDINGS, Manifest
+from ..dataset.manifest import NAME as MANIFEST
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify

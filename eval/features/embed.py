@@ -11,9 +11,6 @@ import hashlib
 import io
 import json
 import re
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +20,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...builder.dataset import embeddings as files
-from ...builder.dataset.manifest import METADATA, Manifest, record_derived
-from ...builder.dataset.ranges import reader_of
+from ...builder.dataset.manifest import Manifest, record_derived
+from ...builder.dataset.map_images import map_images, read_places
 from ...builder.errors import UsageError
 from ...builder.pages.write import rewrite_pages
 from ...builder.progress import progress
 from ...builder.storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries, write_atomic
-from ...loaders.transforms import to_pixels
+from ...loaders.transforms import to_square
 from .engine import choose as choose_engine
 from .engine import runner
 from .processes import Processes
@@ -41,7 +38,6 @@ VERSION = 1  # of the meaning of the numbers; raised when the view of an image c
 UNFINISHED = ".unfinished"
 SIZE = 224  # default side in pixels to which images are resized for the network
 BATCH = 64  # images shown to the network at once; always the same images together, so that reruns are bit-identical
-BATCHES_AHEAD_PER_WORKER = 2
 LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -102,7 +98,7 @@ def embed(
     if files.path_of(model) in manifest.derived and exists(where):
         _check_same(manifest, model, settings)
         return manifest
-    rows = _rows(manifest)
+    rows = read_places(manifest, ("sha256",))
     folder = join(manifest.root, UNFINISHED, f"{files.EMBEDDINGS}-{model}-{_digest(settings)[:16]}")
     _compute(manifest, network, settings, rows, folder, processes, workers)
     if processes.is_main:
@@ -120,13 +116,6 @@ def file_name(model: str) -> str:
     'random-3'
     """
     return re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[:80] or "model"
-
-
-def _rows(manifest: Manifest) -> pa.Table:
-    """Return the columns of the metadata that are needed here, as Arrow: some 200 bytes per image."""
-    fs, inner = filesystem(join(manifest.root, METADATA))
-    with fs.open(inner, "rb") as file:
-        return pq.read_table(file, columns=["key", "sha256", "shard", "offset", "size"])
 
 
 def _check_same(manifest: Manifest, model: str, settings: dict[str, Any]) -> None:
@@ -158,12 +147,13 @@ def _compute(
     side = settings["input_size"]
     done = len(rows) - sum(min(files.ROW_GROUP, len(rows) - starts[number]) for number in missing)
     run = runner(network.module, network.name, (side, side), settings["engine"], processes.device) if mine else None
-    with progress("embed", len(rows)) as bar, ThreadPoolExecutor(workers) as pool:
+    with progress("embed", len(rows)) as bar:
         bar.advance(done)
         for number in mine:
             assert run is not None
             part = rows.slice(starts[number], files.ROW_GROUP)
-            vectors = [_checked(run(batch), network) for batch in _batches(manifest.root, part, side, pool, workers)]
+            batches = map_images(manifest.root, part, lambda images: _views(images, side), workers=workers, batch=BATCH)
+            vectors = [_checked(run(batch), network) for batch in batches]
             content = io.BytesIO()
             np.save(content, np.concatenate(vectors).astype(np.float16), allow_pickle=False)
             write_atomic(join(folder, _chunk(number)), content.getvalue())
@@ -175,6 +165,11 @@ def _chunk(number: int) -> str:
     return f"{number:05d}.chunk"
 
 
+def _views(images: list[NDArray[np.uint8]], side: int) -> NDArray[np.float32]:
+    """Return images as the network sees them, shape (images, side, side), in [0, 1]."""
+    return np.stack([to_square(image, side) for image in images]).astype(np.float32) / 255
+
+
 def _checked(vectors: NDArray[np.float32], network: Backbone) -> NDArray[np.float32]:
     if not (np.abs(vectors) <= LARGEST).all():
         raise UsageError(
@@ -182,30 +177,6 @@ def _checked(vectors: NDArray[np.float32], network: Backbone) -> NDArray[np.floa
             next="Use another network, or one whose last layer is normalised",
         )
     return vectors
-
-
-def _batches(
-    root: str, rows: pa.Table, side: int, pool: ThreadPoolExecutor, workers: int
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the images in batches, shape (images, side, side), in [0, 1], decoded in threads ahead of their use."""
-    fetch = reader_of(root)
-
-    def read(start: int) -> NDArray[np.float32]:
-        part = rows.slice(start, BATCH)
-        shards, offsets, sizes = (part[column].to_pylist() for column in ("shard", "offset", "size"))
-        keys = part["key"].to_pylist()
-        pixels = np.empty((len(part), side, side), np.uint8)
-        for place, png in enumerate(fetch(shards, offsets, sizes)):
-            to_pixels(png, side, pixels[place], f"{shards[place]}, {keys[place]}")
-        return pixels.astype(np.float32) / 255
-
-    waiting: deque[Future[NDArray[np.float32]]] = deque()
-    for start in range(0, len(rows), BATCH):
-        waiting.append(pool.submit(read, start))
-        if len(waiting) > BATCHES_AHEAD_PER_WORKER * workers:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _assemble(manifest: Manifest, model: str, settings: dict[str, Any], rows: pa.Table, folder: str) -> None:
