@@ -1,5 +1,5 @@
-# make demo   environment, then everything once on simulated plates; writes demo/report.html
-# make test   environment, then the whole test suite
+# make demo   environment, then every step once on simulated plates; writes demo/report.html
+# make test   environment, then all tests
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -37,7 +37,7 @@ benchmarks: $(VENV)/.test
 clean:
 	rm -rf $(VENV) build demo
 
-# torch goes first: a plain "torch" would take the CUDA build of several GB where a CPU build lies at hand
+# torch is installed first: as a plain requirement it could be the CUDA build (several GB) where a CPU build is available
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .builder.labels.assign import assign_labels
     from .builder.sources.registry import SOURCES
     from .eval.evaluate import evaluate
+    from .eval.features.own_images import extract_features
     from .loaders.mapstyle import MapDataset
     from .loaders.stream import stream
     from .loaders.weights import class_weights
@@ -38,6 +39,7 @@ __all__ = [
     "assign_labels",
     "class_weights",
     "evaluate",
+    "extract_features",
     "import_archive",
     "load_backbone",
     "load_dataset",
@@ -61,6 +63,7 @@ _MODULE_OF = {
     "assign_labels": "builder.labels.assign",
     "class_weights": "loaders.weights",
     "evaluate": "eval.evaluate",
+    "extract_features": "eval.features.own_images",
     "import_archive": "builder.archive.import_kaggle",
     "load_backbone": "training.model",
     "load_dataset": "builder.hf.load",

@@ -11,8 +11,8 @@ MOVED = {
 }
 
 
-class FrontDoor(BuildHookInterface):
-    """Place the front door beside its rooms in every build but an editable one, which reads the checkout."""
+class InitFromModule(BuildHookInterface):
+    """Put `cytoimagenet.py` next to its packages in every build except an editable one, which uses the checkout."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the moved files to the build."""

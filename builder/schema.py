@@ -192,4 +192,5 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
         if isinstance(error, FileNotFoundError):
             raise
         raise SchemaError(f"Not a readable Parquet file: {error}", where=str(path)) from error
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame

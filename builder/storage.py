@@ -82,7 +82,8 @@ def exists(path: str | PathLike[str]) -> bool:
 def read_bytes(path: str | PathLike[str], offset: int = 0, size: int | None = None) -> bytes:
     """Read a file, or `size` bytes of it from `offset`."""
     fs, inner = filesystem(path)
-    return fs.cat_file(inner, start=offset or None, end=None if size is None else offset + size)
+    content: bytes = fs.cat_file(inner, start=offset or None, end=None if size is None else offset + size)
+    return content
 
 
 def size(path: str | PathLike[str]) -> int:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class ImageReader(Protocol):
         ...
 
 
-class Batches(IterableDataset):
+class Batches(IterableDataset[dict[str, Any]]):
     """The batches of one split for one process. Has a length, a seed, and can resume within an epoch.
 
     Parameters

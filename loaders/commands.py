@@ -50,4 +50,4 @@ def cache(
     if as_json:
         console.emit({"path": str(path), "images": images, "size": size, "bytes": size_bytes})
     else:
-        console.out.print(f"{images:,} images of {size} x {size} px, {size_bytes / 1e9:.2f} GB: {path}")
+        console.out.print(f"{images:,} images of {size} x {size} px, {size_bytes / 1e6:,.1f} MB: {path}")

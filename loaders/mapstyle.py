@@ -92,7 +92,7 @@ class RowReader:
             os.close(file)
 
 
-class MapDataset(Dataset):
+class MapDataset(Dataset[dict[str, Any]]):
     """The images of a split as a torch dataset with random access, for your own DataLoader.
 
     Parameters

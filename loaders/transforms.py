@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from .order import Ids
 
 def to_pixels(
     png: bytes | memoryview, size: int, out: NDArray[np.uint8] | None = None, where: str | PathLike[str] = "PNG"
-) -> NDArray:
+) -> NDArray[Any]:
     """Decode a grey PNG and resize it to a square.
 
     Interpolation is bilinear, as published (preprint, 3.1), unless the image shrinks to half its size or less. Bilinear

@@ -1,4 +1,4 @@
-"""What every test stands on: no network, caches in a temporary folder, fixed seeds."""
+"""Shared by all tests: no network, caches in a temporary folder, fixed seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 CACHES = Path(tempfile.mkdtemp(prefix="cytoimagenet-tests-"))
-# before anything imports datasets, huggingface_hub or matplotlib: they read these once
+# set before datasets, huggingface_hub and matplotlib are imported: they read these variables once
 os.environ.update(
     HF_HOME=str(CACHES / "hf"),
     HF_DATASETS_CACHE=str(CACHES / "hf" / "datasets"),
@@ -31,7 +31,7 @@ os.environ.update(
     AWS_SECRET_ACCESS_KEY="testing",
     AWS_DEFAULT_REGION="us-east-1",
     TOKENIZERS_PARALLELISM="false",
-    OMP_NUM_THREADS="1",  # the tests themselves run side by side; threads that wait for each other would burn the cores
+    OMP_NUM_THREADS="1",  # tests run in parallel; threads that wait for each other would use the cores
     NO_COLOR="1",
     COLUMNS="160",
 )
@@ -72,10 +72,12 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name != "test_demo.py")  # the longest first, all others beside it
+    items.sort(key=lambda item: item.path.name != "test_demo.py")  # the longest test first, in parallel with the others
     for item in items:
         if item.get_closest_marker("real") and not SHARED.is_dir():
-            item.add_marker(pytest.mark.skip(reason="the real input (../shared) is not beside this checkout"))
+            item.add_marker(
+                pytest.mark.skip(reason="the folder of real images (../shared) is not next to this checkout")
+            )
         if item.get_closest_marker("browser") and not (shutil.which("chromium") and shutil.which("chromedriver")):
             item.add_marker(pytest.mark.skip(reason="needs Debian's chromium and chromium-driver"))
 
@@ -88,7 +90,7 @@ def checkout() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real input; mark the test `real`."""
+    """The folder of real images; mark the test `real`."""
     return SHARED
 
 
@@ -99,13 +101,13 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(autouse=True)
 def _at_home(tmp_path, monkeypatch):
-    """Run every test in an empty folder: a dataset in the checkout's parent must not be picked up."""
+    """Run every test in an empty folder, so that no dataset in the parent of the checkout is found."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def small_curated(tmp_path_factory) -> Path:
-    """A curated folder: 5 classes x 60 drawn images of 32 to 96 px."""
+    """A curated folder: 5 classes x 60 simulated images of 32 to 96 px."""
     from cytoimagenet.builder.simulate.curated_folder import write_curated
 
     return Path(write_curated(tmp_path_factory.mktemp("curated") / "curated"))
@@ -113,7 +115,7 @@ def small_curated(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_dataset(small_curated, tmp_path_factory) -> Path:
-    """A dataset folder called `cytoimagenet` of those images, in tar shards. Do not alter."""
+    """A dataset folder called `cytoimagenet` with those images in tar shards. Do not change it."""
     from cytoimagenet.builder.shards.write import write_dataset
 
     out = tmp_path_factory.mktemp("dataset") / "cytoimagenet"
@@ -156,7 +158,7 @@ def server(small_dataset):
             self.send_response(206 if found else 200)
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
-            length = len(part) if fault != "short, and says so" else len(part) // 2
+            length = len(part) if fault != "short, with its length" else len(part) // 2
             self.send_header("Content-Length", str(length))
             self.end_headers()
             if body:
@@ -179,7 +181,7 @@ def server(small_dataset):
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
-    """A headless browser with nothing but its own empty profile; mark the test `browser`."""
+    """A headless browser with an empty profile; mark the test `browser`."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -198,7 +200,7 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture
 def s3(monkeypatch):
-    """An empty bucket, `s3://lab`, on a stand-in for S3; what this process knew of an earlier one is forgotten."""
+    """An empty bucket, `s3://lab`, on a simulated S3 server; cached connections to an earlier server are removed."""
     import fsspec
 
     moto = pytest.importorskip("moto.server")
@@ -206,7 +208,7 @@ def s3(monkeypatch):
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    # all servers of one process have one memory
+    # all servers of one process share their contents
     urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"))
     fs = fsspec.filesystem("s3", skip_instance_cache=True)
     fs.mkdir("lab")

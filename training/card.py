@@ -32,7 +32,7 @@ compared.
 | libraries | {versions} |
 | processes | {processes} |
 
-## Results after {epochs} epochs
+## Results after {epochs}
 
 {scores}
 
@@ -118,7 +118,7 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         revision=f"commit `{facts['revision']}`" if facts["revision"] else "installed package",
         versions=", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
         processes=facts["processes"],
-        epochs=len(table),
+        epochs="1 epoch" if len(table) == 1 else f"{len(table)} epochs",
         scores=scores,
         seen=summary["classes"],
         evaluated_on=facts["evaluated_on"],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..builder import console
 from ..builder.commands.options import Json
-from ..builder.errors import UsageError
 
 TRAIN_EXAMPLES = """
 Examples:
@@ -97,24 +96,18 @@ def train(
     and a model card.
     """
     from ..loaders.processes import rank_and_world
-    from .recipes import FORMER_NAMES, parse_assignments
+    from .recipes import FORMER_NAMES, parse_assignments, renamed
     from .train import train as train_model
 
     first_process = rank_and_world()[0] == 0
-    given = parse_assignments(assignments or [])
-    if source is not None:
-        given["source"] = source
-    former = [name for name in given if name in FORMER_NAMES]
-    if former and first_process:
-        console.err.print("Note: --source is now called --database. The old name will be removed in the next release.")
-    if former and database is not None:
-        raise UsageError("--source is the former name of --database: give one of them", next="Use --database")
-    changes: dict[str, Any] = {FORMER_NAMES.get(name, name): value for name, value in given.items()}
     options = {
-        "category": category, "database": database, "model": model, "epochs": epochs, "size": size, "seed": seed,
-        "workers": workers, "labels": _labels(labels),
+        "category": category, "database": database, "source": source, "model": model, "epochs": epochs, "size": size,
+        "seed": seed, "workers": workers, "labels": _labels(labels),
     }  # fmt: skip
-    changes |= {name: value for name, value in options.items() if value is not None}
+    given = parse_assignments(assignments or []) | {name: value for name, value in options.items() if value is not None}
+    if first_process and not FORMER_NAMES.keys().isdisjoint(given):
+        console.err.print("Note: --source is now called --database. The old name will be removed in the next release.")
+    changes = renamed(given)
     run = train_model(data_dir, out, recipe=recipe, resume=resume, **changes)
     if not first_process:
         return

@@ -139,7 +139,7 @@ def settings(recipe: str | PathLike[str] = "quick", **changes: Any) -> Settings:
     values: dict[str, Any] = {}
     name = str(recipe)
     if name.endswith((".yaml", ".yml")):
-        values = _renamed(read_yaml(name))
+        values = renamed(read_yaml(name))
         name = str(values.pop("recipe", "paper"))
     if name not in RECIPES:
         raise UsageError(f"No recipe {name!r}", next=f"There are {', '.join(RECIPES)}, or give a .yaml file")
@@ -155,14 +155,20 @@ def current_names(changes: Mapping[str, Any]) -> dict[str, Any]:
     UsageError
         If a setting is given by both names.
     """
-    renamed = _renamed(changes)
+    current = renamed(changes)
     for former in changes.keys() & FORMER_NAMES.keys():
         warnings.warn(f"`{former}` is now called `{FORMER_NAMES[former]}`", DeprecationWarning, stacklevel=3)
-    return renamed
+    return current
 
 
-def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename settings given by a former name, as in the settings files of older runs."""
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings by their present names; files of older runs and old commands use former names.
+
+    Raises
+    ------
+    UsageError
+        If a setting is given by both names.
+    """
     for former, name in FORMER_NAMES.items():
         if former in values and name in values:
             raise UsageError(f"{former!r} is the former name of {name!r}: give one of them", next=f"Use {name}")

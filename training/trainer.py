@@ -85,7 +85,7 @@ class EpochTrainer(Trainer):
         )  # summed loss, right answers and images of this epoch
         self.add_callback(_EpochSchedule(self))
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the batches unchanged: they are already divided among the processes."""
         return DataLoader(
             self.train_dataset,

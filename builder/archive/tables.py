@@ -152,7 +152,7 @@ def _rows(
         yield pa.table([pa.array(columns[f.name], f.type) for f in schema.CURATED], schema=schema.CURATED)
 
 
-def _numbers(column: pa.Array, otherwise: NDArray) -> NDArray[np.float64]:
+def _numbers(column: pa.Array, otherwise: NDArray[Any]) -> NDArray[np.float64]:
     """Read numbers from text; where the text is not a number, take the value of `otherwise`."""
     is_number = pc.match_substring_regex(column, r"^\s*-?\d+(\.\d*)?([eE][-+]?\d+)?\s*$")
     values = pc.cast(pc.utf8_trim_whitespace(pc.if_else(is_number, column, "0")), pa.float64()).to_numpy()

@@ -57,12 +57,12 @@ class Columns:
     """The listed entries, column by column. `ends` are the ends of the names in `names`, after a leading 0."""
 
     names: bytearray = field(default_factory=bytearray)
-    ends: array = field(default_factory=lambda: array("q", [0]))
-    sizes: array = field(default_factory=lambda: array("q"))
-    starts: array = field(default_factory=lambda: array("q"))
-    packed: array = field(default_factory=lambda: array("q"))
-    methods: array = field(default_factory=lambda: array("q"))
-    checks: array = field(default_factory=lambda: array("q"))
+    ends: array[int] = field(default_factory=lambda: array("q", [0]))
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    packed: array[int] = field(default_factory=lambda: array("q"))
+    methods: array[int] = field(default_factory=lambda: array("q"))
+    checks: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, entry: Entry) -> None:
         """Append one entry."""

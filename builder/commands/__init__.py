@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-TOPICS = ("catalog", "label", "curate", "dataset", "archive", "hub")
+TOPICS = ("images", "catalog", "label", "curate", "dataset", "archive", "hub")
 
 
 def add_to(app: typer.Typer) -> None:

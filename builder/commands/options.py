@@ -56,6 +56,15 @@ ShardFormat = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(help="Number of threads. The result does not depend on it.")]
 
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="For files without a table: phenix, imagexpress, incell, cellvoyager or cell-painting, or an RE2 "
+        "expression with named groups. The group `channel` makes several files one sample, others become columns."
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop with an error if any sample can't be used.")]
+
 
 def seed_of(what: str) -> Any:
     """Return the option `--seed` of a command, with what depends on it: "the preview images"."""

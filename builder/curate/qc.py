@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ def _rejected(reader: Reader, file: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(grey))
 
 
-def _grey(plane: NDArray) -> NDArray[np.uint8]:
+def _grey(plane: NDArray[Any]) -> NDArray[np.uint8]:
     """Return a channel as 8-bit grey, normalised as for the dataset if that is possible."""
     try:
         return to_grey8(normalise(plane))

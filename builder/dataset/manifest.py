@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -136,7 +136,7 @@ class Manifest:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings of the curation or the import, and of the shards."""
-        return self.data["settings"]  # type: ignore[no-any-return]
+        return cast("dict[str, Any]", self.data["settings"])
 
     @property
     def seed(self) -> int:
@@ -146,32 +146,32 @@ class Manifest:
     @property
     def versions(self) -> dict[str, str]:
         """Versions of the libraries that wrote the folder."""
-        return self.data["versions"]  # type: ignore[no-any-return]
+        return cast("dict[str, str]", self.data["versions"])
 
     @property
     def classes(self) -> list[dict[str, Any]]:
         """Per class, in index order: `label`, `category`, number of images in `train` and in `validation`."""
-        return self.data["classes"]  # type: ignore[no-any-return]
+        return cast("list[dict[str, Any]]", self.data["classes"])
 
     @property
     def splits(self) -> dict[str, dict[str, int]]:
         """Per split: number of images (`rows`), `bytes` and number of `shards`."""
-        return self.data["splits"]  # type: ignore[no-any-return]
+        return cast("dict[str, dict[str, int]]", self.data["splits"])
 
     @property
     def files(self) -> dict[str, dict[str, Any]]:
         """Per data file: number of `rows`, `bytes` and `sha256`; the name is relative to the folder."""
-        return self.data["files"]  # type: ignore[no-any-return]
+        return cast("dict[str, dict[str, Any]]", self.data["files"])
 
     @property
     def counts(self) -> dict[str, Any]:
         """Numbers of images kept and left out, as the curation or the import reported them."""
-        return self.data["counts"]  # type: ignore[no-any-return]
+        return cast("dict[str, Any]", self.data["counts"])
 
     @property
     def pages(self) -> dict[str, dict[str, Any]]:
         """Per page (README.md and the like): `bytes` and `sha256`."""
-        return self.data["pages"]  # type: ignore[no-any-return]
+        return cast("dict[str, dict[str, Any]]", self.data["pages"])
 
     @property
     def derived(self) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,8 @@ def in_order(path: str) -> AbstractContextManager[IO[bytes]]:
     fs, inner = filesystem(path)
     # one request for the complete file, which any web server can answer, instead of one for each block
     streamed = {"block_size": 0} if {"http", "https", "hf"} & set(np.atleast_1d(fs.protocol)) else {}
-    return fs.open(inner, "rb", **streamed)
+    opened: AbstractContextManager[IO[bytes]] = fs.open(inner, "rb", **streamed)
+    return opened
 
 
 def reader_of(folder: str | PathLike[str]) -> Fetch:

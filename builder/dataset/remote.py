@@ -95,7 +95,7 @@ def _read_in_parts(fs: fsspec.AbstractFileSystem, inner: str, start: int, stop: 
 def _read_part(fs: fsspec.AbstractFileSystem, inner: str, start: int, stop: int, path: str) -> bytes:
     for attempt in range(TRIES):
         try:
-            data = fs.cat_file(inner, start=start, end=stop)
+            data: bytes = fs.cat_file(inner, start=start, end=stop)
             if len(data) == stop - start:
                 return data
             problem = f"{len(data):,} bytes came instead of {stop - start:,}"

@@ -95,7 +95,7 @@ def mean_of_colours(samples: NDArray[Any]) -> NDArray[np.float32]:
     """
     exact = (
         samples.dtype.kind in "bui" and samples.dtype.itemsize <= 2
-    )  # single precision holds the sum of three such numbers exactly
+    )  # single precision has the exact sum of three such numbers
     total: NDArray[np.floating] = samples[..., 0].astype(np.float32 if exact else np.float64)
     total += samples[..., 1]
     total += samples[..., 2]
@@ -123,8 +123,9 @@ def through_palette(codes: NDArray[np.integer[Any]], palette: NDArray[Any]) -> N
     [[7, 9, 0]]
     """
     grey = bool((palette == palette[:, :1]).all())
-    table = palette[:, 0] if grey else mean_of_colours(palette)
+    table: NDArray[Any] = palette[:, 0] if grey else mean_of_colours(palette)
     beyond = int(codes.max(initial=0)) + 1 - len(table)
     if beyond > 0:
         table = np.concatenate([table, np.zeros(beyond, table.dtype)])
-    return table[codes]
+    pixels: NDArray[Any] = table[codes]
+    return pixels

@@ -50,7 +50,7 @@ def wrap() -> bool:
     if problem:
         warnings.warn(
             f'load_dataset("cytoimagenet") keeps the meaning that datasets gives it: {problem}. '
-            "Use cytoimagenet.load_dataset(...) or CytoImageNet, which work with every version.",
+            "Use cytoimagenet.load_dataset(...) or CytoImageNet, which need no hook.",
             stacklevel=2,
         )
         return False

@@ -74,7 +74,7 @@ def load_dataset(
         builder.download_and_prepare()
     except Exception as error:
         if isinstance(error.__cause__, CytoImageNetError):
-            raise error.__cause__ from None  # ours tells what to do next; that of `datasets` does not
+            raise error.__cause__ from None  # our error has the next step; that of `datasets` has not
         raise
     return builder.as_dataset(split=split)
 

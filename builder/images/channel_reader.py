@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -38,9 +39,9 @@ class Reader:
     def __init__(self, raw: str | PathLike[str]) -> None:
         self.raw = os.fspath(raw)
         self._local = is_local(self.raw)
-        self._last: tuple[tuple[str, int | None], NDArray] | None = None
+        self._last: tuple[tuple[str, int | None], NDArray[Any]] | None = None
 
-    def channel(self, channel: str) -> NDArray:
+    def channel(self, channel: str) -> NDArray[Any]:
         """Read one channel in its own integer or float type; raise `Refused` if that is impossible."""
         place = channels.parse(channel)
         try:
@@ -58,16 +59,20 @@ class Reader:
             raise Refused("unreadable", f"box outside the {plane.shape[1]}x{plane.shape[0]} image", channel)
         return plane[y : y + height, x : x + width]
 
-    def _plane(self, place: channels.Place) -> NDArray:
+    def _plane(self, place: channels.Place) -> NDArray[Any]:
         key = (place.file, place.page)
-        if self._last is not None and self._last[0] == key:
-            return self._last[1]
+        last = self._last  # another thread may replace it
+        if last is not None and last[0] == key:
+            return last[1]
         self._last = None
-        with self._on_disk(place.file) as path:
-            plane = read_channel(path, page=place.page)
+        plane = self._decode(place)
         if place.box is not None:
             self._last = (key, plane)
         return plane
+
+    def _decode(self, place: channels.Place) -> NDArray[Any]:
+        with self._on_disk(place.file) as path:
+            return read_channel(path, page=place.page)
 
     @contextmanager
     def _on_disk(self, file: str) -> Iterator[str]:

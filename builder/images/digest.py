@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def pixel_digest(image: NDArray) -> str:
+def pixel_digest(image: NDArray[Any]) -> str:
     """Return the SHA-256 of an image's shape and pixels, in hexadecimal; the `sha256` of a row.
 
     Two images have the same digest if their shapes and pixels are equal, whatever files they come from.
@@ -24,7 +25,7 @@ def pixel_digest(image: NDArray) -> str:
     return digest.hexdigest()
 
 
-def first_equal(digests: NDArray, rank: NDArray) -> NDArray[np.int64]:
+def first_equal(digests: NDArray[Any], rank: NDArray[Any]) -> NDArray[np.int64]:
     """Find, for every image, the equal image of the lowest rank.
 
     Parameters

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def _merged(source: SourceImage, reader: Reader, pixels: PixelSettings) -> tuple
 
 
 @contextmanager
-def _normalisable(channel: NDArray, file: str) -> Iterator[None]:
+def _normalisable(channel: NDArray[Any], file: str) -> Iterator[None]:
     """Reject the source image of a channel that can't be normalised."""
     if channel.size == 0:
         raise Refused("empty", "no pixel", file)

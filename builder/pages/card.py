@@ -1,4 +1,4 @@
-"""The dataset card, `README.md`: YAML that tells `datasets` the columns of the folder, and a text for readers.
+"""The dataset card, `README.md`: YAML with the columns of the folder for `datasets`, and a text for readers.
 
 Every number comes from the manifest and the tables of the folder. The text is the template `dataset_card.md`.
 """

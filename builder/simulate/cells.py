@@ -206,7 +206,7 @@ def _draw_cell(
     cytoplasm = inside * (1 - nucleus)
     grain, ridge = texture[box], ridges[box]
     cap_angle = rng.uniform(0, 2 * np.pi)
-    drawn = {
+    stain_images = {
         "diffuse": lambda: inside * (0.55 + 0.15 * grain),
         "puncta": lambda: cytoplasm * np.clip(grain - 0.8, 0, 1.2) + 0.1 * cytoplasm,
         "filaments": lambda: cytoplasm * np.exp(-((ridge / 0.25) ** 2)) + 0.1 * cytoplasm,
@@ -219,7 +219,7 @@ def _draw_cell(
     }
     gain = rng.uniform(0.7, 1.0)
     for name, (first, second, mix) in patterns.items():
-        stain = (1 - mix) * drawn[first]() + (mix * drawn[second]() if mix else 0)
+        stain = (1 - mix) * stain_images[first]() + (mix * stain_images[second]() if mix else 0)
         np.maximum(images[name][box], (gain * stain).astype(np.float32), out=images[name][box])
 
 

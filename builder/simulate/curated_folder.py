@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def write_curated(
         The folder, ready for `write_dataset`.
     """
     labels = [*list(NAMES)[:classes], *(f"compound-{n:03d}" for n in range(classes - len(NAMES)))]
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     store: list[bytes] = []
     for number, label in enumerate(labels):
         for i in range(images):
@@ -103,7 +104,7 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _row(label: str, category: str, i: int, images: int, pixels: NDArray[np.uint8]) -> dict:
+def _row(label: str, category: str, i: int, images: int, pixels: NDArray[np.uint8]) -> dict[str, Any]:
     """Return a row of schema.ROW; crops 2n and 2n + 1 share source image n."""
     height, width = pixels.shape
     source = i // 2

@@ -220,8 +220,8 @@ def encode(picture: NDArray[np.floating], path: str, depth: int | str) -> bytes:
         file.write(_deltavision((picture * (2 ** int(depth) - 1)).round().astype("<u2")))
     else:
         grey = Image.fromarray((picture * 255).round().astype(np.uint8))
-        kind = {"jpg": "JPEG", "jpeg": "JPEG", "bmp": "BMP"}.get(extension, "PNG")
-        (grey.convert("RGB") if depth == "rgb" else grey).save(file, kind)
+        pillow_format = {"jpg": "JPEG", "jpeg": "JPEG", "bmp": "BMP"}.get(extension, "PNG")
+        (grey.convert("RGB") if depth == "rgb" else grey).save(file, pillow_format)
     return file.getvalue()
 
 

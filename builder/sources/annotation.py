@@ -8,7 +8,7 @@ steps: its folder gives the plate (`PlateFolders`), its file name gives the well
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -131,16 +131,18 @@ def _read_tables(study: Study, folder: Folder) -> list[pd.DataFrame]:
         may["@only"] = study.only[0]
     if study.refuse is not None:
         may["@refuse"] = study.refuse[0]
-    tables = [
-        folder.table(glob, {**keys, **study.labels}, optional=may)
-        for glob in ("*annotation*.csv", "*annotation*.csv.gz")  # idr0088 has a .csv.zip next to them
-        if folder.find(glob)
-    ]
+    annotation = ("*annotation*.csv", "*annotation*.csv.gz")  # idr0088 has a .csv.zip next to them
+    tables = _tables_of(folder, annotation, {**keys, **study.labels}, may)
     must, may = (keys, {**study.labels, **may}) if tables else ({**keys, **study.labels}, may)
-    tables += [
-        folder.table(glob, must, optional=may) for glob in ("*library*.txt", "*library*.txt.gz") if folder.find(glob)
-    ]
-    return tables
+    return tables + _tables_of(folder, ("*library*.txt", "*library*.txt.gz"), must, may)
+
+
+def _tables_of(
+    folder: Folder, globs: Sequence[str], must: Mapping[str, Names], may: Mapping[str, Names]
+) -> list[pd.DataFrame]:
+    """Read the tables whose names match, one for each pattern that has a file."""
+    tables = (folder.table(glob, must, optional=may) for glob in globs if folder.find(glob))
+    return [table for table in tables if table is not None]
 
 
 def _of_this_study(lines: pd.DataFrame, study: Study, folder: Folder) -> pd.DataFrame:

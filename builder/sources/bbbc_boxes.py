@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import MetadataError
+from ..text_tables import decode, read_bounded
 from .folder import Folder
-from .publisher_tables import decode, read_bounded
 
 EXPECTED = (
     "A list of {image: {pathname}, objects: [{bounding_box: {minimum: {r, c}, maximum: {r, c}}, category}]}; "

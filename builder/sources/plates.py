@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ..errors import MetadataError
+from ..text_tables import decode, read_bounded
 from .folder import Folder
-from .publisher_tables import decode, read_bounded
 
 _FILE = re.compile(r"\.[A-Za-z]{3,6}$")
 

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-EXAMPLES = """
-[bold]Examples[/bold]
+from ...builder.commands.options import examples
 
-  cytoimagenet demo
-
-  cytoimagenet demo --out /tmp/demo --seed 1
-"""
+EXAMPLES = examples(
+    "cytoimagenet demo",
+    "cytoimagenet demo --out /tmp/demo --seed 1",
+)
 
 
 def add_to(app: typer.Typer) -> None:

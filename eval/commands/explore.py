@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ...builder.commands.options import Json, examples
 from .options import Engine, Model
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ Cache = Annotated[
     Path | None,
     typer.Option(help="Folder that stores computed features. Default: features-cache in the folder of OUT."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print what the figure shows as JSON.")]
 Figure = Annotated[Path, typer.Option(help="The figure to write (PNG).")]
 
 
@@ -38,7 +38,14 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(explore, name="explore")
 
 
-@explore.command("umap")
+@explore.command(
+    "umap",
+    epilog=examples(
+        "cytoimagenet explore umap cytoimagenet --out umap.png",
+        "cytoimagenet explore umap cytoimagenet --model runs/first --label actin --label nucleus",
+        "cytoimagenet explore umap evaldata/coos7 --task coos7 --features features.parquet",
+    ),
+)
 def umap(
     data: Annotated[
         str | None, typer.Argument(metavar="[DIR]", help="The dataset folder; with --task the folder of the task.")
@@ -63,16 +70,7 @@ def umap(
     engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
-    """Map features to two dimensions by UMAP, coloured by class, source and resolution (or the columns of a task).
-
-    [bold]Examples[/bold]
-
-      cytoimagenet explore umap cytoimagenet --out umap.png
-
-      cytoimagenet explore umap cytoimagenet --model runs/first --label actin --label nucleus
-
-      cytoimagenet explore umap evaldata/coos7 --task coos7 --features features.parquet
-    """
+    """Map features to two dimensions by UMAP, coloured by class, source and resolution (or the columns of a task)."""
     from ...builder.errors import UsageError
     from ..explore import figures, maps
     from ..features import backbones
@@ -105,7 +103,9 @@ def umap(
     _report(as_json, {"figure": str(out), "images": len(table), **count, "model": model})
 
 
-@explore.command("upsampling")
+@explore.command(
+    "upsampling", epilog=examples("cytoimagenet explore upsampling cytoimagenet --raw RAW --out upsampling.png")
+)
 def upsampling(
     data: Folder,
     raw: Annotated[Path, typer.Option(help="Folder of the raw sources from which the dataset was built.")],
@@ -119,12 +119,7 @@ def upsampling(
     engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
-    """Map features of random classes before and after cropping, as in the published figure of upsampling.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet explore upsampling cytoimagenet --raw RAW --out upsampling.png
-    """
+    """Map features of random classes before and after cropping, as in the published figure of upsampling."""
     from ..explore import figures, maps
     from ..features import backbones
 
@@ -144,7 +139,13 @@ def upsampling(
     _report(as_json, {"figure": str(out), "before": len(before), "after": len(after), "model": model})
 
 
-@explore.command("diversity")
+@explore.command(
+    "diversity",
+    epilog=examples(
+        "cytoimagenet explore diversity cytoimagenet --out diversity.png",
+        'cytoimagenet train cytoimagenet --set "labels=$(cat diversity.labels.json)"',
+    ),
+)
 def diversity(
     data: Folder,
     out: Annotated[
@@ -165,14 +166,7 @@ def diversity(
     engine: Engine = "auto",
     as_json: Json = False,
 ) -> None:
-    """Compute how similar the images of each class are, and list the classes above a threshold.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet explore diversity cytoimagenet --out diversity.png
-
-      cytoimagenet train cytoimagenet --set "labels=$(cat diversity.labels.json)"
-    """
+    """Compute how similar the images of each class are, and list the classes above a threshold."""
     import json
 
     from ..explore import diversity as analysis
@@ -192,14 +186,9 @@ def diversity(
     _report(as_json, {"figure": str(out), **counts, "labels": str(labels)})
 
 
-@explore.command("composition")
+@explore.command("composition", epilog=examples("cytoimagenet explore composition cytoimagenet --out composition.png"))
 def composition(data: Folder, out: Figure = Path("composition.png"), as_json: Json = False) -> None:
-    """Plot the numbers of images and classes by category, database and source.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet explore composition cytoimagenet --out composition.png
-    """
+    """Plot the numbers of images and classes by category, database and source."""
     from ..explore import composition as analysis
     from ..explore import figures
 
@@ -208,7 +197,7 @@ def composition(data: Folder, out: Figure = Path("composition.png"), as_json: Js
     _report(as_json, {"figure": str(out), **{name: table.to_dict("records") for name, table in tables.items()}})
 
 
-@explore.command("per-class")
+@explore.command("per-class", epilog=examples("cytoimagenet explore per-class runs/first --out per-class.png"))
 def per_class(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run, or its per_class.csv.")],
     out: Annotated[
@@ -216,12 +205,7 @@ def per_class(
     ] = Path("per-class.png"),
     as_json: Json = False,
 ) -> None:
-    """Plot the accuracy of each class, and list the classes of which a training run gets no validation image right.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet explore per-class runs/first --out per-class.png
-    """
+    """Plot the accuracy of each class, and list the classes of which a training run gets no validation image right."""
     from ...training.plots import plot_per_class
     from ..explore.per_class import by_category, missed_classes, read_per_class
 
@@ -234,7 +218,13 @@ def per_class(
     _report(as_json, {"figure": str(out), **counts, "by_category": by_category(table), "labels": labels})
 
 
-@explore.command("grid")
+@explore.command(
+    "grid",
+    epilog=examples(
+        "cytoimagenet explore grid cytoimagenet --label actin --out actin.png",
+        "cytoimagenet explore grid cytoimagenet --images 900 --out classes.png",
+    ),
+)
 def grid(
     data: Folder,
     out: Figure = Path("grid.png"),
@@ -245,14 +235,7 @@ def grid(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Show images of one class, or one image of every class, in a square grid.
-
-    [bold]Examples[/bold]
-
-      cytoimagenet explore grid cytoimagenet --label actin --out actin.png
-
-      cytoimagenet explore grid cytoimagenet --images 900 --out classes.png
-    """
+    """Show images of one class, or one image of every class, in a square grid."""
     import math
 
     from ..explore import figures

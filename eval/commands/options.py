@@ -15,6 +15,14 @@ Data = Annotated[
 Model = Annotated[
     str, typer.Option(help="random, random:SEED, imagenet, a training run, or any image model of transformers.")
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="random, random:SEED, imagenet, a training run, or any image model of transformers; may be given several "
+        "times. Default: imagenet.",
+    ),
+]
 InputSize = Annotated[
     str, typer.Option(help="Side of the images shown to the network, in pixels; native (published): not resized.")
 ]

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...builder.commands.options import Json, examples
 from .options import Data, Engine, InputSize, Workers, listed, pixels
 
 if TYPE_CHECKING:
     from ..tasks.record import Task
 
-EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet eval --data evaldata
-
-  cytoimagenet eval --tasks cyclops --models random,imagenet,runs/first,fusion --out results
-
-  cytoimagenet eval --tasks bbbc021 --features profiles.csv.gz --metadata evaldata/bbbc021 --standardise plate-dmso
-"""
+EXAMPLES = examples(
+    "cytoimagenet eval --data evaldata",
+    "cytoimagenet eval --tasks cyclops --models random,imagenet,runs/first,fusion --out results",
+    "cytoimagenet eval --tasks bbbc021 --features profiles.csv.gz --metadata evaldata/bbbc021 --standardise plate-dmso",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -81,7 +78,7 @@ def evaluate(
     engine: Engine = "auto",
     workers: Workers = 2,
     seed: Annotated[int, typer.Option(help="Random seed of bootstrap, shuffled labels and folds.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Score features of networks, or a table of features, on the transfer tasks.
 

@@ -1,6 +1,6 @@
 """The cache of computed features: one folder per table, written in chunks so that a killed run can be resumed.
 
-A folder contains `features.npy`, `ids.txt` and `about.json` (the settings); while it is computed, one file per chunk.
+A folder contains `features.npy`, `ids.json` and `about.json` (the settings); while it is computed, one file per chunk.
 `features.npy` is written last, so it exists only if the table is complete.
 """
 
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from ...builder.errors import UsageError
 from ...builder.storage import atomic_writer, write_atomic
+from .decode import Refusal
 from .table import Features
-from .views import scale_of
 
 if TYPE_CHECKING:
     from ..sets.samples import Samples
     from .backbones import Backbone
 
-CACHE_VERSION = 2  # part of the key; raise it when the same settings give other features
+CACHE_VERSION = 3  # part of the key; raise it when the same settings give other features
 CHUNK_PIXELS = 2**26  # pixels of a chunk, which is what a kill loses and what several processes share
 MAX_CHUNK = 512  # samples
 
@@ -44,17 +44,21 @@ class Inputs:
         Height and width of the views shown to the network.
     engine : str
         "torch" or "openvino".
+    tile : str
+        How images are cut into tiles of the size of a view: "" (not at all), "mean" (features of an image are the mean
+        over its tiles) or "every" (one row per tile).
     """
 
     images: str
     size: int | None
     view: tuple[int, int]
     engine: str
+    tile: str = ""
 
     @property
     def input_size(self) -> int | str:
-        """The size as it is written to settings: pixels, or "native"."""
-        return self.size or "native"
+        """The size as it is written to settings: pixels, or "native"; of tiles, `tiles of 224, mean`."""
+        return f"tiles of {self.view[0]}, {self.tile}" if self.tile else self.size or "native"
 
 
 def folder_of(folder: Path, network: Backbone, method: str, inputs: Inputs) -> Path:
@@ -94,11 +98,38 @@ def has_chunk(folder: Path, number: int) -> bool:
     return _chunk_file(folder, number).is_file()
 
 
-def write_chunk(folder: Path, number: int, values: NDArray[np.float32], constant: int) -> None:
-    """Write the features of a chunk and its number of constant channels."""
+def write_chunk(
+    folder: Path,
+    number: int,
+    values: NDArray[np.float32],
+    constant: int,
+    rows: NDArray[np.int64] | None = None,
+    refused: Sequence[Refusal] = (),
+) -> None:
+    """Write a chunk.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the table.
+    number : int
+        Of the chunk.
+    values : array, shape (rows, features), float32
+    constant : int
+        Number of constant channels.
+    rows : array, shape (rows, 3), optional
+        For each row of `values` the position of its sample and the left and upper edge of its tile. Without it, every
+        sample has one row.
+    refused : sequence of Refusal
+        Samples that can't be used.
+    """
     with atomic_writer(_chunk_file(folder, number)) as file:
         np.save(file, values, allow_pickle=False)
         np.save(file, np.array(constant), allow_pickle=False)
+        if rows is not None:
+            np.save(file, rows, allow_pickle=False)
+            text = json.dumps([list(refusal) for refusal in refused]).encode()
+            np.save(file, np.frombuffer(text, np.uint8), allow_pickle=False)
 
 
 def _chunk_file(folder: Path, number: int) -> Path:
@@ -106,21 +137,43 @@ def _chunk_file(folder: Path, number: int) -> Path:
 
 
 def assemble(folder: Path, chunks: Sequence[range], settings: Mapping[str, Any], ids: Sequence[str]) -> None:
-    """Join the chunks to one table and remove them."""
+    """Join the chunks to one table and remove them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the table.
+    chunks : sequence of range
+        Positions of the samples in each.
+    settings : mapping
+        Written to `about.json`.
+    ids : sequence of str
+        Of all samples, those that can't be used included.
+    """
     files = [_chunk_file(folder, number) for number in range(len(chunks))]
-    first = np.load(files[0], mmap_mode="r")
-    header = {"descr": "<f4", "fortran_order": False, "shape": (chunks[-1].stop, first.shape[1])}
+    shapes = [np.load(path, mmap_mode="r").shape for path in files]
+    header = {"descr": "<f4", "fortran_order": False, "shape": (sum(n for n, _ in shapes), shapes[0][1])}
     constant = 0
+    names: list[str] = []
+    refused: list[list[Any]] = []
+    every_tile = str(settings["input_size"]).endswith("every")
     with atomic_writer(folder / "features.npy") as out:
         np.lib.format.write_array_header_1_0(out, header)
-        for path in files:
+        for path, samples in zip(files, chunks, strict=True):
             with open(path, "rb") as file:
                 out.write(np.load(file, allow_pickle=False).tobytes())
                 constant += int(np.load(file, allow_pickle=False))
+                if file.read(1):
+                    file.seek(-1, 1)
+                    rows = np.load(file, allow_pickle=False)
+                    names += [f"{ids[i]}#tile={x},{y}" if every_tile else ids[i] for i, x, y in rows.tolist()]
+                    refused += json.loads(np.load(file, allow_pickle=False).tobytes())
+                else:
+                    names += [ids[i] for i in samples]
         about = {**settings, "constant_channels": constant if settings["preprocess"].endswith("norm") else None}
         # before features.npy gets its name, which marks the table as complete
         write_atomic(folder / "about.json", json.dumps(about, indent=2).encode())
-        write_atomic(folder / "ids.txt", "\n".join(ids).encode())
+        write_atomic(folder / "ids.json", json.dumps({"ids": names, "refused": refused}).encode())
     for path in files:
         path.unlink(missing_ok=True)
 
@@ -131,13 +184,16 @@ def open_features(folder: Path, samples: Samples) -> Features:
     Raises
     ------
     UsageError
-        If its ids are not those of the samples.
+        If it does not belong to the samples.
     """
-    ids = (folder / "ids.txt").read_text().split("\n")
+    stored = json.loads((folder / "ids.json").read_bytes())
+    ids, refused = stored["ids"], [Refusal(*found) for found in stored["refused"]]
     values = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
-    if ids != samples.ids or len(values) != len(ids):
+    without = {refusal.sample for refusal in refused}
+    expected = [name for i, name in enumerate(samples.ids) if i not in without]
+    if len(values) != len(ids) or list(dict.fromkeys(name.rsplit("#tile=", 1)[0] for name in ids)) != expected:
         raise UsageError("The cached features belong to other samples", where=folder, next="Remove this folder")
-    return Features(ids, values, json.loads((folder / "about.json").read_bytes()))
+    return Features(ids, values, json.loads((folder / "about.json").read_bytes()), refused)
 
 
 def full_scale_file(folder: Path, inputs: Inputs) -> Path:
@@ -147,7 +203,7 @@ def full_scale_file(folder: Path, inputs: Inputs) -> Path:
 
 def write_full_scale(path: Path, samples: Samples) -> None:
     """Measure the full scale of the samples and store it."""
-    write_atomic(path, json.dumps({"full_scale": scale_of(samples)}).encode())
+    write_atomic(path, json.dumps({"full_scale": samples.full_scale()}).encode())
 
 
 def read_full_scale(path: Path) -> float:

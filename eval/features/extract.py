@@ -7,9 +7,10 @@ finished table is one memory-mapped file: the memory used does not depend on the
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,22 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...builder.errors import NotFiniteImageError, UsageError
+from ...builder.errors import UsageError
 from ...builder.progress import progress
 from ...builder.storage import remove_temporaries
 from . import cache as store
 from .cache import Inputs
+from .decode import Batch, Decoder, decoded
 from .engine import Runner, runner
 from .engine import choose as choose_engine
 from .processes import Processes
 from .table import Features
-from .views import METHODS, check_methods, views, views_of
+from .views import METHODS, check_methods
 
 if TYPE_CHECKING:
     from ..sets.samples import Samples
     from .backbones import Backbone
 
 BATCH_PIXELS = 32 * 224 * 224  # pixels shown to a network at once: below 1 GB of activations in EfficientNet-B0
+GPU_BATCH_PIXELS = 8 * BATCH_PIXELS
 
 Key = tuple[str, str]
 """Names of a network and of a preprocessing method."""
@@ -44,6 +47,8 @@ def extract(
     *,
     methods: Sequence[str] = METHODS,
     size: int | None = None,
+    tile: int | None = None,
+    every_tile: bool = False,
     cache: str | PathLike[str],
     engine: str = "auto",
     workers: int = 2,
@@ -59,17 +64,21 @@ def extract(
         Preprocessing, from `views.METHODS`.
     size : int, optional
         Resize every view to `size` x `size` pixels; by default views have the size of the images.
+    tile : int, optional
+        Instead, cut every view into tiles of `tile` x `tile` pixels; the features of a sample are the mean over them.
+    every_tile : bool
+        Return the features of every tile instead, with the ids `<id>#tile=<left>,<top>`.
     cache : path
         Folder that stores computed features.
     engine : {"auto", "torch", "openvino"}
         See `engine.choose`.
     workers : int
-        Number of threads that decode and normalise images.
+        Number of threads that decode and normalise images; more than `decode.MOST_THREADS` are processes.
 
     Returns
     -------
     dict of (network, method) -> Features
-        Rows in the order of the samples.
+        Rows in the order of the samples. Samples of an image table that can't be used are in `refused` instead.
 
     Raises
     ------
@@ -86,13 +95,18 @@ def extract(
     networks = [backbones] if not isinstance(backbones, Sequence) else list(backbones)
     if not len(samples):
         raise UsageError("There are no samples", where=samples.root)
+    if tile and size:
+        raise UsageError("Images are either resized or cut into tiles", next="Leave out --input-size or --tile")
+    if every_tile and not tile:
+        raise UsageError("There are no tiles without their size", next="Add --tile 224")
     if len({network.name for network in networks}) != len(networks):
         raise UsageError("Two networks have the same name; each needs its own")
     processes = Processes()
     engine = choose_engine(engine, processes.device)
     folder = Path(cache) / samples.task
-    height, width = (size, size) if size else samples.shape
-    inputs = Inputs(_digest(samples, folder, processes), size, (height, width), engine)
+    height, width = (tile, tile) if tile else (size, size) if size else samples.shape
+    cut = ("every" if every_tile else "mean") if tile else ""
+    inputs = Inputs(_digest(samples, folder, processes), size, (height, width), engine, cut)
     folders = {(n.name, method): store.folder_of(folder, n, method, inputs) for n in networks for method in methods}
     missing = {key: place for key, place in folders.items() if not store.is_complete(place)}
     if missing:
@@ -148,23 +162,33 @@ def _compute(
     mine = incomplete[processes.index :: processes.count]
     needed = [n for n in networks if mine and any(n.name == name for name, _ in missing)]
     runners = {n.name: runner(n.module, n.name, inputs.view, inputs.engine, processes.device) for n in needed}
-    decoder = _Decoder(samples, tuple(dict.fromkeys(method for _, method in missing)), inputs.view, scale, workers)
+    methods = tuple(dict.fromkeys(method for _, method in missing))
+    decoder = Decoder(
+        samples, methods, inputs.view, resize=inputs.size is not None, tile=bool(inputs.tile), scale=scale
+    )
+    # a batch depends on the images alone, not on what is missing: features are bit-identical in every run
+    step = max(1, _pixels_at_once(processes.device) // (len(samples.channels) * inputs.view[0] * inputs.view[1]))
+    parts = {number: [rows[i : i + step] for i in range(0, len(rows), step)] for number, rows in mine}
+    batches = decoded(decoder, [part for within in parts.values() for part in within], workers)
     started, seconds = time.perf_counter(), dict.fromkeys(missing, 0.0)
     with progress(f"features of {samples.task}", sum(len(rows) for _, rows in mine)) as bar:
-        for number, rows in mine:
+        for number, within in parts.items():
             lacking = [key for key, place in missing.items() if not store.has_chunk(place, number)]
-            parts: dict[Key, list[NDArray[np.float32]]] = {key: [] for key in lacking}
-            constant = 0
-            for batch, constant_in_batch in decoder.batches(rows):
-                constant += constant_in_batch
+            values: dict[Key, list[NDArray[np.float32]]] = {key: [] for key in lacking}
+            found: list[Batch] = []
+            for batch in itertools.islice(batches, len(within)):
                 for key in lacking:
                     begun = time.perf_counter()
-                    parts[key].append(_run(runners[key[0]], batch[:, decoder.columns[key[1]]]))
+                    shown = batch.shown[:, decoder.columns[key[1]]]
+                    values[key].append(_features(runners[key[0]], shown, batch, inputs.tile, step))
                     seconds[key] += time.perf_counter() - begun
-                bar.advance(len(batch))
+                bar.advance(batch.count, failed=len(batch.refused))
+                found.append(replace(batch, shown=batch.shown[:0]))  # the features are enough to keep
+            rows = np.concatenate([_rows(batch, inputs.tile) for batch in found])
+            refused = [refusal for batch in found for refusal in batch.refused]
             for key in lacking:
-                of_norm = constant if key[1].endswith("norm") else 0
-                store.write_chunk(missing[key], number, np.concatenate(parts[key]), of_norm)
+                constant = sum(batch.constant for batch in found) if key[1].endswith("norm") else 0
+                store.write_chunk(missing[key], number, np.concatenate(values[key]), constant, rows, refused)
     processes.wait()
     by_name = {n.name: n for n in networks}
     return {
@@ -191,58 +215,29 @@ def _compute(
     }
 
 
-class _Decoder:
-    """Decodes samples in threads and returns their views in batches.
-
-    A batch depends on the images alone, not on which methods are missing, so that its features are bit-identical in
-    every run.
-    """
-
-    def __init__(
-        self, samples: Samples, methods: Sequence[str], view: tuple[int, int], scale: float | None, workers: int
-    ) -> None:
-        self.samples, self.methods, self.view, self.scale, self.workers = samples, methods, view, scale, workers
-        self.columns: dict[str, slice] = {}  # which views of a batch are those of a method
-        start = 0
-        for method in methods:
-            stop = start + views_of(method, len(samples.channels))
-            self.columns[method] = slice(start, stop)
-            start = stop
-
-    def batches(self, rows: range) -> Iterator[tuple[NDArray[np.float32], int]]:
-        """Yield views, shape (images, views, height, width), and the number of constant channels in them."""
-        step = max(1, BATCH_PIXELS // (len(self.samples.channels) * self.view[0] * self.view[1]))
-        batches = [rows[start : start + step] for start in range(0, len(rows), step)]
-        with ThreadPoolExecutor(max(1, self.workers)) as pool:
-            waiting = [pool.submit(self._views, i) for i in batches[0]]
-            for following in [*batches[1:], range(0)]:
-                ahead = [pool.submit(self._views, i) for i in following]
-                images = [future.result() for future in waiting]
-                yield np.stack([shown for shown, _ in images]), sum(constant for _, constant in images)
-                waiting = ahead
-
-    def _views(self, i: int) -> tuple[NDArray[np.float32], int]:
-        try:
-            shown, constant = views(self.samples.load(i), self.methods, self.scale or 1.0)
-        except NotFiniteImageError as error:
-            where = f"{self.samples.task}, sample {self.samples.ids[i]}"
-            raise NotFiniteImageError(error.what, where=where) from error
-        return _resized(shown, self.view), constant
+def _pixels_at_once(device: str) -> int:
+    """Return the number of pixels shown to a network at once: a GPU needs more to be busy."""
+    return BATCH_PIXELS if device == "cpu" else GPU_BATCH_PIXELS
 
 
-def _resized(shown: NDArray[np.float32], view: tuple[int, int]) -> NDArray[np.float32]:
-    if shown.shape[1:] == view:
-        return shown
-    import torch
-    from torch.nn.functional import interpolate
+def _features(run: Runner, shown: NDArray[np.float32], batch: Batch, tile: str, step: int) -> NDArray[np.float32]:
+    """Return features, one row per sample or tile: those of all its views, concatenated."""
+    rows, count, height, width = shown.shape
+    if not rows:
+        return np.empty((0, count * run(np.zeros((2, height, width), np.float32)).shape[1]), np.float32)
+    # tiles of one image may be many: never more at once than in a batch of images
+    parts = [shown[i : i + step].reshape(-1, height, width) for i in range(0, rows, step)]
+    out = np.concatenate([run(np.ascontiguousarray(part)) for part in parts]).reshape(rows, -1)
+    if tile != "mean":
+        return out
+    first = np.flatnonzero(np.diff(batch.rows[:, 0], prepend=-1))
+    tiles = np.diff(first, append=rows)
+    return (np.add.reduceat(out, first, axis=0, dtype=np.float64) / tiles[:, None]).astype(np.float32)
 
-    # antialiased: without it, reducing a field of 1024 x 1280 pixels would turn texture into noise
-    small = interpolate(torch.from_numpy(shown)[None], size=view, mode="bilinear", antialias=True, align_corners=False)
-    return small[0].clamp_(0, 1).numpy()
 
-
-def _run(run: Runner, shown: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return features, shape (images, views x features): those of all views of an image, concatenated."""
-    images, count, height, width = shown.shape
-    out = run(np.ascontiguousarray(shown.reshape(images * count, height, width)))
-    return out.reshape(images, -1)
+def _rows(batch: Batch, tile: str) -> NDArray[np.int64]:
+    """Return the position and tile of each row of features."""
+    if tile != "mean":
+        return batch.rows
+    samples = np.unique(batch.rows[:, 0])
+    return np.column_stack([samples, np.zeros((len(samples), 2), np.int64)])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..tables.feature_table import FeatureTable
+    from .decode import Refusal
 
 SETTINGS_OF_THE_RUN = ("computed", "network_seconds", "all_seconds", "processes")
 """Settings that differ between runs that give equal features; not written to files that users compare."""
@@ -34,11 +35,14 @@ class Features:
         Often memory-mapped.
     settings : mapping
         How they were computed: model, weights, preprocessing, input size, engine, seconds.
+    refused : list of Refusal
+        Samples without features, because their images can't be used.
     """
 
     ids: list[str]
     values: NDArray[np.float32]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)

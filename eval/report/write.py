@@ -124,7 +124,7 @@ def _headline_entries(entries: Sequence[Entry], task: Presentation) -> list[Entr
     return sorted(found, key=lambda e: (ORDER.index(kind_of_entry(e)), e["model"], e["split"], e["key"]))
 
 
-def _rank(entry: Entry) -> tuple:
+def _rank(entry: Entry) -> tuple[Any, ...]:
     """Return the sort key of a score: the headline first, controls last, networks in the published order."""
     score = list(NAMES).index(entry["score"]) if entry["score"] in NAMES else len(NAMES)
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +68,24 @@ class Samples:
             Raw pixels in the data type of the file.
         """
         return np.stack([read_plane(self.table[channel].iloc[i]) for channel in self.channels])
+
+    def planes(self, i: int) -> Sequence[NDArray[np.generic]]:
+        """Decode sample `i`: one array of shape (height, width) per channel."""
+        return list(self.load(i))
+
+    def full_scale(self) -> float:
+        """Return the value that becomes 1 in `raw` views, by which the pixels are divided.
+
+        For integers of up to 16 bits it is the largest value of their type. For floats and wider integers, whose range
+        no camera uses, it is the largest value of the split `train` if there is one (COOS-7), else of all samples,
+        which are read for this.
+        """
+        kind = self.load(0).dtype
+        if kind.kind in "ui" and kind.itemsize <= 2:
+            return float(2 ** (8 * kind.itemsize - (kind.kind == "i")) - 1)
+        train = np.flatnonzero(self.table["split"] == "train").tolist() if "split" in self.table else []
+        largest = max(float(np.max(self.load(i))) for i in train or range(len(self)))
+        return largest if largest > 0 else 1.0
 
     def digest(self, cache: Path | None = None) -> str:
         """Return a SHA-256 of the list of samples and of the bytes of all their files.

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -125,7 +126,7 @@ def simulate_bbbc021(
     return root
 
 
-def _fields(prefix: str, plate: str, replicate: int, sites: int, seed: int) -> Iterator[tuple[dict, Style]]:
+def _fields(prefix: str, plate: str, replicate: int, sites: int, seed: int) -> Iterator[tuple[dict[str, Any], Style]]:
     week = plate.split("_")[0]
     wells = [(well, ("DMSO", 0.0, "DMSO")) for well in DMSO_WELLS]
     wells += [(well, ("taxol", 0.3, "Microtubule stabilizers")) for well in TAXOL_WELLS]
@@ -145,7 +146,7 @@ def _fields(prefix: str, plate: str, replicate: int, sites: int, seed: int) -> I
             yield row, style
 
 
-def _csv(rows: list[dict]) -> bytes:
+def _csv(rows: list[dict[str, Any]]) -> bytes:
     """Return the table as CSV, quoted as by the publisher: text but not numbers."""
     bare = {"TableNumber", "ImageNumber", "Replicate", "Image_Metadata_Concentration"}
     lines = [[name if name in bare else f'"{name}"' for name in rows[0]]]
@@ -153,7 +154,7 @@ def _csv(rows: list[dict]) -> bytes:
     return "".join(",".join(line) + "\n" for line in lines).encode()
 
 
-def _write_plate(root: Path, plate: str, fields: list, shape: tuple[int, int], seed: int, layout: str) -> None:
+def _write_plate(root: Path, plate: str, fields: list[Any], shape: tuple[int, int], seed: int, layout: str) -> None:
     rng = np.random.default_rng([seed, 1, *plate.encode()])
     gain = rng.uniform(0.7, 1.0)  # exposure of the plate: a batch effect
     stains = [stain for _, stain in CHANNELS.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ def simulate_cell(rng: np.random.Generator, style: Style, channels: Sequence[str
     return np.stack([cell[name] for name in channels])
 
 
-def tiff_bytes(page: NDArray) -> bytes:
+def tiff_bytes(page: NDArray[Any]) -> bytes:
     """Return one plane as the bytes of an uncompressed TIFF of one page."""
     import tifffile
 
@@ -49,7 +50,7 @@ def tiff_bytes(page: NDArray) -> bytes:
     return buffer.getvalue()
 
 
-def hdf5_bytes(columns: Mapping[str, NDArray], attributes: Mapping[str, object] | None = None) -> bytes:
+def hdf5_bytes(columns: Mapping[str, NDArray[Any]], attributes: Mapping[str, object] | None = None) -> bytes:
     """Return data sets and attributes as the bytes of an HDF5 file."""
     import h5py
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...builder.errors import UsageError
-from ...builder.sources.wells import well
+from ...builder.sources.wells import well_names
 from ..sets.bbbc021 import CONTROL, treatments_of
 from .align import has_ids_of, refuse_missing, refuse_repeats, rows_of, take, with_own_columns
 from .feature_table import FeatureTable
@@ -145,7 +145,7 @@ def _plates(given: pd.Series, known: Sequence[str], source: str) -> list[str]:
 
 
 def _wells(given: pd.Series, source: str) -> list[str]:
-    wells = well(given).tolist()
+    wells = well_names(given).tolist()
     for name, standard in zip(given, wells, strict=True):
         if not _WELL.fullmatch(standard):
             raise UsageError(f"{name!r} is not a well of a plate with rows A to H, such as 'B02'", where=source)

@@ -1,4 +1,4 @@
-"""The demo as a user runs it: what it trains on carries over to tasks it never saw."""
+"""The demo as a user runs it: what it learns transfers to tasks that it was not trained on."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def demo(tmp_path_factory):
     return folder, done.stdout
 
 
-def test_it_says_where_the_report_is(demo):
+def test_it_prints_where_the_report_is(demo):
     folder, printed = demo
     assert printed.strip().endswith(f"Open {folder / 'report.html'}")
     page = (folder / "report.html").read_text()
@@ -31,7 +31,7 @@ def test_it_says_where_the_report_is(demo):
 
 
 def test_training_and_tasks_share_no_image(demo):
-    """No source of the training set is an evaluation set, and no field is drawn twice."""
+    """No source of the training set is an evaluation set."""
     folder, _ = demo
     seen = json.loads((folder / "cytoimagenet" / "manifest.json").read_text())
     assert seen["settings"]["split"] == "by-image"
@@ -54,7 +54,7 @@ def test_trained_features_beat_random_ones(demo):
     assert sum(won) >= 2, won
 
 
-def test_controls_fail_as_they_must(demo):
+def test_controls_score_at_chance(demo):
     folder, _ = demo
     results = json.loads((folder / "results" / "results.json").read_text())["results"]
     shuffled = [r for r in results if r["score"] == "shuffled" and r["task"] != "bbbc021"]

@@ -1,4 +1,4 @@
-"""The protocols against loops anyone can read, and on the published profiles."""
+"""The protocols equal plain loops, and reproduce the scores of published profiles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LJOSA = "ljosa_jbiomolscreen_2013_per_well_mean.csv.gz"
 
 
 def random_screen(seed, *, weeks=3):
-    """Wells of compounds that each have one mechanism; one treatment lies in all weeks."""
+    """Return wells of compounds that each have one mechanism; one treatment is in all weeks."""
     rng = np.random.default_rng(seed)
     rows = []
     for compound in range(9):
@@ -28,7 +28,7 @@ def random_screen(seed, *, weeks=3):
 
 def slow_nearest(profiles, queries, allowed):
     """Return for each query the mechanism of its most similar allowed treatment, "" without one."""
-    said = []
+    predicted = []
     for i in queries:
         best, answer = -np.inf, ""
         for j in queries:
@@ -37,8 +37,8 @@ def slow_nearest(profiles, queries, allowed):
                 similarity = a @ b / np.sqrt((a @ a) * (b @ b))
                 if similarity > best:
                     best, answer = similarity, profiles[j]["moa"]
-        said.append(answer)
-    return said
+        predicted.append(answer)
+    return predicted
 
 
 def slow_profiles(frame):
@@ -74,12 +74,12 @@ def test_nsc_and_nscb_agree_with_plain_loops(seed):
     batches = {p["moa"]: {q["batch"] for q in profiles if q["moa"] == p["moa"]} for p in profiles}
     several = [i for i in every if len(batches[profiles[i]["moa"]]) > 1]
     for name, rows, rule in (("nsc", every, other_compound), ("nscb", several, other_batch)):
-        said = slow_nearest(profiles, rows, rule)
+        predicted = slow_nearest(profiles, rows, rule)
         score = result.scores[name]
         table = result.predictions[score.key].set_index("id")
         found = table.loc[[profiles[i]["id"] for i in rows], "predicted"].tolist()
-        assert found == said
-        assert score.correct == sum(a == profiles[i]["moa"] for a, i in zip(said, rows, strict=True))
+        assert found == predicted
+        assert score.correct == sum(a == profiles[i]["moa"] for a, i in zip(predicted, rows, strict=True))
         assert score.n == len(rows)
         pools = [sum(rule(profiles[i], profiles[j]) for j in rows) for i in rows]
         assert table.loc[[profiles[i]["id"] for i in rows], "candidates"].tolist() == pools
@@ -103,7 +103,7 @@ def test_a_treatment_without_a_candidate_is_counted_as_unclassified():
     assert result.predictions[nscb.key].set_index("id").loc["a 1", "predicted"] == ""
 
 
-def test_a_score_is_a_number_that_knows_what_it_stands_on():
+def test_a_score_is_a_number_with_its_settings():
     result = evaluate("bbbc021", random_screen(0), probe=False, standardise="all")
     score = result.scores["nsc"]
     assert score == score.correct / score.n
@@ -118,7 +118,7 @@ def test_a_score_is_a_number_that_knows_what_it_stands_on():
     assert f"({score.correct} of {score.n})" in result.summary()
 
 
-def test_taxol_may_be_three_wells_only():
+def test_taxol_of_three_wells_only():
     wells = [("Week1_22123", "D05"), ("Week1_22141", "D05"), ("Week1_22161", "D05"), ("Week2_1", "D05")]
     taxol = pd.DataFrame(wells, columns=["plate", "well"]).assign(compound="taxol", concentration=0.3, moa="m", f=1.0)
     taxol.loc[3, "f"] = 1e6
@@ -142,14 +142,14 @@ def cells(seed, n=90, classes=4):
 
 
 def slow_votes(values, labels, fitted, fitted_labels, leave_out, ties):
-    said = []
+    predicted = []
     for i, value in enumerate(values):
         order = sorted((np.sum((value - f) ** 2), j) for j, f in enumerate(fitted) if not (leave_out and i == j))
         votes = [fitted_labels[j] for _, j in order[:11]]
         most = max(votes.count(v) for v in votes)
         tied = [v for v in votes if votes.count(v) == most]
-        said.append(min(tied) if ties == "published" else tied[0])
-    return said
+        predicted.append(min(tied) if ties == "published" else tied[0])
+    return predicted
 
 
 @pytest.mark.parametrize("ties", ["nearest", "published"])
@@ -159,14 +159,14 @@ def test_cyclops_agrees_with_plain_loops(seed, ties):
     result = evaluate("cyclops", frame, standardise="all", ties=ties, probe=False)
     values = frame[list("xyz")].to_numpy()
     values = (values - values.mean(axis=0)) / values.std(axis=0)
-    said = slow_votes(values, None, values, frame["label"].tolist(), True, ties)
+    predicted = slow_votes(values, None, values, frame["label"].tolist(), True, ties)
     score = result.scores["knn"]
-    assert result.predictions[score.key]["predicted"].tolist() == said
-    assert score.correct == sum(a == b for a, b in zip(said, frame["label"], strict=True))
+    assert result.predictions[score.key]["predicted"].tolist() == predicted
+    assert score.correct == sum(a == b for a, b in zip(predicted, frame["label"], strict=True))
     assert score.bootstrap is None  # no groups are known
 
 
-def test_cyclops_prints_16_and_17_classes():
+def test_cyclops_scores_16_and_17_classes():
     frame = cells(0, classes=3).replace({"label": {"k0": "SPINDLE", "k1": "SPINDLEPOLE"}})
     result = evaluate("cyclops", frame, standardise="all", probe=False)
     coarse, fine = result.scores["knn"], result.scores["knn-17"]
@@ -176,7 +176,7 @@ def test_cyclops_prints_16_and_17_classes():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_coos7_is_fitted_on_train_alone(seed):
+def test_coos7_is_fitted_on_the_training_set_alone(seed):
     frame = cells(seed, 120)
     frame["split"] = ["train"] * 80 + ["test1"] * 25 + ["test3"] * 15
     frame["well"] = [f"w{i % 7}" for i in range(120)]
@@ -186,18 +186,18 @@ def test_coos7_is_fitted_on_train_alone(seed):
     values = (values - values[:80].mean(axis=0)) / values[:80].std(axis=0)
     labels = frame["label"].tolist()
     for name, rows in (("test1", slice(80, 105)), ("test3", slice(105, 120))):
-        said = slow_votes(values[rows], None, values[:80], labels[:80], False, "nearest")
+        predicted = slow_votes(values[rows], None, values[:80], labels[:80], False, "nearest")
         score = result.scores[name]
-        assert result.predictions[score.key]["predicted"].tolist() == said
-        assert score.n == len(said)
+        assert result.predictions[score.key]["predicted"].tolist() == predicted
+        assert score.n == len(predicted)
         assert score.bootstrap["n_groups"] == 7
-        assert result.scores[f"probe {name}"].n == len(said)
+        assert result.scores[f"probe {name}"].n == len(predicted)
         assert result.scores[f"shuffled {name}"].chance == pd.Series(labels[rows]).value_counts(normalize=True).max()
     assert "test2" not in result.scores
 
 
 @pytest.mark.parametrize(
-    ("task", "options", "said"),
+    ("task", "options", "message"),
     [
         ("cyclops", {"standardise": "train"}, "does not exist for cyclops"),
         ("cyclops", {"standardise": "plate-dmso"}, "does not exist for cyclops"),
@@ -208,8 +208,8 @@ def test_coos7_is_fitted_on_train_alone(seed):
         ("bbbc022", {}, "There is no task"),
     ],
 )
-def test_what_does_not_exist_is_named(task, options, said):
-    with pytest.raises(UsageError, match=said):
+def test_what_does_not_exist_is_reported(task, options, message):
+    with pytest.raises(UsageError, match=message):
         evaluate(task, cells(0), **options)
 
 

@@ -1,4 +1,4 @@
-"""The same image gives the same pixels through every loader, and every image comes as often as promised."""
+"""Every loader returns the same pixels for an image; every epoch contains the promised images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 SIZE = 24
 
 
-def sources(data_dir, split, folder):
+def readers(data_dir, split, folder):
     index = read_index(data_dir, split)
     return {
         "stream": ShardReader(index, SIZE, window=3000),
@@ -42,21 +42,21 @@ def by_tarfile(shard, key):
         return archive.extractfile(f"{key}.png").read()
 
 
-def read_all(source, ids):
-    with source.open(ids) as read:
+def read_all(reader, ids):
+    with reader.open(ids) as read:
         return read(ids)
 
 
 def test_every_loader_gives_the_same_pixels(small_dataset, tmp_path, rng):
     for split in ("train", "validation"):
-        ways = sources(small_dataset, split, tmp_path)
-        index = ways["map"].index
+        by_name = readers(small_dataset, split, tmp_path)
+        index = by_name["map"].index
         ids = rng.permutation(len(index))
         table = Manifest.load(small_dataset).metadata().iloc[index.row[ids]]
         pngs = [by_tarfile(small_dataset / row.shard, row.key) for row in table.itertuples()]
         expected = np.stack([to_pixels(png, SIZE) for png in pngs])
-        for name, source in ways.items():
-            assert (read_all(source, ids) == expected).all(), name
+        for name, reader in by_name.items():
+            assert (read_all(reader, ids) == expected).all(), name
         dataset = MapDataset(small_dataset, split, size=SIZE)
         assert (dataset[int(ids[0])]["images"].numpy()[0] == expected[0]).all()
         assert [index.class_names[label] for label in index.label[ids]] == table["label"].tolist()
@@ -64,42 +64,42 @@ def test_every_loader_gives_the_same_pixels(small_dataset, tmp_path, rng):
 
 @pytest.mark.parametrize("kind", ["stream", "map", "cache"])
 def test_workers_do_not_change_the_batches(small_dataset, tmp_path, kind):
-    source = sources(small_dataset, "train", tmp_path)[kind]
+    reader = readers(small_dataset, "train", tmp_path)[kind]
     seen = []
     for workers in (0, 1, 3):
-        batches = Batches(source, batch_size=16, workers=workers, seed=4, epoch=2)
+        batches = Batches(reader, batch_size=16, workers=workers, seed=4, epoch=2)
         seen.append([(b["images"].numpy().tobytes(), b["labels"].tolist()) for b in batches])
         assert len(seen[-1]) == len(batches) == 270 // 16
     assert seen[0] == seen[1] == seen[2]
 
 
 def test_order_is_a_function_of_seed_and_epoch(small_dataset):
-    source = ShardReader(read_index(small_dataset), SIZE, window=3000)
-    first = source.order(0, 0)
-    assert (first == source.order(0, 0)).all()
-    assert (first != source.order(0, 1)).any()
-    assert (first != source.order(1, 0)).any()
+    reader = ShardReader(read_index(small_dataset), SIZE, window=3000)
+    first = reader.order(0, 0)
+    assert (first == reader.order(0, 0)).all()
+    assert (first != reader.order(0, 1)).any()
+    assert (first != reader.order(1, 0)).any()
     assert sorted(first.tolist()) == list(range(270))
-    windows = source.window[first]
-    assert len(np.flatnonzero(np.diff(windows))) == len(set(windows.tolist())) - 1, "a window is read in one go"
+    windows = reader.window[first]
+    assert len(np.flatnonzero(np.diff(windows))) == len(set(windows.tolist())) - 1, "each window is read once"
 
 
 @pytest.mark.parametrize("kind", ["stream", "map", "cache"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_resume_in_mid_epoch_reads_only_the_rest(small_dataset, tmp_path, kind, workers):
-    source = sources(small_dataset, "train", tmp_path)[kind]
-    whole = [b["images"] for b in Batches(source, batch_size=16, workers=workers, epoch=1)]
+def test_resuming_within_an_epoch_reads_only_the_remaining_images(small_dataset, tmp_path, kind, workers):
+    reader = readers(small_dataset, "train", tmp_path)[kind]
+    complete = [b["images"] for b in Batches(reader, batch_size=16, workers=workers, epoch=1)]
     opened = []
-    original = source.open
-    source.open = lambda ids: (opened.append(len(ids)), original(ids))[1]
-    resumed = Batches(source, batch_size=16, workers=workers, epoch=1)
+    original = reader.open
+    reader.open = lambda ids: (opened.append(len(ids)), original(ids))[1]
+    resumed = Batches(reader, batch_size=16, workers=workers, epoch=1)
     resumed.skip(1, 11)
     rest = [b["images"] for b in resumed]
     assert [len(images) for images in rest[:11]] == [0] * 11
-    assert all(torch.equal(a, b) for a, b in zip(whole[11:], rest[11:], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(complete[11:], rest[11:], strict=True))
     assert opened == [(16 - 11) * 16]
     resumed.set_epoch(2)
-    assert all(len(b["images"]) == 16 for b in resumed), "the next epoch is whole"
+    assert all(len(b["images"]) == 16 for b in resumed), "the next epoch is complete"
 
 
 def test_own_dataloader_with_processes_keeps_the_order(small_dataset):
@@ -110,21 +110,21 @@ def test_own_dataloader_with_processes_keeps_the_order(small_dataset):
         assert all(torch.equal(a, b["labels"]) for a, b in zip(alone, loader, strict=True))
 
 
-def test_persistent_processes_hear_of_the_epoch_and_the_cut(small_dataset):
+def test_persistent_processes_get_the_epoch_and_the_number_of_skipped_batches(small_dataset):
     batches = stream(small_dataset, batch_size=16, size=SIZE, workers=0)
     loader = DataLoader(batches, batch_size=None, num_workers=2, persistent_workers=True)
     list(loader)
     for epoch in (1, 2):
         batches.set_epoch(epoch)
-        whole = [b["labels"] for b in batches]
-        assert all(torch.equal(a, b["labels"]) for a, b in zip(whole, loader, strict=True)), epoch
+        complete = [b["labels"] for b in batches]
+        assert all(torch.equal(a, b["labels"]) for a, b in zip(complete, loader, strict=True)), epoch
         batches.skip(epoch, 5)
         rest = [b["labels"] for b in loader]
         assert [len(labels) for labels in rest[:5]] == [0] * 5
-        assert all(torch.equal(a, b) for a, b in zip(whole[5:], rest[5:], strict=True)), epoch
+        assert all(torch.equal(a, b) for a, b in zip(complete[5:], rest[5:], strict=True)), epoch
 
 
-def test_map_dataset_crosses_processes(small_dataset):
+def test_a_map_dataset_can_be_pickled(small_dataset):
     dataset = MapDataset(small_dataset, size=SIZE)
     dataset[3]
     again = pickle.loads(pickle.dumps(dataset))
@@ -134,12 +134,12 @@ def test_map_dataset_crosses_processes(small_dataset):
         dataset[len(dataset)]
 
 
-def test_sources_cross_processes_without_their_pixels(small_dataset, tmp_path):
-    for name, source in sources(small_dataset, "train", tmp_path).items():
-        packed = pickle.dumps(source)
+def test_readers_can_be_pickled_without_their_pixels(small_dataset, tmp_path):
+    for name, reader in readers(small_dataset, "train", tmp_path).items():
+        packed = pickle.dumps(reader)
         assert len(packed) < 270 * SIZE * SIZE // 4, name
         ids = np.arange(7)
-        assert (read_all(pickle.loads(packed), ids) == read_all(source, ids)).all(), name
+        assert (read_all(pickle.loads(packed), ids) == read_all(reader, ids)).all(), name
 
 
 @given(
@@ -167,14 +167,14 @@ def test_ranks_share_an_epoch(images, batch_size, world):
     assert len({len(ids) for plan in plans for ids in plan}) == 1
 
 
-def test_validation_is_in_order_and_whole(small_dataset):
+def test_validation_is_in_order_and_complete(small_dataset):
     batches = stream(small_dataset, "validation", batch_size=8, size=SIZE)
     labels = torch.cat([b["labels"] for b in batches])
     assert len(batches) == 4
     assert labels.tolist() == read_index(small_dataset, "validation").label.tolist()
 
 
-def test_too_many_workers_are_refused_with_the_sum(small_dataset):
+def test_too_many_workers_are_refused_with_the_numbers(small_dataset):
     with pytest.raises(UsageError, match="3 workers x 4 processes = 12 streams, but the split has 8 shards"):
         stream(small_dataset, workers=3, world=4, rank=0)
     assert stream(small_dataset).workers == 2
@@ -182,8 +182,8 @@ def test_too_many_workers_are_refused_with_the_sum(small_dataset):
 
 
 def test_subsets(small_dataset):
-    whole = read_index(small_dataset)
-    assert whole.class_names == Manifest.load(small_dataset).class_names
+    complete = read_index(small_dataset)
+    assert complete.class_names == Manifest.load(small_dataset).class_names
     visible = read_index(small_dataset, category="cell_visible")
     assert visible.class_names == ("actin", "golgi/cell membrane")
     assert set(visible.label.tolist()) == {0, 1}
@@ -193,7 +193,7 @@ def test_subsets(small_dataset):
     for wrong in ({"category": "colour"}, {"labels": ["HeLa"]}, {"database": "nowhere"}, {"split": "test"}):
         with pytest.raises(UsageError) as caught:
             read_index(small_dataset, **wrong)
-        assert "here are" in str(caught.value), "the error names what there is"
+        assert "here are" in str(caught.value), "the error lists what is available"
 
 
 def test_weights_even_out_the_classes(small_dataset):
@@ -209,26 +209,26 @@ def test_weights_even_out_the_classes(small_dataset):
     assert class_weights(small_dataset).tolist() == pytest.approx([1] * 5)
 
 
-def test_cache_goes_on_where_it_stopped(small_dataset, tmp_path, monkeypatch):
+def test_an_interrupted_cache_is_resumed(small_dataset, tmp_path, monkeypatch):
     from cytoimagenet.loaders import cache
 
     monkeypatch.setattr(cache, "IMAGES_PER_BLOCK", 4)
-    whole = build_cache(small_dataset, size=SIZE, folder=tmp_path / "a").read_bytes()
+    uninterrupted = build_cache(small_dataset, size=SIZE, folder=tmp_path / "a").read_bytes()
     blocks, calls = cache._blocks, []
 
-    def stops(index, size, start, workers):
-        for at, block in blocks(index, size, start, workers):
-            calls.append(at)
+    def interrupted(index, size, start, workers):
+        for first, block in blocks(index, size, start, workers):
+            calls.append(first)
             if len(calls) == 40:
                 raise KeyboardInterrupt
-            yield at, block
+            yield first, block
 
-    monkeypatch.setattr(cache, "_blocks", stops)
+    monkeypatch.setattr(cache, "_blocks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_cache(small_dataset, size=SIZE, folder=tmp_path / "b")
     path = build_cache(small_dataset, size=SIZE, folder=tmp_path / "b")
-    assert path.read_bytes() == whole
-    assert calls[40] == 128, "the first 128 images, noted down as done, are not decoded again"
+    assert path.read_bytes() == uninterrupted
+    assert calls[40] == 128, "the first 128 images, recorded as done, are not decoded again"
     assert [file.name for file in (tmp_path / "b").iterdir()] == [path.name]
     assert build_cache(small_dataset, size=SIZE, folder=tmp_path / "b") == path
 
@@ -245,7 +245,7 @@ def test_cache_of_another_dataset_is_refused(small_dataset, tmp_path):
         CacheReader(index, short)
 
 
-def test_resize_is_bilinear_until_half_and_areas_beyond(rng):
+def test_resize_is_bilinear_down_to_half_the_size_and_area_mean_below(rng):
     image = rng.integers(0, 256, (96, 80)).astype(np.uint8)
     png = encode_png(image)
     assert (to_pixels(png, 50) == cv2.resize(image, (50, 50), interpolation=cv2.INTER_LINEAR)).all()
@@ -254,7 +254,7 @@ def test_resize_is_bilinear_until_half_and_areas_beyond(rng):
     assert np.abs(to_pixels(encode_png(square), 24) - means).max() <= 0.5
 
 
-def test_an_image_that_can_not_be_read_is_named(small_dataset, tmp_path):
+def test_the_place_of_an_unreadable_image_is_reported(small_dataset, tmp_path):
     import shutil
 
     broken = tmp_path / "cytoimagenet"
@@ -264,9 +264,9 @@ def test_an_image_that_can_not_be_read_is_named(small_dataset, tmp_path):
     data = bytearray(shard.read_bytes())
     data[index.offset[5] : index.offset[5] + 40] = bytes(40)
     shard.write_bytes(data)
-    for source in (ShardReader(index, SIZE), RowReader(index, SIZE)):
+    for reader in (ShardReader(index, SIZE), RowReader(index, SIZE)):
         with pytest.raises(Exception, match="not a PNG") as caught:
-            read_all(source, np.arange(10))
+            read_all(reader, np.arange(10))
         assert index.shards[index.shard[5]] in str(caught.value)
         assert str(index.offset[5]) in str(caught.value)
 
@@ -280,6 +280,6 @@ def test_cache_command(small_dataset, tmp_path, capsys):
     from cytoimagenet.loaders.commands import cache
 
     cache(str(small_dataset), size=SIZE, out=tmp_path, as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert told["images"] == 300
-    assert told["bytes"] == 300 * SIZE * SIZE + 128
+    result = json.loads(capsys.readouterr().out)
+    assert result["images"] == 300
+    assert result["bytes"] == 300 * SIZE * SIZE + 128

@@ -1,4 +1,4 @@
-"""Remote shards: a storage that fails in passing costs time, never an image."""
+"""Remote shards: temporary faults of the storage cost time but no images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = 24
 
 @pytest.fixture
 def no_pauses(monkeypatch):
-    """Note the pauses instead of making them."""
+    """Record the pauses instead of waiting."""
     pauses = []
     monkeypatch.setattr(remote, "_pause", pauses.append)
     return pauses
@@ -44,18 +44,18 @@ def test_memory_storage_gives_the_same_batches(small_dataset):
         fs.rm("/remote", recursive=True)
 
 
-def test_faults_cost_no_image_and_double_none(small_dataset, server, no_pauses):
-    faults = ["503", "", "reset", "", "cut off", "", "short, and says so", "", "503", "503", "", "reset"]
+def test_faults_lose_and_repeat_no_image(small_dataset, server, no_pauses):
+    faults = ["503", "", "reset", "", "cut off", "", "short, with its length", "", "503", "503", "", "reset"]
     server.faults[:] = faults
     url = f"http://127.0.0.1:{server.server_port}"
     there = collect(stream(url, batch_size=16, size=SIZE, workers=2))
     assert same(there, collect(stream(small_dataset, batch_size=16, size=SIZE, workers=2)))
-    assert not server.faults, "all of them happened"
+    assert not server.faults, "all faults happened"
     # the HTTP client itself asks again when a connection it kept open is reset
     assert 5 <= len(no_pauses) <= 7
 
 
-def test_validation_over_http_is_whole(small_dataset, server, no_pauses):
+def test_validation_over_http_is_complete(small_dataset, server, no_pauses):
     server.faults[:] = ["cut off"]
     url = f"http://127.0.0.1:{server.server_port}"
     images, labels = collect(stream(url, "validation", batch_size=7, size=SIZE))
@@ -89,7 +89,7 @@ def test_a_sparse_subset_reads_only_its_own_bytes(small_dataset, server, no_paus
         assert (read(ids) == pixels).all()
 
 
-def test_a_cut_off_shard_is_named(small_dataset, tmp_path):
+def test_a_truncated_shard_is_named(small_dataset, tmp_path):
     broken = tmp_path / "cytoimagenet"
     shutil.copytree(small_dataset, broken)
     shard = sorted((broken / "data").glob("train-*.tar"))[0]
@@ -99,6 +99,6 @@ def test_a_cut_off_shard_is_named(small_dataset, tmp_path):
     assert shard.name in str(caught.value)
 
 
-def test_random_access_asks_for_a_local_folder(server):
+def test_random_access_needs_a_local_folder(server):
     with pytest.raises(UsageError, match="local disk"):
         MapDataset(f"http://127.0.0.1:{server.server_port}")

@@ -1,4 +1,4 @@
-"""Augmentation on the device against a slow reference, and against what must not change."""
+"""Decoding and augmentation compared with slow references, and properties that must hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _seeded():
 def slow_rotation(image, degrees, mirrored=False, zoom=1.0):
     """Rotate one image with scipy as the published pipeline does: bilinear, borders reflected, about the centre."""
     angle = np.deg2rad(degrees)
-    # rows grow downwards, so that counter-clockwise on the screen is this way round
+    # row numbers grow downwards, hence these signs for counter-clockwise on the screen
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / zoom
     if mirrored:
         image = image[:, ::-1]
@@ -57,7 +57,7 @@ def slow_resize(image, size):
 
 @pytest.mark.parametrize("shape", [(90, 90), (224, 224), (300, 300), (131, 260)])
 def test_the_published_pipeline_step_by_step_in_its_own_order(rng, shape):
-    """RGB by copying, resize to 224, x / 255, rotation with reflected borders: ours resizes grey and copies last."""
+    """Published: copy to RGB, resize to 224, x / 255, rotate, reflect borders. Ours resizes grey and copies last."""
     field = scipy.ndimage.gaussian_filter(rng.random(shape), 2)
     image = np.uint8(255 * (field - field.min()) / np.ptp(field))
     degrees = float(rng.uniform(0, 360))
@@ -92,7 +92,7 @@ def test_augmentation_is_seeded_differs_by_image_and_stays_in_range():
     assert one.max() <= 1
 
 
-def test_nothing_asked_for_nothing_done():
+def test_without_augmentation_nothing_changes():
     images = torch.rand(4, 1, 8, 8)
     assert torch.equal(augment(images, rotation=0), images)
 
@@ -116,7 +116,7 @@ def test_scaling_and_copying():
     assert torch.equal(to_rgb(grey), grey.expand(1, 3, 2, 2))
 
 
-def test_mixup_mixes_images_and_labels_alike():
+def test_mixup_mixes_images_and_labels_with_the_same_weights():
     labels = torch.arange(6)
     images = torch.nn.functional.one_hot(labels, 6).float().view(6, 1, 1, 6)
     mixed, target = mixup(images, labels, 6, alpha=0.4)
@@ -127,7 +127,7 @@ def test_mixup_mixes_images_and_labels_alike():
 
 @pytest.mark.parametrize("shape", [(24, 24), (17, 31)])
 def test_cutmix_pastes_one_rectangle_and_shares_the_labels_by_its_area(shape):
-    """Image n is n everywhere, so that its pixels tell where they are from."""
+    """All pixels of image n are n, so each pixel shows from which image it is."""
     labels = torch.arange(5)
     images = labels.view(5, 1, 1, 1).float().expand(5, 1, *shape)
     areas = set()
@@ -142,4 +142,4 @@ def test_cutmix_pastes_one_rectangle_and_shares_the_labels_by_its_area(shape):
                 assert len(set(image[rows, columns].tolist())) == 1
                 assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
     assert len(areas) > 20
-    assert torch.equal(images, labels.view(5, 1, 1, 1).float().expand(5, 1, *shape)), "the batch itself is left alone"
+    assert torch.equal(images, labels.view(5, 1, 1, 1).float().expand(5, 1, *shape)), "the batch itself is not changed"

@@ -1,4 +1,4 @@
-"""What the tests of training share: one thread, and a network small enough to train in a second."""
+"""Shared by the tests of training: one thread, and a network small enough to train in a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory) -> str:
-    """A folder with an EfficientNet of a quarter of the width and seven blocks, for `model=`."""
+    """A folder with a small EfficientNet (a quarter of the width, seven blocks), for `model=`."""
     from cytoimagenet.training.efficientnet import build_b0
 
     folder = tmp_path_factory.mktemp("model") / "small"

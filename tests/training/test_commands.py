@@ -68,9 +68,10 @@ def test_the_former_name_source_still_works_with_a_note(app, trained, options):
     assert json.loads(result.stdout)["metrics"] == {"train_loss": 1.25}, "the note does not disturb --json"
 
 
-@pytest.mark.parametrize("options", [["--source", "Kaggle"], ["--set", "source=Kaggle"]])
-def test_both_names_together_are_refused(app, trained, options):
-    result = CliRunner().invoke(app, ["train", "data", "--database", "Recursion", *options])
+@pytest.mark.parametrize("new", [["--database", "Recursion"], ["--set", "database=Recursion"]])
+@pytest.mark.parametrize("old", [["--source", "Kaggle"], ["--set", "source=Kaggle"]])
+def test_both_names_together_are_refused(app, trained, old, new):
+    result = CliRunner().invoke(app, ["train", "data", *new, *old])
     assert isinstance(result.exception, UsageError)
     assert trained == []
 

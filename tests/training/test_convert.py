@@ -1,4 +1,4 @@
-"""Keras' weights give Keras' features in our model; other files are refused with the reason."""
+"""Converted weights give the features of Keras; other files are refused with a reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = 64
 
 
 def keras_b0(seed, include_top=False):
-    """Build Keras' network with weights and BatchNorm statistics that give features of order 1."""
+    """Build the network in Keras with weights and BatchNorm statistics that give features of order 1."""
     model = keras.applications.EfficientNetB0(
         include_top=include_top,
         weights=None,
@@ -85,7 +85,7 @@ def check(model, folder):
 
 
 @pytest.mark.parametrize("form", ["older", "keras 2", "saved model", "newer"])
-def test_features_are_keras(published, tmp_path, form):
+def test_features_are_those_of_keras(published, tmp_path, form):
     path = tmp_path / ("weights.weights.h5" if form == "newer" else "weights.h5")
     if form == "newer":
         published.save_weights(path)
@@ -97,7 +97,7 @@ def test_features_are_keras(published, tmp_path, form):
 
 
 def test_imagenet_normalisation_is_divided_by_twice(published, tmp_path):
-    """Keras' ImageNet network rescales once more after the layer whose values are in the file."""
+    """Keras' ImageNet network divides once more after the layer whose values are in the file."""
     path = save_older(published, tmp_path / "weights.h5")
     with h5py.File(path, "a") as file:
         file["normalization/normalization/mean"][...] = [0.485, 0.456, 0.406]
@@ -120,14 +120,14 @@ def test_network_with_a_head_is_read_without_it(tmp_path):
 def test_other_files_are_refused(published, tmp_path):
     path = save_older(published, tmp_path / "good.h5")
 
-    def refused(said, change):
+    def refused(message, change):
         copy = tmp_path / "bad.h5"
         copy.write_bytes(path.read_bytes())
         with h5py.File(copy, "a") as file:
             change(file)
         with pytest.raises(WeightsError) as caught:
             convert(copy, tmp_path / "out")
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert not (tmp_path / "out").exists()
 
     def cut(file):

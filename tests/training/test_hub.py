@@ -1,6 +1,6 @@
-"""A model to the Hub and back through its real client, against a stand-in on loopback.
+"""Upload a model and read it back with the real client of the Hub, against a simulated Hub on loopback.
 
-The client reads its environment when it is imported, so that pushing and reading back have a Python of their own.
+The client reads its environment variables at import, so uploading and reading back run in a separate Python process.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def run(small_dataset, small_model, tmp_path_factory):
     return folder
 
 
-def test_a_model_goes_up_with_its_card_and_is_read_back(run, tmp_path):
-    (run / "checkpoint-7").mkdir()  # as somebody may have left it
+def test_a_model_is_uploaded_with_its_card_and_read_back(run, tmp_path):
+    (run / "checkpoint-7").mkdir()  # a checkpoint that remained
     (run / "checkpoint-7" / "optimizer.pt").write_bytes(b"moments")
     with hub_server.HubServer() as hub:
-        told = {
+        environment = {
             "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
             "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1",
         }  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-c", CODE, str(run)], capture_output=True, text=True, env={**os.environ, **told}
+            [sys.executable, "-c", CODE, str(run)], capture_output=True, text=True, env={**os.environ, **environment}
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        *told, last = done.stdout.splitlines()
-        pushed, names = json.loads("\n".join(told)), json.loads(last)
+        *printed, last = done.stdout.splitlines()
+        pushed, names = json.loads("\n".join(printed)), json.loads(last)
         files = hub.repositories[REPOSITORY].commits[pushed["commit"]]
     assert set(files) == {*MODEL_FILES, *REPORT_FILES} == set(pushed["files"])
     assert all(content == (run / name).read_bytes() for name, content in files.items())
@@ -90,7 +90,7 @@ def test_the_card_is_what_the_hub_indexes(run):
     assert "licences of their sources" in card.text
 
 
-def test_what_is_no_finished_model_stays_here(run, tmp_path):
+def test_an_unfinished_model_is_not_uploaded(run, tmp_path):
     with pytest.raises(UsageError, match="OWNER/NAME"):
         push_model(run, "no-owner")
     with pytest.raises(UsageError, match=r"config\.json, model\.safetensors"):

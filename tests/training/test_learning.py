@@ -1,4 +1,4 @@
-"""Training learns: on drawn images what holds for images it never saw, on real ones what it is shown."""
+"""Training learns: on simulated images it generalises to new ones, on real images it fits the training images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cytoimagenet.training.train import train
 from PIL import Image
 
 
-def test_quick_learns_what_holds_for_images_it_never_saw(tmp_path):
-    """The whole EfficientNet-B0 by the quick recipe, but 32 px and half the epochs; the demo's test is the full one."""
+def test_quick_generalises_to_source_images_not_trained_on(tmp_path):
+    """EfficientNet-B0 with the quick recipe, but 32 px and half the epochs; the demo tests the full recipe."""
     curated = write_curated(tmp_path / "curated", classes=8, images=40, sides=(40, 48))
     write_dataset(curated, tmp_path / "cytoimagenet")
     rows = pd.read_parquet(tmp_path / "cytoimagenet" / "metadata.parquet", columns=["idx", "split"])
@@ -30,8 +30,8 @@ def test_quick_learns_what_holds_for_images_it_never_saw(tmp_path):
 
 
 @pytest.mark.real
-def test_quick_learns_real_images_and_shows_it(shared, tmp_path):
-    """Four labels of BBBC010 to BBBC038; one has 188 of 240 images, so that classes are drawn equally often."""
+def test_quick_fits_real_images_and_reports_it(shared, tmp_path):
+    """Four labels of BBBC010 to BBBC038; one has 188 of 240 images, so classes are sampled equally often."""
     build(shared / "raw", tmp_path / "cytoimagenet", Recipe(min_images=3), workers=0)
     chosen = {"size": 32, "epochs": 8, "batch_size": 16, "workers": 0, "balance": "sampling"}
     done = train(tmp_path / "cytoimagenet", tmp_path / "run", recipe="quick", **chosen)
@@ -45,12 +45,12 @@ def test_quick_learns_real_images_and_shows_it(shared, tmp_path):
     assert f"| training accuracy (augmented images) | {last:.2%} |" in (done.folder / "README.md").read_text()
     for name in ("loss.png", "accuracy.png", "per_class.png"):
         with Image.open(done.folder / name) as picture:
-            assert len(np.unique(np.asarray(picture.convert("L")))) > 10, "lines on paper"
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 10, "the plot is not empty"
 
 
 @pytest.mark.real
 def test_small_subsets_are_the_authors(shared):
-    told = json.loads((shared / "metadata" / "registry" / "label_subsets.json").read_text())
+    expected = json.loads((shared / "metadata" / "registry" / "label_subsets.json").read_text())
     assert {name: sorted(labels) for name, labels in LABEL_SUBSETS.items()} == {
-        name: sorted(labels) for name, labels in told.items() if name in LABEL_SUBSETS
+        name: sorted(labels) for name, labels in expected.items() if name in LABEL_SUBSETS
     }

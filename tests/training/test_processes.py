@@ -1,4 +1,4 @@
-"""Two processes: the work is shared, and a cut-off run goes on to the same weights."""
+"""Two processes share the work, and an interrupted run resumes to the same weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCRIPT = """
 
     data_dir, folder, model, cases = sys.argv[1:]
     chosen = dict(model=model, size=32, epochs=2, average=0.9)
-    module.plot_history = module.plot_per_class = lambda *_: None  # pictures take half of the time
+    module.plot_history = module.plot_per_class = lambda *_: None  # plots take half of the time
 
     class CutOff(Exception):
         pass
@@ -45,7 +45,7 @@ SCRIPT = """
         whole = train(data_dir, f"{folder}/{name}-whole", **chosen, **case)
         try:
             train(data_dir, f"{folder}/{name}-cut", save_every=1, callbacks=[Watch(cut)], **chosen, **case)
-            sys.exit("it was not cut off")
+            sys.exit("it was not interrupted")
         except CutOff:
             pass
         assert cut < 2 or os.path.exists(f"{folder}/{name}-cut/checkpoint-{cut - 1}/whole.json")
@@ -56,12 +56,12 @@ SCRIPT = """
 """
 
 
-def test_two_processes_share_the_work_and_resume_to_the_bit(small_dataset, small_model, tmp_path):
-    """`torchrun` starts each process anew: nothing is inherited."""
+def test_two_processes_share_the_work_and_resume_bit_identically(small_dataset, small_model, tmp_path):
+    """`torchrun` starts each process separately: nothing is inherited."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    draw = random.Random(7)
-    cases = json.dumps({name: (case, draw.randrange(2, STEPS[name])) for name, case in CASES.items()})
+    rng = random.Random(7)
+    cases = json.dumps({name: (case, rng.randrange(2, STEPS[name])) for name, case in CASES.items()})
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     done = subprocess.run(
@@ -71,11 +71,11 @@ def test_two_processes_share_the_work_and_resume_to_the_bit(small_dataset, small
         env=environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     for name in CASES:
-        mine = [line for line in told if line["name"] == name]
+        mine = [line for line in results if line["name"] == name]
         assert sorted(line.pop("rank") for line in mine) == [0, 1]
-        assert mine[0] == mine[1], "every process knows the scores of all"
+        assert mine[0] == mine[1], "every process has the scores over all processes"
         one, other = (load_file(tmp_path / f"{name}-{which}" / "model.safetensors") for which in ("whole", "cut"))
         assert all(torch.equal(one[weight], other[weight]) for weight in one)
         table = pd.read_csv(tmp_path / f"{name}-whole" / "per_class.csv")

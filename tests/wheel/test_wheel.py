@@ -1,4 +1,4 @@
-"""The built wheel, installed where nothing of the checkout can be seen."""
+"""The built wheel, installed in an environment without the checkout."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-ROOMS = ("builder", "loaders", "training", "eval")
+PACKAGES = ("builder", "loaders", "training", "eval")
 
 
 @pytest.fixture(scope="session")
@@ -22,26 +22,26 @@ def wheel(checkout, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def python(wheel, tmp_path_factory):
-    """A Python that has the wheel and this environment's libraries, but not the checkout."""
+    """A Python with the wheel and the libraries of this environment, but without the checkout."""
     home = tmp_path_factory.mktemp("clean")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    # by the clean environment's own interpreter, before it can see the libraries: pip would else take the editable
-    # install among them for the one to replace
+    # install with the clean interpreter before it gets the libraries: otherwise pip would replace the editable install
+    # among them
     python = str(home / "bin" / "python")
     command = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(command, check=True)
     site = next((home / "lib").glob("python*/site-packages"))
-    # a plain path line adds the libraries; the .pth file of an editable install in there is not followed
+    # a line with a path adds the libraries; the .pth file of an editable install in that folder is not read
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return home / "bin" / "python"
 
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A working directory with rooms of its own, and data folders named like libraries."""
-    for room in ROOMS:
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "__init__.py").write_text(f"raise SystemExit('the wrong {room}')")
+    """A working directory with packages of the same names as ours, and data folders named like libraries."""
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(f"raise SystemExit('the wrong {package}')")
     for name in ("datasets", "cytoimagenet", "torch"):
         (tmp_path / name).mkdir()
     return tmp_path
@@ -54,15 +54,15 @@ def run(*command, cwd):
     return done.stdout
 
 
-def test_everything_lies_under_one_name(wheel):
+def test_all_files_are_below_one_name(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {
         "cytoimagenet",
         next(n for n in names if "dist-info" in n).split("/")[0],
     }
-    held = {"cytoimagenet/__init__.py", "cytoimagenet/py.typed", "cytoimagenet/dataset_card.md"}
-    held |= {"cytoimagenet/builder/pages/templates/classes.html", "cytoimagenet/eval/report/templates/report.html"}
-    assert held | {f"cytoimagenet/{room}/__init__.py" for room in ROOMS} <= set(names)
+    expected = {"cytoimagenet/__init__.py", "cytoimagenet/py.typed", "cytoimagenet/dataset_card.md"}
+    expected |= {"cytoimagenet/builder/pages/templates/classes.html", "cytoimagenet/eval/report/templates/report.html"}
+    assert expected | {f"cytoimagenet/{package}/__init__.py" for package in PACKAGES} <= set(names)
 
 
 def test_the_import_is_light(python, hostile):
@@ -79,14 +79,14 @@ def test_every_public_name_is_there(python, hostile):
 
 
 def test_the_command_works_in_a_hostile_folder(python, hostile):
-    for room in ("datasets", "torch"):  # the command never looks into the working directory, packages or not
-        (hostile / room / "__init__.py").write_text(f"raise SystemExit('the wrong {room}')")
+    for package in ("datasets", "torch"):  # the command does not import from the working directory
+        (hostile / package / "__init__.py").write_text(f"raise SystemExit('the wrong {package}')")
     command = python.parent / "cytoimagenet"
     assert "train" in run(command, "--help", cwd=hostile)
     assert len(json.loads(run(command, "sources", "--json", cwd=hostile))) == 40
 
 
 def test_the_script_runs_from_a_bare_checkout(checkout, hostile):
-    """`python eval/run_all.py`: its own folder must not stand first on the path, nor the working directory."""
+    """`python eval/run_all.py`: neither its folder nor the working directory may be first on the import path."""
     printed = run(sys.executable, checkout / "eval" / "run_all.py", "--help", cwd=hostile)
     assert "--tasks" in printed

@@ -1,4 +1,4 @@
-"""A zip like the published archive, of any number of tiny images, made in seconds: no object for each entry."""
+"""A zip like the published archive, of any number of tiny images, written in seconds, without one object per entry."""
 
 from __future__ import annotations
 

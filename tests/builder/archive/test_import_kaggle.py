@@ -136,7 +136,7 @@ def test_every_defect_is_counted(tmp_path):
     assert Manifest.load(tmp_path / "out").counts["reasons"] == imported.reasons
 
 
-def test_all_crops_of_a_source_are_on_one_side(tmp_path):
+def test_all_crops_of_a_source_are_in_one_split(tmp_path):
     table = rows(40)
     table["idx"] = [f"rec_rxrx1-{i // 4}" for i in range(len(table))]
     table["filename"] = [f"{label}-{i}.png" for i, label in enumerate(table.label)]
@@ -300,7 +300,7 @@ def test_symbolic_links_are_not_followed(tmp_path):
     assert import_archive(archive, tmp_path / "second").reasons == {"extra": 1}
 
 
-def test_errors_say_what_is_wrong(tmp_path):
+def test_errors_name_the_problem(tmp_path):
     table = rows()
     with pytest.raises(UsageError, match="no such archive"):
         import_archive(tmp_path / "nothing.zip", tmp_path / "out")
@@ -349,7 +349,7 @@ def test_the_download_goes_through_kagglehub(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no network\nat all"), SomeError("log in first"), SomeError()])
-def test_a_download_that_fails_says_how_to_get_it_by_hand(error, monkeypatch):
+def test_a_failed_download_describes_the_download_by_hand(error, monkeypatch):
     stub = Kagglehub(error)
     stub.exceptions.SomeError = SomeError
     monkeypatch.setitem(sys.modules, "kagglehub", stub)

@@ -1,4 +1,4 @@
-"""The zip directory as arrays says what Python's zipfile says, and no damage gets past it as another error."""
+"""The zip directory in arrays equals that of Python's zipfile, and damage always gives the same kind of error."""
 
 import io
 import zipfile
@@ -33,7 +33,7 @@ def write(path, *, before=b"", comment=b"", method=zipfile.ZIP_DEFLATED):
 @pytest.mark.parametrize("before", [b"", b"#!/bin/sh\n" * 9])
 @pytest.mark.parametrize("comment", [b"", b"PK\x01\x02 a comment" * 100])
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_it_says_what_zipfile_says(tmp_path, monkeypatch, long, before, comment, method):
+def test_it_equals_the_directory_that_zipfile_reads(tmp_path, monkeypatch, long, before, comment, method):
     if long:  # every number of every entry goes into the zip64 field, the counts into the zip64 record
         monkeypatch.setattr(zipfile, "ZIP64_LIMIT", -1)
         monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)

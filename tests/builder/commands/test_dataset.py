@@ -1,4 +1,4 @@
-"""shard, verify, info, preview as a user types them: what they print, write, and exit with."""
+"""shard, verify, info and preview as a user types them: output, files and exit codes."""
 
 import json
 import shutil
@@ -32,8 +32,8 @@ def typed(monkeypatch, capsys):
         dataset.add_to(app)
         with pytest.raises(SystemExit) as left:
             console.run(app)
-        told = capsys.readouterr()
-        return left.value.code or 0, told.out, told.err
+        printed = capsys.readouterr()
+        return left.value.code or 0, printed.out, printed.err
 
     return run
 
@@ -50,8 +50,8 @@ def test_shard(typed, small_curated, small_dataset, tmp_path):
     assert "300 images of 5 classes" in out and "Next: cytoimagenet verify" in out
     assert Manifest.load(tmp_path / "out").data == Manifest.load(small_dataset).data
     code, out, _ = typed("shard", small_curated, "--out", tmp_path / "p", "--format", "parquet", "--seed", 3, "--json")
-    told = json.loads(out)
-    assert (code, told["splits"]["train"]["rows"], told["counts"]["rejected"]) == (0, 270, 3)
+    printed = json.loads(out)
+    assert (code, printed["splits"]["train"]["rows"], printed["counts"]["rejected"]) == (0, 270, 3)
     code, _, err = typed("shard", small_curated, "--out", tmp_path / "out", "--seed", 9)
     assert code == 2 and "made with other settings: seed" in err and "Next:" in err
     code, _, err = typed("shard", small_curated, "--out", tmp_path / "x", "--shard-size", "many")
@@ -72,8 +72,8 @@ def test_verify(typed, copy):
     code, _, err = typed("verify", copy)
     assert code == 1 and "data/train-00004-of-00008.tar: sha256 differs" in err and "Traceback" not in err
     code, out, _ = typed("verify", copy, "--json")
-    told = json.loads(out)
-    assert code == 1 and told["ok"] is False and "train-00004" in told["problems"][0]
+    printed = json.loads(out)
+    assert code == 1 and printed["ok"] is False and "train-00004" in printed["problems"][0]
     code, _, err = typed("verify", copy / "none")
     assert code == 1 and "manifest.json" in err
 
@@ -149,7 +149,7 @@ def test_sizes_as_people_write_them():
     ]
 
 
-def test_the_card_says_what_the_manifest_says(small_dataset):
+def test_the_card_has_the_numbers_of_the_manifest(small_dataset):
     manifest = Manifest.load(small_dataset)
     text = (small_dataset / "README.md").read_text()
     header = yaml.safe_load(text.split("---\n")[1])
@@ -167,7 +167,7 @@ def test_the_card_says_what_the_manifest_says(small_dataset):
         assert f"| {split} | {manifest.rows(split):,} |" in text
 
 
-def test_labels_that_look_like_other_things_stay_text(small_curated, tmp_path):
+def test_labels_that_look_like_yaml_stay_text(small_curated, tmp_path):
     folder = tmp_path / "curated"
     shutil.copytree(small_curated, folder)
     rows = schema.read(folder / "rows.parquet", schema.CURATED)
@@ -187,7 +187,7 @@ def test_the_hubs_size_categories(images, wanted):
     assert size_category(images) == wanted
 
 
-def test_pages_can_be_made_anew_and_the_digest_stays(copy):
+def test_pages_can_be_rewritten_and_the_digest_stays(copy):
     before = Manifest.load(copy)
     (copy / "README.md").write_text("other")
     (copy / "preview.png").write_bytes(b"png")

@@ -72,7 +72,7 @@ def test_a_page_that_is_rewritten_changes_the_manifest_but_not_the_digest(tmp_pa
 def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
     with pytest.raises(UsageError, match="not a finished dataset"):
         Manifest.load(tmp_path)
-    told = json.loads((small_dataset / "manifest.json").read_text())
+    stored = json.loads((small_dataset / "manifest.json").read_text())
     path = tmp_path / "manifest.json"
     for change, error, said in (
         ({"format": "other"}, SchemaError, "not the manifest"),
@@ -82,14 +82,14 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
         ({"files": {"../x": {"rows": 1, "bytes": 1, "sha256": "0" * 64}}}, SchemaError, "outside"),
         ({"files": {"x": {"rows": 1, "bytes": 1, "sha256": "0"}}}, SchemaError, "sha256"),
     ):
-        path.write_text(json.dumps(told | change))
+        path.write_text(json.dumps(stored | change))
         with pytest.raises(error, match=said):
             Manifest.load(tmp_path)
     path.write_text("{")
     with pytest.raises(SchemaError, match="not JSON"):
         Manifest.load(tmp_path)
-    manifests.write(tmp_path, told | {"versions": {"numpy": "9"}})
-    assert Manifest.load(tmp_path).digest == told["digest"], "other library versions are no other data"
+    manifests.write(tmp_path, stored | {"versions": {"numpy": "9"}})
+    assert Manifest.load(tmp_path).digest == stored["digest"], "other library versions are no other data"
 
 
 def test_storage_that_cannot_be_reached_is_named(monkeypatch):
@@ -110,11 +110,11 @@ def test_the_manifest_answers(small_dataset):
     manifest = Manifest.load(small_dataset)
     counts = {"rows": {"in": 3, "left": {"dim": 1}, "lost": {}}}
     settings = {"sources": [], "evaldata": "", "only": ["a", "b"], "fly": None, "stretch": False}
-    told = repr(Manifest(manifest.root, {**manifest.data, "counts": counts, "settings": settings}))
-    assert "counts    rows.in=3, rows.left.dim=1\n" in told
+    text = repr(Manifest(manifest.root, {**manifest.data, "counts": counts, "settings": settings}))
+    assert "counts    rows.in=3, rows.left.dim=1\n" in text
     assert (
         "sources=none given, evaldata=none given, only=a|b, fly=none given, stretch=False; images shuffled by seed 0\n"
-        in told
+        in text
     )
     assert manifest.class_names == ("actin", "golgi/cell membrane", "hela", "human", "taxol (10 µm)")
     assert [manifest.rows(split) for split in ("train", "validation", "sample", "test")] == [270, 30, 50, 0]
@@ -126,9 +126,9 @@ def test_the_manifest_answers(small_dataset):
         assert rows in (33, 34)
     with pytest.raises(UsageError, match="train, validation, sample"):
         manifest.shards("test")
-    told = repr(manifest)
+    text = repr(manifest)
     for part in (
         str(small_dataset), "300 images of 5 classes", "golgi/cell membrane", "cell_visible", "rejected=3",
         "shard_size=128000000", "min_images=1", "shuffled by seed 0", f"pyarrow={pa.__version__}", manifest.digest,
     ):  # fmt: skip
-        assert part in told
+        assert part in text

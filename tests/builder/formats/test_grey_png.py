@@ -97,8 +97,8 @@ def filtered(line, above, kind, bits):
     guess = left + up - corner
     distances = np.abs(np.stack([guess - left, guess - up, guess - corner]))
     paeth = np.choose(distances.argmin(0), [left, up, corner])
-    told = {0: now, 1: now - left, 2: now - up, 3: now - (left + up) // 2, 4: now - paeth}.get(kind, now)
-    return bytes([kind]) + (told % 256).astype(np.uint8).tobytes()
+    filtered = {0: now, 1: now - left, 2: now - up, 3: now - (left + up) // 2, 4: now - paeth}.get(kind, now)
+    return bytes([kind]) + (filtered % 256).astype(np.uint8).tobytes()
 
 
 def by_opencv(data):
@@ -115,7 +115,7 @@ def seen_by_opencv(monkeypatch, worth=0):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 70000), (40, 33), (300, 300)])
 @pytest.mark.parametrize("filters", [(0,), (1,), (2,), (3,), (4,), (3, 1, 4, 0, 2)])
-def test_inflated_apart_every_filter_gives_the_same_pixels(rng, monkeypatch, shape, filters):
+def test_decompressed_by_libdeflate_every_filter_gives_the_same_pixels(rng, monkeypatch, shape, filters):
     image = rng.integers(0, 256, shape).astype(np.uint8)
     given = seen_by_opencv(monkeypatch)
     for parts in (1, 3):

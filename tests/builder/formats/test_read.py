@@ -1,4 +1,4 @@
-"""Readers: every format at native depth, by content, within the bound; every failure has a path and a reason."""
+"""Readers: every format at native depth, by content, within the limit; every failure has a path and a reason."""
 
 import io
 import os
@@ -282,7 +282,7 @@ def test_plain_grey_png_ends_the_same_by_libpng_and_by_pillow(monkeypatch):
     assert sum(taken) > 60
 
 
-def test_a_reason_does_not_depend_on_where_the_file_lies(tmp_path):
+def test_a_reason_does_not_depend_on_the_folder_of_the_file(tmp_path):
     broken = as_png(GREY8)[:30] + bytes(40)
     reasons = set()
     for place in ("here", "there"):
@@ -374,7 +374,7 @@ def test_deltavision_of_every_type(order, kind, dtype):
     same("one.dv", stack[0])
 
 
-def test_deltavision_names_its_axes_or_says_what_is_wrong():
+def test_deltavision_names_its_axes_or_reports_the_problem():
     stack = np.zeros((12, 8, 8), np.uint16)
     for sequence, axes in ((0, "W 2, T 3, Z 2"), (1, "T 3, Z 2, W 2"), (2, "T 3, W 2, Z 2"), (9, "I 12")):
         Path("x.dv").write_bytes(deltavision(stack, sequence=sequence, waves=2, times=3))
@@ -447,12 +447,12 @@ def test_a_strip_can_not_blow_up():
         (png_of(0, 5), "0 x 5"),
     ],
 )
-def test_what_is_no_image_says_so(data, reason):
+def test_files_that_are_no_image(data, reason):
     Path("x.tif").write_bytes(data)
     refused("x.tif", reason)
 
 
-def test_what_is_no_file_says_so(tmp_path):
+def test_paths_that_are_no_file(tmp_path):
     refused(tmp_path / "absent.tif", "no such file", MissingImageError)
     refused(tmp_path, "a folder")
     os.mkfifo("pipe.tif")

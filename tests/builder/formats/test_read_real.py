@@ -40,7 +40,7 @@ MORE_STACKS = (
     "odd_pillow/total-pages-zero.tif",
     "pypi_wheels/scikit-image-0.26.0/multipage_rgb.tif",
 )
-REFUSED = {  # the start of a name: what the reason says
+REFUSED = {  # beginning of a file name: part of the reason
     "nd2_pims/cluster.nd2": "Nikon ND2",
     "odd_pillow/bmp/b/bad": "Unsupported BMP|exceeds limit",
     "odd_pillow/bmp/b/shortfile.bmp": "truncated",

@@ -1,4 +1,4 @@
-"""The short way through the plainest TIFFs gives what the long one gives, pixels and refusals alike."""
+"""The fast reader of simple TIFFs gives the same pixels and errors as the general reader."""
 
 import io
 
@@ -65,7 +65,7 @@ NOT_PLAIN = {
 
 
 @pytest.mark.parametrize("how", PLAIN.values(), ids=PLAIN)
-def test_the_short_way_is_taken(how, monkeypatch):
+def test_the_fast_reader_is_used(how, monkeypatch):
     data = written(**how)
     assert tiff_plain.read(io.BytesIO(data), None, LIMITS) is not None
     for page in (None, 0, 1):
@@ -74,12 +74,12 @@ def test_the_short_way_is_taken(how, monkeypatch):
 
 
 @pytest.mark.parametrize("how", NOT_PLAIN.values(), ids=NOT_PLAIN)
-def test_all_else_is_left_to_the_long_way(how):
+def test_other_files_are_left_to_the_general_reader(how):
     data = written(**how)
     assert tiff_plain.read(io.BytesIO(data), None, LIMITS) is None
 
 
-def test_the_bound_holds_before_anything_is_read():
+def test_the_limit_is_checked_before_anything_is_read():
     with pytest.raises(UnreadableImageError, match="65 x 64 pixels"):
         tiff_plain.read(io.BytesIO(written((64, 65))[:-4000]), None, LIMITS)
 
@@ -92,7 +92,7 @@ def test_the_bound_holds_before_anything_is_read():
     spoil=st.lists(st.tuples(st.integers(0, 399), st.integers(0, 255)), max_size=2),
     cut=st.integers(0, 40),
 )
-def test_spoiled_files_end_the_same_way(how, shape, seed, page, spoil, cut):
+def test_damaged_files_give_the_same_result(how, shape, seed, page, spoil, cut):
     data = bytearray(written(shape, **{"seed": seed, **how}))
     for place, value in spoil:
         data[place % len(data)] = value

@@ -1,4 +1,4 @@
-"""As much of the Hub as its client needs for datasets and models, in memory, on loopback. It can be told to fail."""
+"""As much of the Hub as its client needs for datasets and models, in memory, on loopback. It fails on request."""
 
 from __future__ import annotations
 
@@ -142,25 +142,27 @@ class Handler(BaseHTTPRequestHandler):
         _, commit, files = self.find(repo, revision)
         if commit is None:
             return None
-        told = []
+        answer = []
         for asked in json.loads(self.content)["files"]:
             path, big = asked["path"], asked["path"].endswith(BIG)
             present = files.get(path)
             digest = None if present is None else (hashlib.sha256(present).hexdigest() if big else git_id(present))
-            told.append({"path": path, "uploadMode": "lfs" if big else "regular", "shouldIgnore": False, "oid": digest})
-        return self.send(200, {"files": told})
+            answer.append(
+                {"path": path, "uploadMode": "lfs" if big else "regular", "shouldIgnore": False, "oid": digest}
+            )
+        return self.send(200, {"files": answer})
 
     def lfs_batch(self, repo: str) -> None:
-        told = []
+        answer = []
         for asked in json.loads(self.content)["objects"]:
             upload = {"actions": {"upload": {"href": f"{self.server.url}/blob/{asked['oid']}"}}}
-            told.append({**asked, **({} if asked["oid"] in self.server.blobs else upload)})
-        self.send(200, {"transfer": "basic", "objects": told})
+            answer.append({**asked, **({} if asked["oid"] in self.server.blobs else upload)})
+        self.send(200, {"transfer": "basic", "objects": answer})
 
     def put_blob(self, digest: str) -> None:
         if self.server.cut_uploads:
             self.server.cut_uploads -= 1
-            return self.send(400, {"error": "told to fail"})
+            return self.send(400, {"error": "fails on request"})
         assert hashlib.sha256(self.content).hexdigest() == digest
         self.server.blobs[digest] = self.content
         return self.send(200, b"", ETag='"x"')
@@ -171,11 +173,11 @@ class Handler(BaseHTTPRequestHandler):
             return None
         files = dict(files)
         for line in self.content.splitlines():
-            told = json.loads(line)
-            value = told["value"]
-            if told["key"] == "file":
+            answer = json.loads(line)
+            value = answer["value"]
+            if answer["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
-            elif told["key"] == "lfsFile":
+            elif answer["key"] == "lfsFile":
                 files[value["path"]] = self.server.blobs[value["oid"]]
         made = repository.add(files)
         url = f"{self.server.url}/datasets/{repo}/commit/{made}"
@@ -198,10 +200,10 @@ class Handler(BaseHTTPRequestHandler):
         _, commit, files = self.find(repo, revision)
         if commit is None:
             return
-        told = {"_id": "0", "id": repo, "author": "me", "sha": commit, "private": False, "gated": False}
-        told |= {"disabled": False, "downloads": 0, "likes": 0, "tags": [], "cardData": {}}
-        told |= {"lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z"}
-        self.send(200, {**told, "siblings": [{"rfilename": name} for name in sorted(files)]})
+        answer = {"_id": "0", "id": repo, "author": "me", "sha": commit, "private": False, "gated": False}
+        answer |= {"disabled": False, "downloads": 0, "likes": 0, "tags": [], "cardData": {}}
+        answer |= {"lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z"}
+        self.send(200, {**answer, "siblings": [{"rfilename": name} for name in sorted(files)]})
 
     def entry(self, name: str, content: bytes) -> dict:
         lfs = {"lfs": {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}}
@@ -219,9 +221,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse("EntryNotFound")
         parents = ("/".join(name.split("/")[:n]) for name in below for n in range(1, name.count("/") + 1))
         folders = {p for p in parents if p.startswith(start) and (deep or "/" not in p[len(start) :])}
-        told = [{"type": "directory", "path": p, "size": 0, "oid": git_id(p.encode())} for p in sorted(folders)]
+        answer = [{"type": "directory", "path": p, "size": 0, "oid": git_id(p.encode())} for p in sorted(folders)]
         shown = [name for name in below if deep or "/" not in name[len(start) :]]
-        return self.send(200, told + [self.entry(name, files[name]) for name in shown])
+        return self.send(200, answer + [self.entry(name, files[name]) for name in shown])
 
     def paths_info(self, repo: str, revision: str) -> None:
         _, commit, files = self.find(repo, revision)
@@ -229,13 +231,13 @@ class Handler(BaseHTTPRequestHandler):
             return
         body = self.content.decode()
         paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
-        told = []
+        answer = []
         for path in (p.strip("/") for p in paths):
             if path in files:
-                told.append(self.entry(path, files[path]))
+                answer.append(self.entry(path, files[path]))
             elif any(name.startswith(f"{path}/") for name in files):
-                told.append({"type": "directory", "path": path, "size": 0, "oid": git_id(path.encode())})
-        self.send(200, told)
+                answer.append({"type": "directory", "path": path, "size": 0, "oid": git_id(path.encode())})
+        self.send(200, answer)
 
     def resolve(self, repo: str, revision: str, name: str) -> None:
         _, commit, files = self.find(repo, revision)
@@ -244,10 +246,10 @@ class Handler(BaseHTTPRequestHandler):
         if name not in files:
             return self.send(404, b"", X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
         content = files[name]
-        told = self.entry(name, content)
-        headers = {"X_Repo_Commit": commit, "ETag": f'"{told["oid"]}"', "Accept_Ranges": "bytes"}
-        if "lfs" in told:
-            headers |= {"X_Linked_Etag": f'"{told["lfs"]["oid"]}"', "X_Linked_Size": len(content)}
+        answer = self.entry(name, content)
+        headers = {"X_Repo_Commit": commit, "ETag": f'"{answer["oid"]}"', "Accept_Ranges": "bytes"}
+        if "lfs" in answer:
+            headers |= {"X_Linked_Etag": f'"{answer["lfs"]["oid"]}"', "X_Linked_Size": len(content)}
         if self.command == "HEAD":
             return self.send(200, b"", **headers, Content_Length=len(content))
         if name in self.server.altered:

@@ -1,4 +1,4 @@
-"""The hook waits for `datasets`, goes in once, comes out whole, and stays out of what it does not know."""
+"""The hook waits for `datasets`, is installed once, can be removed, and leaves unknown versions alone."""
 
 import inspect
 import subprocess
@@ -68,7 +68,7 @@ def test_other_names_pass_through_untouched(small_dataset, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["4.9.1", "6.0.0", "6.0.0.dev0", "", "five"])
-def test_other_versions_are_left_alone_with_a_word(version, monkeypatch):
+def test_other_versions_are_left_alone_with_a_warning(version, monkeypatch):
     hook.uninstall()
     own = functions()
     monkeypatch.setattr(datasets, "__version__", version)
@@ -77,7 +77,7 @@ def test_other_versions_are_left_alone_with_a_word(version, monkeypatch):
     assert functions() == own
 
 
-def test_a_version_without_the_function_is_left_alone_with_a_word(monkeypatch):
+def test_a_version_without_the_function_is_left_alone_with_a_warning(monkeypatch):
     hook.uninstall()
     monkeypatch.delattr(datasets.inspect, "dataset_module_factory")
     with pytest.warns(UserWarning, match=r"no datasets\.inspect\.dataset_module_factory"):
@@ -121,13 +121,13 @@ def test_it_imports_nothing_and_waits(small_dataset):
     assert run(IMPORTS + WAITS, small_dataset.parent) == ["none", "30"]
 
 
-def test_a_folder_of_that_name_is_no_business_of_ours(tmp_path):
+def test_another_package_of_that_name_is_left_alone(tmp_path):
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "__init__.py").write_text("MINE = 7\n")
     assert run(IMPORTS + STRANGER, tmp_path) == ["none", "7"]
 
 
-def test_no_warning_where_all_is_well():
+def test_no_warning_with_a_known_version():
     hook.uninstall()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,4 +1,4 @@
-"""To the Hub and back, through its real client, against a stand-in on loopback.
+"""To the Hub and back, through its real client, with a simulated Hub on loopback.
 
 The client reads its environment when it is imported, so each step runs in a Python of its own.
 """
@@ -60,8 +60,8 @@ def pull(*more, code=0):
 
 @pytest.fixture
 def pushed(hub, small_dataset):
-    told = json.loads(push(small_dataset, "--json"))
-    return hub, told
+    pushed_as = json.loads(push(small_dataset, "--json"))
+    return hub, pushed_as
 
 
 def test_push_puts_up_the_dataset_and_nothing_else(hub, small_dataset, tmp_path):
@@ -70,14 +70,14 @@ def test_push_puts_up_the_dataset_and_nothing_else(hub, small_dataset, tmp_path)
     (folder / ".DS_Store").write_text("the Finder's own")
     hub.cut_uploads = 1
     assert "Run the same command again" in push(folder, code=1)
-    told = json.loads(push(folder, "--json"))  # the same command goes on
+    pushed_as = json.loads(push(folder, "--json"))  # the same command continues
     manifest = Manifest.load(folder)
     repository = hub.repositories[REPOSITORY]
-    files = repository.commits[told["commit"]]
+    files = repository.commits[pushed_as["commit"]]
     assert set(files) == {*manifest.files, *manifest.pages, "manifest.json"}
     assert all(content == (folder / name).read_bytes() for name, content in files.items())
-    assert repository.names[told["tag"]] == told["commit"]
-    assert told["tag"] == f"v{manifest.schema_version}-{manifest.digest[:8]}"
+    assert repository.names[pushed_as["tag"]] == pushed_as["commit"]
+    assert pushed_as["tag"] == f"v{manifest.schema_version}-{manifest.digest[:8]}"
     sent = hub.uploads()
     push(folder)
     assert hub.uploads() == sent  # nothing is sent twice
@@ -96,8 +96,8 @@ def test_a_damaged_folder_is_not_pushed(hub, small_dataset, tmp_path):
 
 
 def test_pull_gives_back_what_was_pushed(pushed, small_dataset, tmp_path):
-    hub, told = pushed
-    assert "every byte" in pull("--out", tmp_path / "here", "--revision", told["tag"])
+    hub, pushed_as = pushed
+    assert "every byte" in pull("--out", tmp_path / "here", "--revision", pushed_as["tag"])
     assert Manifest.load(tmp_path / "here").digest == Manifest.load(small_dataset).digest
     verify(tmp_path / "here")
     before = len([r for r in hub.requests if r[0] == "GET" and r[1].endswith(".tar")])
@@ -105,7 +105,7 @@ def test_pull_gives_back_what_was_pushed(pushed, small_dataset, tmp_path):
     assert len([r for r in hub.requests if r[0] == "GET" and r[1].endswith(".tar")]) == before
 
 
-def test_a_broken_pull_goes_on(pushed, tmp_path):
+def test_an_interrupted_pull_continues(pushed, tmp_path):
     hub, _ = pushed
     shard = next(name for name in hub.repositories[REPOSITORY].commits[pushed[1]["commit"]] if "train-00003" in name)
     hub.cut.add(shard)
@@ -118,8 +118,8 @@ def test_a_broken_pull_goes_on(pushed, tmp_path):
 
 
 def test_wrong_bytes_are_refused_and_fetched_again(pushed, tmp_path):
-    hub, told = pushed
-    shard = next(name for name in hub.repositories[REPOSITORY].commits[told["commit"]] if "train-00001" in name)
+    hub, pushed_as = pushed
+    shard = next(name for name in hub.repositories[REPOSITORY].commits[pushed_as["commit"]] if "train-00001" in name)
     hub.altered.add(shard)
     said = pull("--out", tmp_path / "here", code=1)
     assert shard in said
@@ -151,7 +151,7 @@ print(load_dataset("cytoimagenet", split="validation").num_rows)
     pull()  # what is in the cache needs no network
 
 
-def test_what_is_not_there_is_said(hub, tmp_path):
+def test_repositories_that_do_not_exist(hub, tmp_path):
     assert "no dataset repository" in pull("--out", tmp_path / "here", code=2)
     hub.repositories[REPOSITORY] = hub_server.Repository()
     hub.repositories[REPOSITORY].add({"README.md": b"# something else"})
@@ -183,17 +183,17 @@ from cytoimagenet.builder.shards.verify import verify
 tag, base = sys.argv[1], "hf://datasets/me/cytoimagenet"
 there = f"{base}@{tag}"
 
-def told(rows):
+def content_of(rows):
     return sorted([row["key"], row["label"], hashlib.sha256(row["image"].tobytes()).hexdigest()] for row in rows)
 
 of = {"split": "validation"}
 said = {
-    "in the path": told(cytoimagenet.load_dataset(data_dir=there, streaming=True, **of)),
-    "revision=": told(cytoimagenet.load_dataset(data_dir=base, revision=tag, streaming=True, **of)),
-    "by the hook": told(datasets.load_dataset("cytoimagenet", data_dir=base, revision=tag, streaming=True, **of)),
-    "map-style": told(cytoimagenet.load_dataset(data_dir=there, **of)),
-    "one class": told(cytoimagenet.load_dataset("organism", data_dir=there, streaming=True, **of)),
-    "the builder": told(cytoimagenet.CytoImageNet(data_dir=base, revision=tag).as_streaming_dataset(**of)),
+    "in the path": content_of(cytoimagenet.load_dataset(data_dir=there, streaming=True, **of)),
+    "revision=": content_of(cytoimagenet.load_dataset(data_dir=base, revision=tag, streaming=True, **of)),
+    "by the hook": content_of(datasets.load_dataset("cytoimagenet", data_dir=base, revision=tag, streaming=True, **of)),
+    "map-style": content_of(cytoimagenet.load_dataset(data_dir=there, **of)),
+    "one class": content_of(cytoimagenet.load_dataset("organism", data_dir=there, streaming=True, **of)),
+    "the builder": content_of(cytoimagenet.CytoImageNet(data_dir=base, revision=tag).as_streaming_dataset(**of)),
 }
 rows = Manifest.load(there).metadata()
 rows = rows[rows["split"] == "validation"]

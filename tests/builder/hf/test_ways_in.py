@@ -1,4 +1,4 @@
-"""Every way to the data gives every image, class and column: by the folder alone, by name, by class, by offset."""
+"""Every call that reads the dataset gives every image, class and column: by folder, name, class or offset."""
 
 import hashlib
 import io
@@ -48,25 +48,25 @@ def truth(small_curated, small_dataset):
     curated = schema.read(small_curated / "rows.parquet", schema.CURATED)
     names = sorted(set(curated["label"]))
     keys = Manifest.load(small_dataset).metadata().set_index("filename")["key"]
-    told = {}
+    found = {}
     for row in curated.to_dict("records"):
         with open(small_curated / row["store"], "rb") as file:
             png = file.read()[row["store_offset"] :][: row["store_size"]]
         row["key"] = keys[row["filename"]]
-        told[row["key"]] = png, names.index(row["label"]), {name: row[name] for name in METADATA}
-    return told
+        found[row["key"]] = png, names.index(row["label"]), {name: row[name] for name in METADATA}
+    return found
 
 
 def of_split(truth, split):
     return {key: entry for key, entry in truth.items() if entry[2]["split"] == split}
 
 
-def told_by(dataset):
+def content_of(dataset):
     """Key -> (PNG bytes, class, metadata), as a data set of `datasets` tells it; each key once."""
     rows = list(dataset.cast_column("image", datasets.Image(decode=False)))
-    told = {row["key"]: (row["image"]["bytes"], row["label"], {name: row[name] for name in METADATA}) for row in rows}
-    assert len(told) == len(rows)
-    return told
+    found = {row["key"]: (row["image"]["bytes"], row["label"], {name: row[name] for name in METADATA}) for row in rows}
+    assert len(found) == len(rows)
+    return found
 
 
 PLAIN = """
@@ -75,16 +75,16 @@ sys.modules["cytoimagenet"] = None  # whoever tries to import our package fails
 from datasets import load_dataset
 whole, stream = load_dataset("cytoimagenet"), load_dataset("cytoimagenet", streaming=True)
 sample = load_dataset("cytoimagenet", "sample")
-told = {}
+found = {}
 for split, rows in whole.items():
     names = rows.features["cls"].names
     streamed = {row["json"]["key"]: row["png"].tobytes() for row in stream[split]}
     for row in rows:
         assert streamed.pop(row["json"]["key"]) == row["png"].tobytes()
-        told[row["json"]["key"]] = [split, names[row["cls"]], row["png"].mode,
+        found[row["json"]["key"]] = [split, names[row["cls"]], row["png"].mode,
                                     hashlib.sha256(row["png"].tobytes()).hexdigest(), row["json"]]
     assert not streamed
-print(json.dumps([whole["train"].column_names, stream["train"].column_names, sample["train"].num_rows, told]))
+print(json.dumps([whole["train"].column_names, stream["train"].column_names, sample["train"].num_rows, found]))
 """
 
 
@@ -93,11 +93,11 @@ def test_the_folder_alone_without_our_package(small_dataset, truth):
         [sys.executable, "-I", "-c", PLAIN], cwd=small_dataset.parent, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    columns, streamed, in_sample, told = json.loads(ran.stdout)
+    columns, streamed, in_sample, found = json.loads(ran.stdout)
     assert columns == streamed == ["png", "cls", "json"]
     assert in_sample == 50
-    assert sorted(told) == sorted(truth)
-    for key, (split, label, mode, pixels, row) in told.items():
+    assert sorted(found) == sorted(truth)
+    for key, (split, label, mode, pixels, row) in found.items():
         png, _, metadata = truth[key]
         image = Image.open(io.BytesIO(png))
         assert (split, mode) == (metadata["split"], "L")
@@ -134,7 +134,7 @@ def by_cache(dataset, monkeypatch):
 @pytest.mark.parametrize(
     "place", [in_the_working_directory, by_data_dir, by_home, by_home_of_the_folder, by_cache], ids=lambda f: f.__name__
 )
-def test_by_name_from_wherever_it_lies(place, streaming, small_dataset, truth, monkeypatch):
+def test_by_name_from_every_place(place, streaming, small_dataset, truth, monkeypatch):
     where = place(small_dataset, monkeypatch)
     by_hook = datasets.load_dataset("cytoimagenet", streaming=streaming, **where)
     ours = cytoimagenet.load_dataset(streaming=streaming, **where)
@@ -142,7 +142,7 @@ def test_by_name_from_wherever_it_lies(place, streaming, small_dataset, truth, m
         assert list(loaded) == ["train", "validation"]
         assert loaded["train"].column_names == ["image", "label", *METADATA]
         assert loaded["train"].features["label"].names == list(Manifest.load(small_dataset).class_names)
-        assert {**told_by(loaded["train"]), **told_by(loaded["validation"])} == truth
+        assert {**content_of(loaded["train"]), **content_of(loaded["validation"])} == truth
     image = next(iter(by_hook["train"]))["image"]
     assert image.mode == "L"
 
@@ -159,13 +159,13 @@ def test_data_dir_goes_before_home_and_home_before_the_rest(small_dataset, twin,
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_the_parquet_twin_tells_the_same(twin, truth, streaming):
+def test_parquet_shards_give_the_same(twin, truth, streaming):
     ours = cytoimagenet.load_dataset(data_dir=twin, streaming=streaming)
-    assert {**told_by(ours["train"]), **told_by(ours["validation"])} == truth
+    assert {**content_of(ours["train"]), **content_of(ours["validation"])} == truth
     plain = datasets.load_dataset(str(twin), streaming=streaming)
     assert plain["train"].column_names == ["image", "label", *METADATA]
     assert plain["train"].features["label"].names == list(Manifest.load(twin).class_names)
-    assert {**told_by(plain["train"]), **told_by(plain["validation"])} == truth
+    assert {**content_of(plain["train"]), **content_of(plain["validation"])} == truth
 
 
 @pytest.mark.parametrize("config", ["default", *schema.CATEGORIES])
@@ -178,7 +178,7 @@ def test_configs_hold_the_classes_of_their_category(config, small_dataset, truth
         return
     for streaming in (False, True):
         loaded = datasets.load_dataset("cytoimagenet", config, streaming=streaming)
-        assert {**told_by(loaded["train"]), **told_by(loaded["validation"])} == wanted
+        assert {**content_of(loaded["train"]), **content_of(loaded["validation"])} == wanted
     assert len(wanted) < len(truth) or config == "default"
 
 
@@ -186,17 +186,17 @@ def test_the_sample_and_chosen_labels(small_dataset, truth, monkeypatch):
     monkeypatch.chdir(small_dataset.parent)
     sample = datasets.load_dataset("cytoimagenet", "sample")
     assert list(sample) == ["train"]
-    told = told_by(sample["train"])
-    assert told == {key: truth[key] for key in told}
-    assert pd.Series([entry[1] for entry in told.values()]).value_counts().to_dict() == dict.fromkeys(range(5), 10)
+    found = content_of(sample["train"])
+    assert found == {key: truth[key] for key in found}
+    assert pd.Series([entry[1] for entry in found.values()]).value_counts().to_dict() == dict.fromkeys(range(5), 10)
     for labels in (["hela", "taxol (10 µm)"], ("hela", "taxol (10 µm)")):
         chosen = cytoimagenet.load_dataset(labels=labels, split="train")
         wanted = {k: v for k, v in of_split(truth, "train").items() if v[1] in (2, 4)}
-        assert told_by(chosen) == wanted
+        assert content_of(chosen) == wanted
     by_hook = datasets.load_dataset("cytoimagenet", labels=["hela", "taxol (10 µm)"], split="train")
-    assert told_by(by_hook) == wanted
+    assert content_of(by_hook) == wanted
     few = datasets.load_dataset("cytoimagenet", "sample", labels=["hela"], streaming=True, split="train")
-    assert {entry[1] for entry in told_by(few).values()} == {2}
+    assert {entry[1] for entry in content_of(few).values()} == {2}
     with pytest.raises(UsageError, match="Did you mean 'hela'"):
         cytoimagenet.load_dataset(labels=["hella"])
     with pytest.raises(UsageError, match="There are default, sample, organism"):
@@ -219,7 +219,7 @@ def test_few_classes_are_read_without_the_rest(form, small_dataset, twin, truth,
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     for streaming in (True, False):
         loaded = cytoimagenet.load_dataset("organism", data_dir=folder, streaming=streaming)
-        assert {**told_by(loaded["train"]), **told_by(loaded["validation"])} == wanted
+        assert {**content_of(loaded["train"]), **content_of(loaded["validation"])} == wanted
     with pytest.raises(CheckFailedError, match="not at the place that metadata"):
         cytoimagenet.load_dataset(labels=["actin"], data_dir=folder)
     monkeypatch.setattr(examples, "MAX_FRACTION_BY_PLACE", 0)
@@ -234,7 +234,7 @@ def test_few_classes_are_read_without_the_rest(form, small_dataset, twin, truth,
 def test_slices_splits_and_processes(small_dataset, truth, monkeypatch):
     monkeypatch.chdir(small_dataset.parent)
     train = datasets.load_dataset("cytoimagenet", split="train", num_proc=2, cache_dir="two")
-    assert told_by(train) == of_split(truth, "train")
+    assert content_of(train) == of_split(truth, "train")
     assert train["key"][:] == datasets.load_dataset("cytoimagenet", split="train")["key"][:]
     part = datasets.load_dataset("cytoimagenet", split="train[10:20]")
     assert part["key"][:] == train["key"][10:20]
@@ -271,7 +271,7 @@ def test_pickling(small_dataset, truth, monkeypatch):
     stream = cytoimagenet.load_dataset(data_dir=small_dataset, split="validation", streaming=True)
     manifest = Manifest.load(small_dataset)
     for thing in (rows, stream):
-        assert told_by(pickle.loads(pickle.dumps(thing))) == of_split(truth, "validation")
+        assert content_of(pickle.loads(pickle.dumps(thing))) == of_split(truth, "validation")
     assert pickle.loads(pickle.dumps(manifest)) == manifest
 
 
@@ -279,10 +279,10 @@ def test_the_class_used_directly(small_dataset, truth, tmp_path):
     builder = CytoImageNet(data_dir=small_dataset, config_name="organism", cache_dir=str(tmp_path))
     assert isinstance(builder, datasets.GeneratorBasedBuilder)
     builder.download_and_prepare()
-    told = told_by(builder.as_dataset(split="train"))
-    assert told == {k: v for k, v in of_split(truth, "train").items() if v[2]["category"] == "organism"}
+    found = content_of(builder.as_dataset(split="train"))
+    assert found == {k: v for k, v in of_split(truth, "train").items() if v[2]["category"] == "organism"}
     streamed = CytoImageNet(data_dir=small_dataset).as_streaming_dataset(split="validation")
-    assert told_by(streamed) == of_split(truth, "validation")
+    assert content_of(streamed) == of_split(truth, "validation")
 
 
 def test_caches_follow_the_data_not_the_place(small_dataset, small_curated, tmp_path):
@@ -298,12 +298,12 @@ def test_plain_webdataset(small_dataset, truth):
     import webdataset
 
     shards = f"{small_dataset}/data/train-{{00000..00007}}-of-00008.tar"
-    told = {}
+    found = {}
     for row in webdataset.WebDataset(shards, shardshuffle=False):
-        told[row["__key__"]] = row["png"], int(row["cls"]), json.loads(row["json"])
+        found[row["__key__"]] = row["png"], int(row["cls"]), json.loads(row["json"])
     wanted = of_split(truth, "train")
-    assert sorted(told) == sorted(wanted)
-    for key, (png, index, row) in told.items():
+    assert sorted(found) == sorted(wanted)
+    for key, (png, index, row) in found.items():
         row.pop("label")
         assert (png, index, row) == wanted[key]
 
@@ -395,13 +395,13 @@ def test_another_storage(form, small_curated, truth):
     try:
         manifest = write_dataset(small_curated, root, format=form)
         stream = cytoimagenet.load_dataset(data_dir=root, streaming=True, split="validation")
-        assert told_by(stream) == of_split(truth, "validation")
+        assert content_of(stream) == of_split(truth, "validation")
         rows = manifest.metadata().head(3)
         assert [image.size for image in cytoimagenet.read_images(rows, root)] == list(
             zip(rows["width"], rows["height"], strict=True)
         )
         mapped = cytoimagenet.load_dataset(data_dir=root, split="validation")
-        assert told_by(mapped) == of_split(truth, "validation")
+        assert content_of(mapped) == of_split(truth, "validation")
     finally:
         fsspec.filesystem("memory").store.clear()
 
@@ -412,11 +412,11 @@ def test_an_object_store(small_curated, truth, s3):
     manifest = write_dataset(small_curated, "s3://lab/cytoimagenet")
     assert verify(manifest.root).images == 300
     stream = cytoimagenet.load_dataset(data_dir=manifest.root, streaming=True, split="validation")
-    assert told_by(stream) == of_split(truth, "validation")
+    assert content_of(stream) == of_split(truth, "validation")
     mapped = cytoimagenet.load_dataset(data_dir=manifest.root, split="validation")
-    assert told_by(mapped) == of_split(truth, "validation")
+    assert content_of(mapped) == of_split(truth, "validation")
     few = cytoimagenet.load_dataset("organism", data_dir=manifest.root, streaming=True, split="validation")
-    assert told_by(few) == {k: v for k, v in of_split(truth, "validation").items() if v[1] == 3}
+    assert content_of(few) == {k: v for k, v in of_split(truth, "validation").items() if v[1] == 3}
 
 
 def test_a_damaged_shard_is_named(small_dataset, tmp_path, monkeypatch):

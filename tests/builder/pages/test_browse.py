@@ -1,4 +1,4 @@
-"""The page of the classes: plain files, escaped, searchable in a real browser, light on a phone."""
+"""The page of the classes: plain files, escaped, searchable in a real browser, usable on a phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""croissant.json is one its own library accepts and can read the rows by."""
+"""croissant.json is accepted by mlcroissant, which reads the rows with it."""
 
 import json
 
@@ -22,17 +22,17 @@ def test_its_own_library_finds_nothing_wrong(read):
 
 def test_the_rows_can_be_read_by_it(read, small_dataset):
     rows = pd.DataFrame(read.records("classes"))
-    told = Manifest.load(small_dataset)
+    manifest = Manifest.load(small_dataset)
     labels = [str(value, "utf-8") if isinstance(value, bytes) else value for value in rows["classes/label"]]
-    assert labels == list(told.class_names)
+    assert labels == list(manifest.class_names)
 
 
 def test_files_and_hashes_are_those_of_the_manifest(small_dataset):
-    told = Manifest.load(small_dataset)
+    manifest = Manifest.load(small_dataset)
     described = json.loads((small_dataset / "croissant.json").read_text())
     files = {f["@id"]: f["sha256"] for f in described["distribution"] if f["@type"] == "cr:FileObject"}
-    assert files == {name: entry["sha256"] for name, entry in told.files.items() if name != "rejected.parquet"}
-    assert described == croissant.describe(told)
+    assert files == {name: entry["sha256"] for name, entry in manifest.files.items() if name != "rejected.parquet"}
+    assert described == croissant.describe(manifest)
 
 
 def test_the_preview_is_there(small_dataset):

@@ -56,7 +56,7 @@ def test_the_content_of_a_good_shard(made):
     assert len(np.unique(checked.keys)) == 3
     assert len(np.unique(checked.sources)) == 2, "a source image is its file, without the page"
     assert checked.counts == {("actin", "train"): 1, ("human", "validation"): 1, ("human", "train"): 1}
-    # the second image says validation, and metadata.parquet was told train
+    # the second image is for validation, but metadata.parquet has train
     assert checked.problems == ["k1: metadata.parquet differs in split", "1 images belong to another split"]
 
 

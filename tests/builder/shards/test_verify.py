@@ -1,4 +1,4 @@
-"""`verify` finds whatever is wrong, names it, and can't be harmed by what it reads."""
+"""`verify` finds and names every problem, and can't be harmed by the files it reads."""
 
 import hashlib
 import http.server
@@ -47,18 +47,18 @@ def problems(folder):
 
 def sealed(folder, change=None, files=()):
     """Alter the manifest and make its digest and hashes right again, as a forger would."""
-    told = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((folder / "manifest.json").read_text())
     if change:
-        change(told)
+        change(manifest)
     for name in files:
         data = (folder / name).read_bytes()
-        told["files"][name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    for entry in told["splits"].values():
+        manifest["files"][name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for entry in manifest["splits"].values():
         entry["bytes"] = 0
-    for name, entry in told["files"].items():
+    for name, entry in manifest["files"].items():
         if name.startswith("data/"):
-            told["splits"][name.removeprefix("data/").split("-")[0]]["bytes"] += entry["bytes"]
-    manifests.write(folder, told)
+            manifest["splits"][name.removeprefix("data/").split("-")[0]]["bytes"] += entry["bytes"]
+    manifests.write(folder, manifest)
 
 
 def test_a_sound_folder_is_sound(small_dataset, twin):
@@ -245,8 +245,8 @@ def test_shards_that_are_noise_are_problems_not_crashes(copy, rng):
 
 
 def test_a_count_that_does_not_add_up_is_found(copy):
-    def more(told):
-        told["classes"][2]["train"] += 1
+    def more(manifest):
+        manifest["classes"][2]["train"] += 1
 
     sealed(copy, more)
     found = problems(copy)
@@ -255,8 +255,8 @@ def test_a_count_that_does_not_add_up_is_found(copy):
 
 
 def test_a_split_that_is_not_the_sum_of_its_shards_is_found(copy):
-    def more(told):
-        told["splits"]["train"]["rows"] += 1
+    def more(manifest):
+        manifest["splits"]["train"]["rows"] += 1
 
     sealed(copy, more)
     assert problems(copy) == ["manifest.json: split 'train' is not the sum of its shards"]
@@ -308,11 +308,11 @@ def test_a_key_twice_is_found(copy):
                 part = [row for row in group if row["shard"] == name]
                 writer.write_table(type(table).from_pylist(part, schema=schema.METADATA))
 
-    def counted(told):
-        told["files"][second]["rows"] = told["files"][first]["rows"]
-        told["files"]["metadata.parquet"]["rows"] = sum(map(len, groups))
-        told["splits"]["train"]["rows"] = sum(
-            entry["rows"] for name, entry in told["files"].items() if name.startswith("data/train")
+    def counted(manifest):
+        manifest["files"][second]["rows"] = manifest["files"][first]["rows"]
+        manifest["files"]["metadata.parquet"]["rows"] = sum(map(len, groups))
+        manifest["splits"]["train"]["rows"] = sum(
+            entry["rows"] for name, entry in manifest["files"].items() if name.startswith("data/train")
         )
 
     sealed(copy, counted, files=[second, "metadata.parquet"])
@@ -326,14 +326,14 @@ def test_images_without_metadata_and_the_reverse(copy):
             part = [row for row in table.to_pylist() if row["shard"] == name]
             writer.write_table(type(table).from_pylist(part[:-1] if name == SHARD else part, schema=schema.METADATA))
 
-    def counted(told):
-        told["files"]["metadata.parquet"]["rows"] -= 1
+    def counted(manifest):
+        manifest["files"]["metadata.parquet"]["rows"] -= 1
 
     sealed(copy, counted, files=["metadata.parquet"])
     assert f"{SHARD}: 33 images; metadata.parquet has 32" in problems(copy)
 
 
-def test_a_twin_whose_offsets_lie_is_found(twin, tmp_path):
+def test_wrong_offsets_of_a_parquet_folder_are_found(twin, tmp_path):
     folder = tmp_path / "twin"
     shutil.copytree(twin, folder)
     table = pq.ParquetFile(folder / "metadata.parquet")
@@ -401,11 +401,11 @@ JUNK = [None, True, -1, 3.5, "", "../x", "\0", "data/train-x.tar", [], {}, [1], 
 
 
 def test_a_manifest_with_any_place_altered_is_a_problem_not_a_crash(copy):
-    """Forged so that digest and seal fit: what stands there may be nonsense, and must not become a traceback."""
-    told = json.loads((copy / "manifest.json").read_text())
-    forged = random.Random(0).sample([(p, junk) for p in places(told) if p for junk in JUNK], 60)
+    """Digest and seal are forged to fit; nonsense in the manifest must not become a traceback."""
+    manifest = json.loads((copy / "manifest.json").read_text())
+    forged = random.Random(0).sample([(p, junk) for p in places(manifest) if p for junk in JUNK], 60)
     for path, junk in forged:
-        altered = json.loads(json.dumps(told))
+        altered = json.loads(json.dumps(manifest))
         inner = altered
         for key in path[:-1]:
             inner = inner[key]
@@ -423,7 +423,7 @@ def test_a_manifest_with_any_place_altered_is_a_problem_not_a_crash(copy):
             assert report.problems, (path, junk)
 
 
-def test_without_a_manifest_it_says_so(tmp_path):
+def test_without_a_manifest_there_is_one_problem(tmp_path):
     assert problems(tmp_path) == ["manifest.json: This is not a finished dataset folder: it has no manifest.json"]
     with pytest.raises(CheckFailedError):
         verify(tmp_path)

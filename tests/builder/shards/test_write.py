@@ -1,4 +1,4 @@
-"""The dataset folder: nothing lost, well mixed, and where the tables say it is."""
+"""The dataset folder: no image is lost, shards are mixed, and the tables have the right offsets."""
 
 import io
 import json
@@ -74,7 +74,7 @@ def test_a_header_is_what_tarfile_writes(name, size):
     assert shardformat.header(name, size) == info.tobuf(tarfile.USTAR_FORMAT)
 
 
-def test_metadata_says_where_the_bytes_lie(small_dataset):
+def test_metadata_has_the_offset_of_every_image(small_dataset):
     for row in Manifest.load(small_dataset).metadata().itertuples():
         with open(small_dataset / row.shard, "rb") as file:
             file.seek(row.offset)
@@ -133,7 +133,7 @@ def test_every_shard_is_a_mix_of_the_classes(small_dataset):
     assert train.groupby("shard").size().between(33, 34).all()
 
 
-def test_another_storage_holds_the_same(small_curated, small_dataset):
+def test_another_storage_gets_the_same_bytes(small_curated, small_dataset):
     memory = fsspec.filesystem("memory")
     try:
         manifest = write_dataset(small_curated, "memory://shards-test/out")
@@ -213,7 +213,7 @@ def test_a_failure_at_any_of_twenty_write_points_costs_nothing(tmp_path, monkeyp
             with pytest.raises(OSError, match="No space left"):
                 write(out, workers=1)
         left = content(out) if out.exists() else {}
-        # whatever lies under a final name is whole; the manifest may be among it only as the very last of all
+        # every file under a final name is complete; the manifest may be there only if all others are
         whole = {name: data for name, data in left.items() if not name.startswith(shards.UNFINISHED)}
         assert all(wanted[name] == data for name, data in whole.items()), point
         before = {name: (out / name).stat().st_mtime_ns for name in whole if name.startswith("data/")}
@@ -328,7 +328,7 @@ def test_what_is_no_curated_folder_is_named(tmp_path):
         write_dataset(folder, tmp_path / "out", format="zip")
 
 
-def test_the_parquet_twin_holds_the_same_rows_and_raw_pngs(small_curated, small_dataset, tmp_path):
+def test_parquet_shards_have_the_same_rows_and_raw_pngs(small_curated, small_dataset, tmp_path):
     twin = write_dataset(small_curated, tmp_path / "twin", format="parquet")
     mine, theirs = Manifest.load(small_dataset).metadata(), twin.metadata()
     columns = ["key", *schema.ROW.names, "size"]
@@ -342,7 +342,7 @@ def test_the_parquet_twin_holds_the_same_rows_and_raw_pngs(small_curated, small_
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
-    """No more than the read-ahead of a worker is ever held, counted by the PNGs alive at once."""
+    """No more PNGs than a worker fetches at a time are in memory together."""
     curated = write_curated(tmp_path / "curated", classes=2, images=200)
     alive, most = [0], [0]
 

@@ -1,4 +1,4 @@
-"""Drawn cells depend on the style and the seed alone; classes differ in shape, not in brightness."""
+"""Simulated cells depend on the style and the seed only; classes differ in shape, not in brightness."""
 
 import doctest
 
@@ -13,7 +13,7 @@ def test_the_examples_run():
 
 
 @pytest.mark.parametrize("protein", PATTERNS)
-def test_every_pattern_is_drawn_in_range(protein):
+def test_every_pattern_is_in_range(protein):
     channels = ["protein", "brightfield", *STAIN_PATTERNS]
     field = draw_field(np.random.default_rng(1), Style(protein=protein), (70, 90), channels)
     for image in field.values():
@@ -35,7 +35,7 @@ def test_a_single_cell_is_in_the_middle():
     assert cell[28:36, 28:36].mean() > 3 * cell[:6].mean()
 
 
-def test_moving_a_style_part_of_the_way():
+def test_interpolating_between_two_styles():
     base, own = style_of("mechanism"), style_of("compound")
     moved = style_of("compound", base, 0.25)
     assert moved.radius == pytest.approx(base.radius + 0.25 * (own.radius - base.radius))

@@ -1,4 +1,4 @@
-"""The example of docs/add-a-source.md works as it stands there."""
+"""The example of docs/add-a-source.md works as printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The annotation reader: simulated studies give their own truth back, and no damage to a table goes unnoticed."""
+"""The annotation reader: simulated studies are read correctly, and no damage to a table goes unnoticed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_simulated_study_gives_its_truth_back(source, tmp_path):
 
 @pytest.mark.parametrize("source", ["idr0021", "idr0041", "idr0067", "idr0072", "idr0080"])
 def test_pages_of_stacks_can_be_read(source, tmp_path):
-    """Each stain is drawn with a level of its own, so a wrong page would show."""
+    """Each stain has another grey level, so that a wrong page is noticed."""
     levels = {}
 
     def draw(info, stain, shape):
@@ -121,11 +121,11 @@ class TestPlateFolders:
         find = self.find(["experiment_1", "experiment_10"], [("experiment_01", path)])
         assert find(f"images/{folder}/Images") == "experiment_1"
 
-    def test_a_shared_end_of_two_paths_tells_nothing(self):
+    def test_an_end_that_two_paths_share_is_not_used(self):
         find = self.find(["a", "b"], [("a", "/x/one/Meas_01"), ("b", "/x/two/Meas_01")])
         assert (find("one/Meas_01"), find("two/Meas_01"), find("Meas_01")) == ("a", "b", "")
 
-    def test_two_plates_of_one_spelling_tell_nothing(self):
+    def test_a_spelling_that_two_plates_share_is_not_used(self):
         assert self.find(["p-1", "p_1"])("p1") == ""
 
     def test_a_screen_file_is_no_folder(self):
@@ -195,7 +195,7 @@ def test_lines_of_one_well_join_their_values(tmp_path):
     assert counts.labels_without_image == 1
 
 
-def test_an_archive_beside_the_annotation_is_left_alone(tmp_path):
+def test_an_archive_next_to_the_annotation_is_not_read(tmp_path):
     simulate_source("idr0088", tmp_path, seed=0, fields=9, pixels=False)
     whole, _ = read(tmp_path, "idr0088")
     (tmp_path / "idr0088" / "idr0088-screenA-annotation.csv.zip").write_bytes(b"PK\x03\x04 not a table")

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 HERE = sorted(name for name in SOURCES if name.startswith(("bbbc", "kag", "cil")))
 FIELDS = 30
-# rows for each field: brightfield apart, a stain a row, a box a row
+# rows per field: a separate row for brightfield, one row per stain, one row per box
 ROWS = {"bbbc010": 2, "bbbc012": 2, "kag_hpa": 4, "kag_hpa_single": 4, "bbbc041": 8}
 LABELLED_BY_FIELD = dict.fromkeys(HERE, ()) | {
     "bbbc010": ("phenotype",),
@@ -49,12 +49,12 @@ def made(simulated):
 
 @pytest.mark.parametrize("name", HERE)
 def test_what_was_written_is_read(simulated, made, name):
-    told = simulated[1][name]
+    written = simulated[1][name]
     frame = made.frame.query("dir_name == @name")
     [counts] = [count for count in made.counts if count.source == name]
     assert len(frame) == FIELDS * ROWS.get(name, 1) == counts.rows
-    assert counts.listed == counts.used + sum(counts.skipped.values()) == len(told.files)
-    assert sum(counts.skipped.values()) == told.extras
+    assert counts.listed == counts.used + sum(counts.skipped.values()) == len(written.files)
+    assert sum(counts.skipped.values()) == written.extras
     assert frame["idx"].tolist() == [f"{name}-{i}" for i in range(len(frame))]
 
     by_file = {}
@@ -62,11 +62,11 @@ def test_what_was_written_is_read(simulated, made, name):
         for channel in channels.split("|"):
             by_file.setdefault(parse(channel).file.removeprefix(f"{name}/"), set()).add(tuple(labels))
     assert len(by_file) == counts.used
-    truth = told.fields
-    per_field = len(told.files) // FIELDS
+    truth = written.fields
+    per_field = len(written.files) // FIELDS
     for index, field in truth.iterrows():
         wanted = tuple(_said(field, column) for column in LABELLED_BY_FIELD[name])
-        of_field = told.files[index * per_field : (index + 1) * per_field]
+        of_field = written.files[index * per_field : (index + 1) * per_field]
         found = [by_file[path] for path in of_field if path in by_file]
         assert found
         assert all(labels == {wanted} for labels in found), (name, index, found)
@@ -216,16 +216,16 @@ def test_the_command_prints_every_count(tmp_path):
 
 def test_the_command_speaks_json(tmp_path):
     simulate_source("cil_kinome", tmp_path / "raw", seed=0, fields=3, pixels=False)
-    told = json.loads(run("catalog", tmp_path / "raw", "--out", tmp_path / "c.parquet", "--json").stdout)
-    assert told["rows"] == 3
-    assert told["sources"][0]["listed"] == 3
-    assert {entry["rule"] for entry in told["rules"]} == {"lower case"}
+    printed = json.loads(run("catalog", tmp_path / "raw", "--out", tmp_path / "c.parquet", "--json").stdout)
+    assert printed["rows"] == 3
+    assert printed["sources"][0]["listed"] == 3
+    assert {entry["rule"] for entry in printed["rules"]} == {"lower case"}
     [record] = json.loads(run("sources", "cil_kinome", "--json").stdout)
     assert record == {**record, "database": "Cell Image Library", "images": 908, "stains": ["nucleus", "protein"]}
     assert len(json.loads(run("sources", "--json").stdout)) == 40
 
 
-def test_the_list_of_sources_says_where_a_licence_is_unverified():
+def test_the_list_of_sources_marks_unverified_licences():
     shown = run("sources").output
     assert "40 sources" in shown
     assert "licence: CC0 1.0; reader tested with real metadata" in shown

@@ -66,7 +66,7 @@ DAMAGE = (cut, flip, insert, drop_line, double_line, upset_cells, no_file)
 
 @pytest.mark.parametrize("name", WITH_TABLES)
 def test_damage_is_an_error_or_counted(tmp_path, name):
-    told = simulate_source(name, tmp_path / "whole", seed=2, fields=12, pixels=False)
+    written = simulate_source(name, tmp_path / "whole", seed=2, fields=12, pixels=False)
     tables = [path for path in (tmp_path / "whole" / name).rglob("*") if path.is_file() and path.name != "files.txt"]
     assert tables
     outcomes = {"error": 0, "rows": 0}
@@ -85,7 +85,7 @@ def test_damage_is_an_error_or_counted(tmp_path, name):
             continue
         [counts] = made.counts
         used = {parse(channel).file for row in made.table["channels"].to_pylist() for channel in row.split("|")}
-        assert counts.listed == len(told.files) == counts.used + sum(counts.skipped.values())
+        assert counts.listed == len(written.files) == counts.used + sum(counts.skipped.values())
         assert len(used) == counts.used, damage.__name__
         outcomes["rows"] += 1
     assert (outcomes["error"] > 0) == (name != UNREAD)  # an empty table at least

@@ -1,4 +1,4 @@
-"""Which files a source holds, by a walk or by its inventory."""
+"""The files of a source, listed from its folder or read from its inventory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishers' tables: every spelling is read alike, every damage is an error that says where."""
+"""Publishers' tables: every spelling gives the same table, every damage an error that names the line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from cytoimagenet.builder.errors import MetadataError
 from cytoimagenet.builder.simulate.bbbc import workbook
 from cytoimagenet.builder.simulate.source import table
 from cytoimagenet.builder.sources import publisher_tables as tables
-from cytoimagenet.builder.sources.publisher_tables import read_bounded, read_table
+from cytoimagenet.builder.sources.publisher_tables import read_table
+from cytoimagenet.builder.text_tables import read_bounded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,7 +136,7 @@ def test_damaged_gzip_is_an_error_not_a_short_table(tmp_path, cut):
         read(tmp_path, whole[:cut], "t.csv.gz")
 
 
-def test_gzip_of_several_members_is_read_whole(tmp_path):
+def test_gzip_of_several_members_is_read_completely(tmp_path):
     first, second = b"Plate,Compound\n1,x\n", b"2,y\n"
     data = gzip.compress(first) + gzip.compress(second)
     assert read(tmp_path, data, "t.csv.gz")["plate"].tolist() == ["1", "2"]

@@ -1,4 +1,4 @@
-"""Real file lists and tables beside the checkout: row by row against the published ones, and known counts."""
+"""Real file lists and tables of ../shared, compared row by row with the published ones and with known counts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ STAINS = {
 
 
 def lay(raw, name, shared, files, *tables):
-    """Lay a source's real tables beside an inventory."""
+    """Copy a source's real tables next to an inventory."""
     (raw / name).mkdir(parents=True)
     (raw / name / "files.txt").write_text("".join(f"{path}\n" for path in files))
     for table in tables:
@@ -248,7 +248,7 @@ def test_human_protein_atlas(shared, tmp_path, registry, name, columns, names, r
     green = frame[frame["stains"] == "protein"]["cell_visible"]
     seen = set(green.str.split("|").explode()) - {""}
     assert seen <= set(names)
-    # what other sources show in plenty is kept only where nothing else is said
+    # what many images of other sources show is kept only if there is no other label
     assert not green[green.str.contains("|", regex=False)].str.split("|").explode().isin(["nucleus", "er"]).any()
 
 

@@ -1,4 +1,4 @@
-"""RxRx1 in both published forms, and its three sisters."""
+"""RxRx1 in both published forms, and the three other sets of Recursion."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_real_kaggle_wells(release, shared, tmp_path):
     (root := tmp_path / "rec_rxrx1").mkdir()
     again = "kaggle_rcic2019_v2_{}_sirna_strings.csv" if release == "v2" else "kaggle_rcic2019_{}.csv"
     names = {"train": again, "train_controls": again, "test_controls": again, "test": "kaggle_rcic2019_{}.csv"}
-    for name, template in names.items():  # the test half was not published anew
+    for name, template in names.items():  # the test half was not published again
         shutil.copy(folder / template.format(name), root / f"{name}.csv")
     tables = [pd.read_csv(root / f"{name}.csv", dtype=str).assign(half=name.split("_")[0]) for name in names]
     wells = pd.concat(tables).drop_duplicates(["experiment", "plate", "well"])

@@ -1,4 +1,4 @@
-"""The 40 records: complete, frozen, and what the documents say."""
+"""The 40 records are complete, frozen and equal to the documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From files to rows: against a slow obvious gathering, over random folders."""
+"""From files to rows, compared with a slow and obvious method on random folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOURCE = Source(
     pattern=r"^(?P<folder>.*/)?(?P<well>[A-H]\d)_s(?P<site>\d)_w(?P<channel>\d)[^/]*$",
     stains={"2": "er", "1": "nucleus", "3": BRIGHTFIELD, "4": "actin/golgi"},
     apart=("3",),
-    skip=((r"_illum", "corrected twin"),),
+    skip=((r"_illum", "corrected copy"),),
 )
 
 
@@ -39,7 +39,7 @@ def read(tmp_path, lines, source=SOURCE):
     return read_source(source, folder).to_pandas(), folder.counts
 
 
-def test_a_field_is_one_row_in_merging_order_and_brightfield_apart(tmp_path):
+def test_a_field_is_one_row_in_merging_order_and_brightfield_a_separate_row(tmp_path):
     frame, counts = read(tmp_path, ["p/A1_s1_w1.tif", "p/A1_s1_w2x.TIF", "p/A1_s1_w3.tif", "p/A1_s1_w4.tif"])
     assert frame["channels"].tolist() == [
         "sham/p/A1_s1_w2x.TIF|sham/p/A1_s1_w1.tif|sham/p/A1_s1_w4.tif",
@@ -81,7 +81,7 @@ def test_every_file_left_out_has_one_reason(tmp_path):
         "channel is not of this source": 1,
         "thumbnail": 1,
         "mask": 2,
-        "corrected twin": 1,
+        "corrected copy": 1,
         "hidden file": 2,
         "name that can't be written into a list of channels": 2,
         "not an image file": 1,
@@ -133,7 +133,7 @@ PATHS = st.builds(
 
 
 @given(st.lists(PATHS, max_size=40))
-def test_gathering_is_that_of_the_obvious_way(tmp_path_factory, paths):
+def test_gathering_equals_the_slow_obvious_method(tmp_path_factory, paths):
     root = tmp_path_factory.mktemp("raw")
     (root / "files.txt").write_text("".join(f"{path}\n" for path in paths))
     folder = Folder(root, "sham")
@@ -152,7 +152,7 @@ KEYS = st.text("ab|,+(", max_size=2)
     st.lists(st.tuples(KEYS, KEYS), max_size=8),
     st.lists(st.tuples(KEYS, KEYS, st.sampled_from(["", "x", "y"])), max_size=8),
 )
-def test_joining_is_that_of_the_obvious_way(rows, labels):
+def test_joining_equals_the_slow_obvious_method(rows, labels):
     folder = Folder(".", "x")
     frame = pd.DataFrame(rows, columns=["plate", "well"], dtype="str")
     table = pd.DataFrame(labels, columns=["plate", "well", "gene"], dtype="str")

@@ -1,4 +1,4 @@
-"""How labels are spelt: each rule once, and what holds for all."""
+"""The spelling of labels: each rule once, and properties of all rules."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_what_each_rule_changed_is_counted_in_rows():
     vocabulary = Vocabulary()
     column = pa.array(["U-2 OS", "hela", "U-2 OS", "", "neutrophil"], pa.large_string())
     assert vocabulary.apply(column, "cell_type").to_pylist() == ["u2os", "hela", "u2os", "", "white blood cell"]
-    told = [(e["rule"], e["column"], e["rows"], e["before"], e["after"]) for e in vocabulary.report()]
-    assert told == [
+    changes = [(e["rule"], e["column"], e["rows"], e["before"], e["after"]) for e in vocabulary.report()]
+    assert changes == [
         ("lower case", "cell_type", 2, "U-2 OS", "u-2 os"),
         ("u2os", "cell_type", 2, "u-2 os", "u2os"),
         ("white blood cell", "cell_type", 1, "neutrophil", "white blood cell"),

@@ -1,4 +1,4 @@
-"""The figures around the scores: what they show is right, and each is drawn."""
+"""The figures about data and models: what they show is right, and each is written."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def network():
     return backbones.backbone(Means(), "means")
 
 
-def test_images_of_a_dataset_are_its_own(small_dataset, tmp_path, network):
+def test_images_of_a_dataset_are_those_of_its_shards(small_dataset, tmp_path, network):
     chosen = images.choose(small_dataset, classes=3, images=4, seed=1)
     assert chosen.table.groupby("label").size().tolist() == [4, 4, 4]
     plain = read_images(chosen.table, small_dataset)
@@ -107,8 +107,8 @@ def test_fields_are_merged_from_raw_each_once(tmp_path, rng):
     assert np.corrcoef(loaded.ravel(), expected.ravel())[0, 1] > 0.999
 
 
-def test_a_map_is_asked_for_with_a_seed_and_neighbours_there_are(monkeypatch, rng):
-    # the real one compiles for a minute; what it draws was looked at
+def test_umap_gets_a_seed_and_no_more_neighbours_than_there_are(monkeypatch, rng):
+    # the real one compiles for a minute; its maps were checked by eye
     asked = []
 
     class UMAP:
@@ -146,7 +146,7 @@ c,gene,9,0,0,0,,
 """
 
 
-def test_classes_never_right(tmp_path):
+def test_classes_never_correct(tmp_path):
     (tmp_path / "per_class.csv").write_text(PER_CLASS)
     assert missed_classes(read_per_class(tmp_path))["label"].tolist() == ["a", "nan"]
     assert by_category(read_per_class(tmp_path)) == [
@@ -161,7 +161,7 @@ def opened(data):
     return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
 
 
-def test_maps_name_few_values_and_scale_many(rng):
+def test_maps_list_few_values_and_use_a_scale_for_many(rng):
     table = pd.DataFrame({"x": rng.random(60), "y": rng.random(60)})
     table["label"] = [f"$class {i % 30}" for i in range(60)]  # more than have a colour, with a formula's sign
     table["scaling"] = rng.random(60)
@@ -190,8 +190,8 @@ def test_commands_without_a_network(small_dataset, tmp_path):
     assert "images: 9" in run("grid", small_dataset, "--label", label, "--images", 9, "--out", "g.png")
     assert "images: 2" in run("grid", small_dataset, "--images", 2, "--out", "one.png")
     (tmp_path / "per_class.csv").write_text(PER_CLASS)
-    said = json.loads(run("per-class", tmp_path, "--out", "p.png", "--json"))
-    assert (said["classes"], said["never_right"], said["labels"]) == (3, 2, ["a", "nan"])
+    printed = json.loads(run("per-class", tmp_path, "--out", "p.png", "--json"))
+    assert (printed["classes"], printed["never_right"], printed["labels"]) == (3, 2, ["a", "nan"])
     for name in ("c.png", "g.png", "one.png", "p.png"):
         assert opened(tmp_path / name).width > 20
 
@@ -200,29 +200,31 @@ def test_commands_with_a_network(small_dataset, tmp_path, monkeypatch, network):
     monkeypatch.setattr(backbones, "load", lambda name: network)
     monkeypatch.setattr(explore, "project", lambda values, seed=0: np.asarray(values)[:, :2])
     options = ("--size", 8, "--engine", "torch", "--images", 3)
-    said = json.loads(run("umap", small_dataset, *options, "--classes", 2, "--out", "u.png", "--json"))
-    assert (said["images"], said["classes"]) == (6, 2)
+    printed = json.loads(run("umap", small_dataset, *options, "--classes", 2, "--out", "u.png", "--json"))
+    assert (printed["images"], printed["classes"]) == (6, 2)
     assert len(pd.read_csv("u.csv")) == 6
-    said = json.loads(run("diversity", small_dataset, *options, "--threshold", -1, "--out", "d.png", "--json"))
-    assert said["above"] == said["classes"]
+    printed = json.loads(run("diversity", small_dataset, *options, "--threshold", -1, "--out", "d.png", "--json"))
+    assert printed["above"] == printed["classes"]
     assert json.loads((tmp_path / "d.labels.json").read_text()) == sorted(Manifest.load(small_dataset).class_names)
     for name in ("u.png", "d.png"):
         assert opened(tmp_path / name).width > 200
 
 
-def test_a_map_of_somebodys_table(small_dataset, tmp_path, monkeypatch, rng):
+def test_a_map_of_a_table_of_features(small_dataset, tmp_path, monkeypatch, rng):
     monkeypatch.setattr(explore, "project", lambda values, seed=0: np.asarray(values)[:, :2])
     known = Manifest.load(small_dataset).metadata(["key", "label", "name", "scaling"])
     some = known.sample(40, random_state=1)
-    table = pd.DataFrame({"id": [*some["key"], "of elsewhere"], "a": np.arange(41.0), "b": 1.0, "gap": np.nan})
+    table = pd.DataFrame({"id": [*some["key"], "of another dataset"], "a": np.arange(41.0), "b": 1.0, "gap": np.nan})
     table.to_parquet(tmp_path / "t.parquet")
-    said = json.loads(run("umap", small_dataset, "--features", "t.parquet", "--rows", 30, "--out", "t.png", "--json"))
-    assert (said["images"], said["model"]) == (30, "t.parquet")
+    printed = json.loads(
+        run("umap", small_dataset, "--features", "t.parquet", "--rows", 30, "--out", "t.png", "--json")
+    )
+    assert (printed["images"], printed["model"]) == (30, "t.parquet")
     points = pd.read_csv("t.csv", keep_default_na=False)
     found = points.merge(table, on="id").merge(known, left_on="id", right_on="key", suffixes=("", "_known"))
     assert (found["x"] == found["a"]).all() and (found["label"] == found["label_known"]).all() and len(found) == 30
     assert explore.panels(points)[0][0] == "class"
-    # a table that brings its own labels needs no folder, and one of a task takes them from there
+    # a table with its own labels needs no folder; one of a task takes them from the folder of the task
     plain = table.assign(label="k", split=np.where(table["a"] > 9, "test1", "train"))
     assert [name for name, _, _ in explore.panels(explore.map_of_table(plain))] == ["class", "set"]
     simulate_cyclops(tmp_path / "cyclops", cells=4, layout="tree")

@@ -193,11 +193,11 @@ def test_constant_channels_become_zero_and_are_counted_once(tmp_path, monkeypatc
 
 def test_full_scale_of_floats_is_the_train_split():
     pixels = np.arange(4 * 2 * 9, dtype=np.float64).reshape(4, 2, 3, 3)
-    assert views.scale_of(made(pixels)) == 71
-    assert views.scale_of(made(pixels, splits=["train", "train", "test1", "test1"])) == 35
-    assert views.scale_of(made(pixels.astype(np.int32))) == 71  # no camera fills 32 bits
-    assert views.scale_of(made(pixels.astype(np.uint8))) == 255
-    assert views.scale_of(made(pixels * 0)) == 1
+    assert made(pixels).full_scale() == 71
+    assert made(pixels, splits=["train", "train", "test1", "test1"]).full_scale() == 35
+    assert made(pixels.astype(np.int32)).full_scale() == 71  # no camera fills 32 bits
+    assert made(pixels.astype(np.uint8)).full_scale() == 255
+    assert made(pixels * 0).full_scale() == 1
 
 
 def test_pixels_that_are_not_numbers_are_refused_by_sample(tmp_path):

@@ -1,4 +1,4 @@
-"""The report's page: whole in itself, escaped, sortable, readable on a phone."""
+"""The page of the report: self-contained, escaped, sortable, readable on a phone."""
 
 from __future__ import annotations
 

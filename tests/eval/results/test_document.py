@@ -61,7 +61,7 @@ def test_a_kill_at_any_write_leaves_a_readable_folder(table, tmp_path, monkeypat
         assert {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
 
 
-def spoiled(**changed):
+def document_with(**changed):
     entry = dict.fromkeys(results.ENTRY, "")
     entry |= {"value": 0.5, "correct": 1, "n": 2, "interval": {}, "bootstrap": None, "settings": {}, "beside": False}
     entry |= {"rows": 2, "left_out": 0, **changed}
@@ -69,20 +69,20 @@ def spoiled(**changed):
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "message"),
     [
         ([], "Not a document"),
         ({"format": "other"}, "Not a document"),
-        ({**spoiled(), "schema_version": 2}, "Schema version 2"),
-        ({**spoiled(), "paired": None}, "must be lists"),
-        (spoiled(n="2"), "'n' is missing or has another type"),
-        (spoiled(value=1.5), "1.5 is not between 0 and 1"),
-        ({**spoiled(), "results": spoiled()["results"] * 2}, "same key"),
+        ({**document_with(), "schema_version": 2}, "Schema version 2"),
+        ({**document_with(), "paired": None}, "must be lists"),
+        (document_with(n="2"), "'n' is missing or has another type"),
+        (document_with(value=1.5), "1.5 is not between 0 and 1"),
+        ({**document_with(), "results": document_with()["results"] * 2}, "same key"),
     ],
 )
-def test_a_spoiled_document_is_refused(document, said, tmp_path):
-    results.check(spoiled())
-    with pytest.raises(SchemaError, match=said):
+def test_a_damaged_document_is_refused(document, message, tmp_path):
+    results.check(document_with())
+    with pytest.raises(SchemaError, match=message):
         results.check(document)
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(SchemaError, match="Not JSON"):
@@ -93,7 +93,7 @@ def scored(model, predicted, label="aabb", groups="1122", **changes):
     """Return the result of a model on the samples 0 to 3."""
     right = [p == t for p, t in zip(predicted, label, strict=True)]
     entry = {
-        **spoiled()["results"][0],
+        **document_with()["results"][0],
         **{"task": "t", "score": "knn", "model": model, "value": float(np.mean(right)), "correct": sum(right), "n": 4},
         "settings": {"standardise": "all"},
         **changes,

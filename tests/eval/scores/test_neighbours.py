@@ -1,4 +1,4 @@
-"""The fast search is believed because a slow, obvious one agrees."""
+"""The fast search agrees with a slow, obvious one."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_equal_candidates_come_by_index_however_many_there_are(seed, n, k):
     np.testing.assert_array_equal(similarity, value)
 
 
-def test_a_large_offset_does_not_eat_the_digits(rng):
+def test_a_large_offset_does_not_reduce_precision(rng):
     points = (1e6 + rng.normal(0, 1, (300, 5))).astype(np.float64)
     expected, _ = slow(points, points, 11, "euclidean", itself=True)
     np.testing.assert_array_equal(nearest(points, points, 11, "euclidean", itself=True)[0], expected)
@@ -119,7 +119,7 @@ def test_an_empty_pool_gives_minus_one():
     assert nearest(queries, np.empty((0, 2)), 1, "cosine")[0].tolist() == [[-1]]
 
 
-def test_zeros_have_no_direction():
+def test_a_row_of_zeros_has_similarity_0():
     queries, candidates = np.zeros((1, 2)), np.array([[1.0, 0.0], [-1.0, 0.0]])
     index, similarity = nearest(queries, candidates, 2, "cosine")
     assert index.tolist() == [[0, 1]]

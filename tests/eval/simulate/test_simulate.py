@@ -1,4 +1,4 @@
-"""The simulated evaluation sets are in the publishers' formats, to the letter."""
+"""The simulated evaluation sets have exactly the formats of the publishers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_bbbc021_tables_and_files_agree(tmp_path):
     assert len(named) == 3 * len(rows)
     page = tifffile.imread(root / sorted(named)[0])
     assert page.dtype == np.uint16 and page.shape == (16, 20)
-    # every plate has its positive and negative controls; all other treatments lie in one week
+    # every plate has its positive and negative controls; all other treatments are in one week
     plates = {row["Image_Metadata_Plate_DAPI"] for row in rows}
     controls = Counter(row["Image_Metadata_Plate_DAPI"] for row in rows if row["Image_Metadata_Compound"] == "taxol")
     assert len(plates) == 8 and set(controls) == plates
@@ -63,7 +63,7 @@ def test_bbbc021_header_is_the_official_one(tmp_path, shared):
     assert set((root / "BBBC021_v1_moa.csv").read_text().splitlines()) < set(moa)
 
 
-def test_bbbc021_layouts_hold_the_same_pixels(tmp_path):
+def test_bbbc021_layouts_have_the_same_pixels(tmp_path):
     flat = simulate_bbbc021(tmp_path / "folders", **SMALL)
     nested = simulate_bbbc021(tmp_path / "nested", layout="nested", **SMALL)
     zips = simulate_bbbc021(tmp_path / "zips", layout="zips", **SMALL)
@@ -99,7 +99,7 @@ def test_coos7_tree(tmp_path):
     assert len(list((root / "test4").glob("*/*_mask.tif"))) == 7
 
 
-def test_cyclops_one_hot_names_lie_in_the_attributes(tmp_path):
+def test_cyclops_one_hot_names_are_attributes(tmp_path):
     root = simulate_cyclops(tmp_path, cells=4)
     with h5py.File(root / "datasets" / "Chong_train_set.hdf5") as file:
         assert set(file) == {"data1", "Index1", "Info1"}
@@ -109,7 +109,7 @@ def test_cyclops_one_hot_names_lie_in_the_attributes(tmp_path):
         assert names[-2:] == ["DEAD", "GHOST"] and len(names) == 19
 
 
-def test_cyclops_layouts_hold_the_same_cells(tmp_path):
+def test_cyclops_layouts_have_the_same_cells(tmp_path):
     tree = simulate_cyclops(tmp_path / "tree", cells=4, layout="tree")
     numbered = simulate_cyclops(tmp_path / "numbered", cells=4, numbered=True)
     single = simulate_cyclops(tmp_path / "single", cells=4)
