@@ -83,7 +83,16 @@ def measure_dataset(manifest: Manifest, *, workers: int) -> Pixels:
 
 
 def collect(results: Iterable[Pixels], count: int, title: str) -> Pixels:
-    """Put the measurements of batches together."""
+    """Put the measurements of batches together.
+
+    Parameters
+    ----------
+    results : iterable of Pixels
+    count : int
+        Largest number of images.
+    title : str
+        Of the progress bar.
+    """
     # the copies are the only part that grows large; the system can write them out when memory is short
     copies = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=(count, SIDE, SIDE))  # noqa: SIM115 -- closed with the array
     parts: list[Pixels] = []
@@ -94,11 +103,12 @@ def collect(results: Iterable[Pixels], count: int, title: str) -> Pixels:
             done += len(part)
             parts.append(Pixels(part.copies[:0], part.spectrum, part.statistics, part.histogram, part.size))
             bar.advance(len(part))
+    parts = parts or [measure([])]
     joined = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("spectrum", "statistics", "histogram", "size")
     }
-    return Pixels(copies=copies, **joined)
+    return Pixels(copies=copies[:done], **joined)
 
 
 def measure(images: Sequence[NDArray[np.uint8]]) -> Pixels:
@@ -108,16 +118,16 @@ def measure(images: Sequence[NDArray[np.uint8]]) -> Pixels:
     ----------
     images : sequence of array, shape (height, width), uint8
     """
-    copies = np.stack([shrink(image, SIDE) for image in images])
-    small = np.stack([shrink(image, SMALL) for image in images])
+    count = len(images)
+    copies = np.array([shrink(image, SIDE) for image in images], np.uint8).reshape(count, SIDE, SIDE)
+    small = np.array([shrink(image, SMALL) for image in images], np.uint8).reshape(count, SMALL, SMALL)
+    levels = [np.bincount(image.ravel() >> 3, minlength=LEVELS) / image.size for image in images]
     return Pixels(
         copies=copies,
         spectrum=spectrum(small),
-        statistics=np.stack([statistics(image) for image in images]),
-        histogram=np.stack([np.bincount(image.ravel() >> 3, minlength=LEVELS) / image.size for image in images]).astype(
-            np.float32
-        ),
-        size=np.array([image.shape for image in images], np.int64),
+        statistics=np.array([statistics(image) for image in images], np.float32).reshape(count, len(STATISTICS)),
+        histogram=np.array(levels, np.float32).reshape(count, LEVELS),
+        size=np.array([image.shape for image in images], np.int64).reshape(count, 2),
     )
 
 

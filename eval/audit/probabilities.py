@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .pixels import COARSE_FREQUENCIES, Pixels
 
-COMPONENTS = 256  # principal components of the embeddings
+COMPONENTS = 1280  # principal components of the embeddings, at most
+COARSE_COMPONENTS = 256  # of them, where neighbours are searched: the rest is mostly noise to distances
 PIXEL_WEIGHT = 0.7  # of a pixel statistic, compared with a component of the embedding
 LARGEST_DEVIATION = 5.0  # standard deviations at which pixel statistics are cut
 FOLDS = 5
@@ -28,7 +29,7 @@ BLOCK = 2048  # images
 SAMPLE = 20_000  # images on which the temperature is chosen
 
 
-def features(pixels: Pixels, embeddings: NDArray[np.float32] | None) -> NDArray[np.float32]:
+def features(pixels: Pixels, embeddings: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return what images are described by: components of their embeddings, and what was measured on their pixels.
 
     Parameters
@@ -38,7 +39,8 @@ def features(pixels: Pixels, embeddings: NDArray[np.float32] | None) -> NDArray[
 
     Returns
     -------
-    array, shape (images, features), float32
+    all, coarse : arrays, shape (images, features), float32
+        All features, for the discriminant analysis, and fewer of them, for the search of neighbours.
     """
     # the coarse spectrum repeats a part of the others
     coarse = (COARSE_FREQUENCIES + 1) * (COARSE_FREQUENCIES + 2) // 2 - 1
@@ -46,12 +48,13 @@ def features(pixels: Pixels, embeddings: NDArray[np.float32] | None) -> NDArray[
     measured = (measured - measured.mean(axis=0)) / (measured.std(axis=0) + 1e-6)
     measured = np.clip(measured, -LARGEST_DEVIATION, LARGEST_DEVIATION).astype(np.float32)
     if embeddings is None:
-        return measured
-    return np.concatenate([components(embeddings), PIXEL_WEIGHT * measured], axis=1)
+        return measured, measured
+    found, measured = components(embeddings), PIXEL_WEIGHT * measured
+    return tuple(np.concatenate([part, measured], axis=1) for part in (found, found[:, :COARSE_COMPONENTS]))  # type: ignore[return-value]
 
 
 def components(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the principal components of standardised vectors, scaled so that they have a variance of 1 on average."""
+    """Return the principal components of standardised vectors; the coarse ones have a variance of 1 on average."""
     mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64) + 1e-6
     centre, scale = mean.astype(np.float32), (1 / deviation).astype(np.float32)
     covariance = np.zeros((values.shape[1],) * 2)
@@ -60,7 +63,7 @@ def components(values: NDArray[np.float32]) -> NDArray[np.float32]:
         covariance += block.T @ block
     variance, axes = np.linalg.eigh(covariance / len(values))
     kept = min(COMPONENTS, values.shape[1], max(1, len(values) - 1))
-    axes = axes[:, ::-1][:, :kept] / np.sqrt(max(variance[::-1][:kept].mean(), 1e-12))
+    axes = axes[:, ::-1][:, :kept] / np.sqrt(max(variance[::-1][:COARSE_COMPONENTS].mean(), 1e-12))
     # the sign of an axis is arbitrary: its largest entry is made positive
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(kept)])
     projection = (axes * scale[:, None]).astype(np.float32)

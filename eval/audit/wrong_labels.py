@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from .mixture import Z95, Estimate, compare
 from .probabilities import FOLDS, Model, folds_of
 
 RANDOM, CONFUSED = "random", "confused"
@@ -22,10 +23,6 @@ KINDS = (RANDOM, CONFUSED)
 """Two kinds of wrong labels: any other class, and the class that an image is most often confused with."""
 
 TINY = 1e-6
-SHARES = np.linspace(0.1, 0.95, 40)  # of the labels that are wrong on purpose, above thresholds of suspicion
-FEWEST = 10  # suspicious labels of a kind, without which none is flagged
-PURITY = 0.6  # least expected share of wrong labels among those flagged at the threshold
-Z95 = 1.96
 PRIOR_IMAGES = 10  # with which the detectability within a class is drawn towards that of all classes
 JUDGE_IMAGES = 60_000  # on which the judge is trained
 
@@ -52,15 +49,6 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class NoiseEstimate:
-    """The share of wrong labels, with a 95 % interval."""
-
-    share: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class WrongLabels:
     """Result of the search for wrong labels.
 
@@ -68,17 +56,17 @@ class WrongLabels:
     ----------
     judgement : Judgement
     flagged : array, shape (images,), bool
-    total : NoiseEstimate
+    total : Estimate
         Over all judged images.
-    by_kind : dict of kind to NoiseEstimate
-    by_class : list of NoiseEstimate
+    by_kind : dict of kind to Estimate
+    by_class : list of Estimate
     """
 
     judgement: Judgement
     flagged: NDArray[np.bool_]
-    total: NoiseEstimate
-    by_kind: dict[str, NoiseEstimate]
-    by_class: list[NoiseEstimate]
+    total: Estimate
+    by_kind: dict[str, Estimate]
+    by_class: list[Estimate]
 
 
 def find_wrong_labels(model: Model, group: NDArray[np.int64], *, seed: int) -> WrongLabels:
@@ -232,60 +220,24 @@ def _estimate(
 ) -> WrongLabels:
     """Compare the given labels with those that are wrong on purpose, kind by kind."""
     judged = model.judged
-    left = judged.copy()  # labels that an earlier kind explains are not counted again
     flagged = np.zeros(len(judged), bool)
-    by_kind: dict[str, NoiseEstimate] = {}
+    by_kind: dict[str, Estimate] = {}
     share = np.zeros((3, model.classes))  # per class: estimate, low, high
-    size = np.maximum(np.bincount(model.label[judged], minlength=model.classes), 1)
     for kind in KINDS:
-        suspicion = np.where(left, judgement.suspicion[kind], -np.inf)
-        purpose = expected[kind][judged]
-        curve = [_above(np.quantile(purpose, 1 - part), suspicion, purpose, judged.sum()) for part in SHARES]
-        best = min(range(len(curve)), key=lambda number: curve[number].high)
-        chosen = curve[best]
-        region = suspicion >= chosen.threshold
-        by_kind[kind] = _with_interval(region[judged], group[judged], chosen.detected)
-        share += _by_class(model, region, wrong[kind], expected[kind] >= chosen.threshold, chosen.detected, size)
-        if region.sum() >= FEWEST:
-            pure = [point.threshold for point in curve if by_kind[kind].share >= PURITY * point.share]
-            found = suspicion >= min(pure, default=chosen.threshold)
-            flagged |= found
-            left &= ~found
+        suspicion = np.where(judged, judgement.suspicion[kind], -np.inf)
+        mixture = compare(suspicion[judged], expected[kind][judged], group[judged])
+        by_kind[kind] = mixture.estimate
+        region = suspicion >= mixture.threshold
+        # a wrong label of one kind mostly looks like one of the other kind, too: the shares are not added up
+        by_class = _by_class(model, region, wrong[kind], expected[kind] >= mixture.threshold, mixture.detected)
+        share = np.maximum(share, by_class)
+        # those that an earlier kind explains are not counted again
+        rest = np.where(flagged, -np.inf, suspicion)
+        flagged |= rest >= compare(rest[judged], expected[kind][judged], group[judged]).flag_from
     flagged &= judgement.suggested != model.label
-    total = NoiseEstimate(
-        *(min(1.0, sum(getattr(e, name) for e in by_kind.values())) for name in ("share", "low", "high"))
-    )
-    by_class = [NoiseEstimate(*map(float, np.clip(column, 0, 1))) for column in share.T]
-    return WrongLabels(judgement, flagged, total, by_kind, by_class)
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Given labels above a threshold of suspicion, divided by the share of wrong ones that are above it."""
-
-    threshold: float
-    detected: float
-    share: float
-    high: float
-
-
-def _above(threshold: float, suspicion: NDArray[np.float32], purpose: NDArray[np.float32], images: int) -> _Point:
-    detected = max(float((purpose >= threshold).mean()), 1e-9)
-    found = int((suspicion >= threshold).sum())
-    return _Point(
-        threshold, detected, found / images / detected, (found + Z95 * np.sqrt(found + 1) + 1) / images / detected
-    )
-
-
-def _with_interval(region: NDArray[np.bool_], group: NDArray[np.int64], detected: float) -> NoiseEstimate:
-    """Return the share of wrong labels; images of one group count as one observation of the interval."""
-    images = max(len(region), 1)
-    found = np.bincount(np.unique(group[region], return_inverse=True)[1]) if region.any() else np.zeros(1)
-    share = region.sum() / images / detected
-    error = Z95 * float(np.sqrt((found.astype(float) ** 2).sum())) / images / detected
-    # of those with a wrong label, an unknown part gets its right one back when it is changed on purpose
-    low = max(0.0, share / (1 + share) - error)
-    return NoiseEstimate(float(share), float(low), float(share + max(error, 3 / images / detected)))
+    total = Estimate(*(min(1.0, sum(getattr(e, name) for e in by_kind.values())) for name in ("share", "low", "high")))
+    classes = [Estimate(*map(float, np.clip(column, 0, 1))) for column in share.T]
+    return WrongLabels(judgement, flagged, total, by_kind, classes)
 
 
 def _by_class(
@@ -294,10 +246,10 @@ def _by_class(
     wrong: NDArray[np.int64],
     caught: NDArray[np.bool_],
     detected: float,
-    size: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Return estimate, lower and upper end of the share of wrong labels of a kind, shape (3, classes)."""
     judged = model.judged
+    size = np.maximum(np.bincount(model.label[judged], minlength=model.classes), 1)
     tried = np.bincount(wrong[judged], minlength=model.classes)
     hits = np.bincount(wrong[judged & caught], minlength=model.classes)
     sensitivity = (hits + PRIOR_IMAGES * detected) / (tried + PRIOR_IMAGES)

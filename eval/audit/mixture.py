@@ -1,0 +1,91 @@
+"""Estimate how many given items are like items that were made wrong on purpose.
+
+Both have a score of suspicion. Above a threshold there are given items, and a known share of the wrong ones. The number
+of given ones divided by that share is the number that would be wrong if all above the threshold were; the threshold at
+which this is lowest gives the estimate, because right items only ever add to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARES = np.linspace(0.1, 0.95, 40)  # of the items that are wrong on purpose, above the thresholds that are tried
+FEWEST = 10  # given items above the threshold, below which none is flagged
+PURITY = 0.6  # least expected share of wrong items among those flagged at the threshold
+Z95 = 1.96
+NONE_FOUND = 3.0  # upper end of the 95 % interval of a count of 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share of wrong items, with the ends of its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Given items compared with wrong ones.
+
+    Attributes
+    ----------
+    estimate : Estimate
+        Share of the given items that are wrong.
+    threshold : float
+        Suspicion from which on the estimate counts.
+    detected : float
+        Share of the wrong items above it.
+    flag_from : float
+        Suspicion from which on items are flagged; infinite if there are too few.
+    """
+
+    estimate: Estimate
+    threshold: float
+    detected: float
+    flag_from: float
+
+
+def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDArray[np.int64]) -> Mixture:
+    """Estimate which share of the given items is wrong.
+
+    Parameters
+    ----------
+    given : array, shape (items,)
+        Suspicion of the given items; -inf for those that are already explained.
+    wrong : array
+        Suspicion of items that were made wrong on purpose.
+    group : array, shape (items,), int64
+        Items of one group count as one observation in the interval.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> given = np.concatenate([rng.normal(0, 1, 900), rng.normal(4, 1, 100)])
+    >>> result = compare(given, rng.normal(4, 1, 1000), np.arange(1000))
+    >>> round(result.estimate.share, 2)
+    0.1
+    """
+    items = len(given)
+    thresholds = [float(np.quantile(wrong, 1 - share)) for share in SHARES]
+    detected = [max(float((wrong >= threshold).mean()), 1e-9) for threshold in thresholds]
+    found = np.array([(given >= threshold).sum() for threshold in thresholds])
+    share = found / items / detected
+    highest = (found + Z95 * np.sqrt(found + 1) + 1) / items / detected
+    best = int(highest.argmin())
+    threshold, scale = thresholds[best], 1 / items / detected[best]
+    region = given >= threshold
+    sizes = np.unique(group[region], return_counts=True)[1].astype(float)
+    error = Z95 * float(np.sqrt((sizes**2).sum())) * scale
+    value = float(share[best])
+    # a wrong item that is made wrong once more may become right: up to that many of the wrong ones are not counted
+    low = max(0.0, value / (1 + value) - error)
+    high = value + max(error, NONE_FOUND * scale)
+    flag_from = np.inf
+    if region.sum() >= FEWEST:
+        flag_from = min(t for t, s in zip(thresholds, share, strict=True) if value >= PURITY * s)
+    return Mixture(Estimate(value, min(low, 1.0), min(high, 1.0)), threshold, detected[best], flag_from)
