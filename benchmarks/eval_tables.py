@@ -1,7 +1,8 @@
 """Seconds and peak memory of `cytoimagenet eval --features TABLE` for tables of the size of the real sets.
 
-    python benchmarks/eval_tables.py              # full size, about 10 minutes on two cores
+    python benchmarks/eval_tables.py              # full size, about 20 minutes on two cores
     python benchmarks/eval_tables.py --small      # a tenth of the rows, to test the script
+    python benchmarks/eval_tables.py --tasks own  # 100,000 samples of one's own, 5 folds by group
 
 The tables are simulated: classes around centres, a shift per well, axes with decreasing weights. Times and memory are
 those of real tables of this size; the scores mean nothing. Each command runs in a separate process.
@@ -23,6 +24,8 @@ import pandas as pd
 FEATURES_PER_CHANNEL = 1280  # of EfficientNet-B0
 COOS7 = {"train": 41_456, "test1": 10_364, "test2": 17_021, "test3": 32_596, "test4": 30_772}
 CYCLOPS = 27_000
+OWN = 100_000
+OWN_WIDTH = 1280
 START = "import cytoimagenet; cytoimagenet.main()"
 
 
@@ -70,6 +73,15 @@ def cyclops(times: float) -> tuple[pd.DataFrame, np.ndarray]:
     return pd.DataFrame({"label": [f"place {c:02d}" for c in code]}), simulated(code, code, 2 * FEATURES_PER_CHANNEL, 2)
 
 
+def own(times: float) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return samples of 20 classes in 500 groups, with the features of one channel."""
+    rng = np.random.default_rng(3)
+    n = round(OWN * times)
+    label, group = rng.integers(0, 20, n), rng.integers(0, 500, n)
+    keys = pd.DataFrame({"label": [f"class {c}" for c in label], "group": [f"well {g}" for g in group]})
+    return keys, simulated(label, group, OWN_WIDTH, 3)
+
+
 def measured(arguments: list[str], folder: Path) -> tuple[float, float, float]:
     """Run a command; return its seconds, CPU seconds and peak memory in GB."""
     log = folder / "log"
@@ -88,20 +100,25 @@ def measured(arguments: list[str], folder: Path) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--tasks", default="bbbc021,cyclops,coos7")
+    parser.add_argument("--tasks", default="bbbc021,cyclops,coos7,own")
     chosen = parser.parse_args()
     print("| table | size of the features | probe | seconds | CPU seconds | peak memory | scores |")
     print("|---|---|---|---|---|---|---|")
     for task in chosen.tasks.split(","):
-        keys, values = {"bbbc021": bbbc021, "coos7": coos7, "cyclops": cyclops}[task](0.1 if chosen.small else 1)
+        keys, values = {"bbbc021": bbbc021, "coos7": coos7, "cyclops": cyclops, "own": own}[task](
+            0.1 if chosen.small else 1
+        )
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             write(keys, values, folder / "simulated.parquet")
             size, shape = values.nbytes / 2**30, f"{len(values):,} x {values.shape[1]:,}"
             del values
-            asked = ["eval", "--tasks", task, "--data", made, "--features", str(folder / "simulated.parquet")]
-            asked += ["--standardise", "train" if task == "coos7" else "all", "--out", str(folder / "results")]
-            for probe in (False, True):
+            asked = ["eval", "--features", str(folder / "simulated.parquet"), "--out", str(folder / "results")]
+            if task == "own":
+                asked += ["--label", "label", "--group", "group"]
+            else:
+                asked += ["--tasks", task, "--data", made, "--standardise", "train" if task == "coos7" else "all"]
+            for probe in (False,) if task == "own" and not chosen.small else (False, True):
                 wall, used, peak = measured([*asked, "--probe" if probe else "--no-probe"], folder)
                 found = json.loads((folder / "results" / "results.json").read_text())["results"]
                 print(

@@ -24,9 +24,10 @@ from cytoimagenet.loaders.batches import Batches
 from cytoimagenet.loaders.cache import build_cache
 from cytoimagenet.loaders.index import Index, read_index
 from cytoimagenet.loaders.transforms import augment, to_float, to_rgb
+from cytoimagenet.training.feeding import batches_of
 from cytoimagenet.training.model import build_model, prepare_for_training
 from cytoimagenet.training.recipes import Settings, settings
-from cytoimagenet.training.train import batches_of, make_trainer
+from cytoimagenet.training.setup import make_trainer
 from torch.nn import functional
 from transformers import TrainerCallback
 

@@ -19,7 +19,9 @@ from .dataset.manifest import Manifest
 from .defaults import MAX_IMAGES, MIN_IMAGES, SHARD_SIZE_BYTES
 from .errors import SettingsChangedError
 from .labels import select as labels
-from .sources.catalog import write_catalog
+from .sources.catalog import Catalog, rejected_file, write_catalog
+
+CATALOG = "catalog.parquet"
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,14 @@ def build(
     workers: int | None = None,
     dask: str | None = None,
     rebuild: bool = False,
+    strict: bool = False,
 ) -> tuple[Manifest, dict[str, Any]]:
     """Write a dataset folder from raw sources; continue where an interrupted run stopped.
 
     Parameters
     ----------
     raw : str or path
-        A folder with one folder per source, local or a URL.
+        A folder with one folder per source, local or a URL (`sources.catalog.build_catalog`).
     out : str or path
         The dataset folder to write, local or a URL.
     recipe : Recipe, optional
@@ -98,13 +101,16 @@ def build(
         As `curate.run.curate`.
     rebuild : bool
         Replace work done with other settings or from other sources.
+    strict : bool
+        Raise an error if a row of a user's image table can't be used.
 
     Returns
     -------
     Manifest
         Of the dataset.
     dict
-        The content of `curated.json`: the counts.
+        The content of `curated.json`: the counts. In addition `catalog`: the counts of each source (`sources`), the
+        folders that are no source (`left_out`), and the list of rows that can't be used (`rejected_csv`), if any.
 
     Raises
     ------
@@ -117,7 +123,7 @@ def build(
     work = work_folder(out) if work is None else os.fspath(work)
     if storage.is_local(work):
         storage.remove_temporaries(work)
-    selection = select(raw, work, recipe)
+    selection, catalogue = select(raw, work, recipe, strict=strict)
     curated = storage.join(work, "curated")
     report = curate(
         selection,
@@ -130,6 +136,11 @@ def build(
         rebuild=rebuild,
         earlier_settings=recipe.earlier,
     )
+    report["catalog"] = {
+        "sources": [count.to_dict() for count in catalogue.counts],
+        "left_out": dict(catalogue.unknown),
+        "rejected_csv": rejected_file(storage.join(work, CATALOG)) if len(catalogue.rejected) else "",
+    }
     options = {"shard_size": recipe.shard_size, "format": recipe.format, "seed": recipe.seed}
     try:
         return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
@@ -142,10 +153,10 @@ def build(
     return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
 
 
-def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
-    """Write the catalogue and the classes of RAW; return the path of the selected rows."""
-    catalog, selection = storage.join(work, "catalog.parquet"), storage.join(work, "selection.parquet")
-    write_catalog(raw, catalog, recipe.sources or None)
+def select(raw: str | PathLike[str], work: str, recipe: Recipe, *, strict: bool = False) -> tuple[str, Catalog]:
+    """Write the catalogue and the classes of RAW; return the path of the selected rows, and what was read."""
+    catalog, selection = storage.join(work, CATALOG), storage.join(work, "selection.parquet")
+    catalogue = write_catalog(raw, catalog, recipe.sources or None, strict=strict)
     labels.select(
         catalog,
         selection,
@@ -154,7 +165,7 @@ def select(raw: str | PathLike[str], work: str, recipe: Recipe) -> str:
         seed=recipe.seed,
         allocation=recipe.allocation,  # type: ignore[arg-type]
     )
-    return selection
+    return selection, catalogue
 
 
 def _remove_dataset(out: str) -> None:

@@ -40,7 +40,7 @@ def estimate_build(raw: str | PathLike[str], recipe: Recipe | None = None) -> di
     """
     recipe = recipe or Recipe()
     with tempfile.TemporaryDirectory(prefix="cytoimagenet-dry-run-") as folder:
-        plan = make_plan(select(raw, folder, recipe))
+        plan = make_plan(select(raw, folder, recipe)[0])
         rows = pq.read_metadata(storage.join(folder, "catalog.parquet")).num_rows
     selected = len(plan.selection)
     return {"rows": rows, "not_selected": rows - selected, **estimate(plan, raw, recipe.curation)}

@@ -6,6 +6,8 @@ and fail at a null in a later one.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import Any, Protocol
 
@@ -59,12 +61,18 @@ CATALOG = pa.schema(
     [
         *_fields("idx database name dir_name path filename", _text),
         *_fields("organism cell_type cell_visible phenotype compound sirna gene", _text),
-        *_fields("microscopy channels stains licence", _text),
+        *_fields("microscopy channels stains licence group", _text),
     ]
 )
 """A source image. `path` is its folder below RAW, `filename` the file of its first channel. `channels` are all its
 files, relative to RAW and joined by `|` in the order of merging (`images.channels` has the notation); `stains` lists
-their stains in the same order."""
+their stains in the same order. `group` names what the train/validation split must not divide (a plate, movie or donor
+of this source); empty where the source does not name it."""
+
+ADDED = ("group",)
+"""Columns that tables of earlier versions lack; they are read as empty text."""
+
+_OWN_SOURCES = "cytoimagenet.own_sources"  # key of the metadata of a Parquet file
 
 SELECTION = pa.schema([*_fields("label category", _text), *CATALOG])
 """A source image with a class."""
@@ -140,6 +148,21 @@ def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Ta
     return pa.table(columns, schema=schema)
 
 
+def with_added(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Return a table with these columns, in this order; those of `ADDED` that it lacks are empty text.
+
+    Examples
+    --------
+    >>> with_added(pa.table({"idx": ["a-0"]}), ["idx", "group"]).to_pylist()
+    [{'idx': 'a-0', 'group': ''}]
+    """
+    names = list(names)
+    for name in names:
+        if name in ADDED and name not in table.column_names:
+            table = table.append_column(name, pa.repeat(pa.scalar("", _text), len(table)))
+    return table.select(names)
+
+
 class _Writable(Protocol):
     """A file, or an object of ours that is written to like one."""
 
@@ -151,6 +174,29 @@ def writer(file: _Writable, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
 
 
+def note_own_sources(writer: pq.ParquetWriter, facts: Mapping[str, Mapping[str, str]]) -> None:
+    """Store the facts about users' own sources in the file of a table; of no sources, nothing.
+
+    Parameters
+    ----------
+    writer : ParquetWriter
+        Not closed yet.
+    facts : mapping
+        Folder name of a source to its facts, such as `link`: what the card shows and the columns do not contain.
+    """
+    if facts:
+        text = json.dumps({name: dict(facts[name]) for name in sorted(facts)}, ensure_ascii=False, sort_keys=True)
+        writer.add_key_value_metadata({_OWN_SOURCES: text})
+
+
+def own_sources(path: str | PathLike[str]) -> dict[str, dict[str, str]]:
+    """Return what `note_own_sources` stored in a file; empty if nothing."""
+    fs, inner = filesystem(path)
+    with fs.open(inner, "rb") as file:
+        stored = pq.read_metadata(file).metadata or {}
+    return json.loads(stored.get(_OWN_SOURCES.encode(), b"{}"))  # type: ignore[no-any-return]
+
+
 def write(frame: pd.DataFrame, path: str | PathLike[str], schema: pa.Schema) -> None:
     """Check a table and write it as Parquet, completely or not at all. Equal tables give equal bytes."""
     table = check(frame, schema, str(path))
@@ -159,7 +205,7 @@ def write(frame: pd.DataFrame, path: str | PathLike[str], schema: pa.Schema) -> 
 
 
 def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet file that must have `schema`.
+    """Read a Parquet file that must have `schema`; columns of `ADDED` may be absent.
 
     Parameters
     ----------
@@ -183,11 +229,12 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
             wrong = [
                 f.name
                 for f in schema
-                if f.name not in found.names or found.field(f.name).type not in (f.type, pa.large_string())
+                if (f.name not in found.names and f.name not in ADDED)
+                or (f.name in found.names and found.field(f.name).type not in (f.type, pa.large_string()))
             ]
             if wrong:
                 raise SchemaError(f"Columns absent or of another type: {', '.join(wrong)}", where=str(path))
-            table = parquet.read(columns=columns or schema.names)
+            table = with_added(parquet.read(columns=columns or schema.names), columns or schema.names)
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise

@@ -3,59 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from ..builder.errors import UsageError
+from .own_tables import Columns, own_tables
 from .protocols.settings import CyclopsLabels, EvaluationSettings, Taxol
-from .results.score import Result, key_of
+from .results.score import Result
+from .score_features import score_features
 from .sets.samples import Samples
-from .tables.feature_table import FeatureTable, read_table
+from .tables.feature_table import FeatureTable, is_table
 from .tasks.record import Task
-from .tasks.registry import find
+from .tasks.registry import TASKS, find
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
-    from .protocols.entries import Scored
+    from ..builder.image_table.table import ImageTable
+    from .features.backbones import Backbone
+    from .own_images import OwnImages
     from .scores.standardise import Standardisation
     from .scores.votes import Ties
 
 
 def evaluate(
-    task: str | Task,
-    features: str | PathLike[str] | pd.DataFrame | FeatureTable,
+    task: str | PathLike[str] | Task | ImageTable | None,
+    features: str | PathLike[str] | pd.DataFrame | FeatureTable | Backbone | torch.nn.Module,
     metadata: str | PathLike[str] | Samples | None = None,
     *,
-    standardise: Standardisation = "none",
+    label: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    id: str | None = None,
+    pattern: str | None = None,
+    standardise: Standardisation | None = None,
     taxol: Taxol = "all",
     ties: Ties = "nearest",
     cyclops_labels: CyclopsLabels = "clean",
     probe: bool = True,
     seed: int = 0,
-    model: str = "features",
+    model: str | None = None,
     preprocess: str = "",
+    input_size: int | Literal["native"] | None = None,
+    cache: str | PathLike[str] | None = None,
+    engine: str = "auto",
+    workers: int = 2,
     about: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Score features on a task.
+    """Score features, or a network, on a task or on your own labelled images.
 
     Parameters
     ----------
-    task : str or Task
-        "bbbc021", "coos7", "cyclops", or a task of your own.
-    features : path, DataFrame or FeatureTable
-        One row per image or cell (column `id`), or for BBBC021 per well (`Metadata_Plate`, `Metadata_Well`) or
+    task : str, path, Task, ImageTable or None
+        "bbbc021", "coos7", "cyclops", or your own images: a table (.csv, .tsv, .parquet), a folder or a .zip, see
+        docs/your-own-images.md. None: the table of features contains the labels.
+    features : str, path, DataFrame, FeatureTable or network
+        A table: one row per image or cell (column `id`), or for BBBC021 per well (`Metadata_Plate`, `Metadata_Well`) or
         treatment (`compound`, `concentration`). Every other column of numbers is a feature. See `tables.feature_table`.
+        Or a network: `imagenet`, `random`, a training run, a model of `transformers`, or a module from `load_backbone`.
     metadata : path or Samples, optional
         The folder of the task, which contains the labels. Without it the table must contain them: `label`, for COOS-7
         also `split`, for BBBC021 also `compound` and `concentration`.
-    standardise : str
+    label, group, split, id : str, optional
+        Of your own images or table: columns that are not called so. Samples of one group are never on both sides of a
+        fold; where there is a split, the classifiers are fitted on `train`.
+    pattern : str, optional
+        For your own images without a table, see `extract_features`.
+    standardise : str, optional
         How features are brought to one scale; see `scores.standardise.MEANING`. The publication used "all" for BBBC021
-        and CYCLoPs and "train" for COOS-7.
+        and CYCLoPs and "train" for COOS-7. By default "train" (the training part of each fold) for your own images,
+        the published one for a network, and "none" for a table.
     taxol, ties, cyclops_labels, probe, seed
         See `protocols.settings.EvaluationSettings`.
-    model, preprocess : str
-        Names for tables and report: what computed the features, and from which view of the image.
+    model : str, optional
+        Name of the features in the report; by default that of the network, or "features".
+    preprocess : str
+        Of a network: which view of an image it is shown, by default "concat-norm", see `extract_features`. Of a table:
+        any text for the report.
+    input_size : int or "native", optional
+        Of a network: side in pixels to which images are resized. By default 224 for your own images, else native.
+    cache : path, optional
+        Of a network: folder that stores computed features. By default nothing is kept.
+    engine, workers
+        Of a network: see `extract_features`.
     about : mapping, optional
         Further settings of the features (input size, weights ...), stored with each score.
 
@@ -67,7 +99,7 @@ def evaluate(
     Raises
     ------
     UsageError
-        If a setting is unknown, or the table does not match the metadata.
+        If a setting is unknown, there is no such input or network, or the table does not match the samples.
     MetadataError
         If the metadata differs from what its publisher describes.
 
@@ -77,53 +109,69 @@ def evaluate(
     >>> table = pd.DataFrame({"id": list("abcdef"), "label": list("xxxyyy"), "f": [0.0, 1, 2, 10, 11, 12]})
     >>> float(evaluate("cyclops", table, probe=False).scores["knn"])  # of 5 other cells, 3 have the other label
     0.0
+
+    Cells of three donors; each donor is classified by the others:
+
+    >>> cells = pd.DataFrame({"label": list("xyxyxy"), "donor": list("aabbcc"), "f": [0.0, 9, 1, 8, 0, 9]})
+    >>> knn = evaluate(None, cells, label="label", group="donor", probe=False).scores["knn"]
+    >>> knn.correct, knn.n, knn.settings["folds"]
+    (6, 6, 'leave one of 3 groups out')
     """
     settings = EvaluationSettings(
         standardise=standardise, taxol=taxol, ties=ties, cyclops_labels=cyclops_labels, probe=probe, seed=seed
     )
-    return score_features(find(task), features, metadata, settings, model=model, preprocess=preprocess, about=about)
+    columns = Columns(label, group, split, id)
+    chosen, samples, own = _task_and_samples(task, metadata, columns, pattern)
+    if is_table(features):
+        if chosen is None or own:
+            name = Path(features).name.split(".")[0] if isinstance(features, str | PathLike) else "samples"
+            given = own_tables({name: features}, columns, (own.task, own.samples) if own else None)
+            _, features, chosen, samples = next(given)
+        return score_features(
+            chosen, features, samples, settings, model=model or "features", preprocess=preprocess, about=about
+        )
+    if chosen is None:
+        raise UsageError("A network needs images", next="Name a task, or a table, folder or zip of your own images")
+    from .networks import score_network
+
+    return score_network(
+        chosen,
+        samples,
+        features,
+        settings,
+        own=own,
+        model=model,
+        preprocess=preprocess or "concat-norm",
+        size=input_size,
+        cache=cache,
+        engine=engine,
+        workers=workers,
+        about=about or {},
+    )
 
 
-def score_features(
-    task: Task,
-    features: str | PathLike[str] | pd.DataFrame | FeatureTable,
+def _task_and_samples(
+    task: str | PathLike[str] | Task | ImageTable | None,
     metadata: str | PathLike[str] | Samples | None,
-    settings: EvaluationSettings,
-    *,
-    model: str,
-    preprocess: str,
-    about: Mapping[str, Any] | None = None,
-) -> Result:
-    """Score features on a task; as `evaluate`, with the settings as one object."""
-    settings = task.resolve(settings)
-    table = read_table(features)
-    if metadata is None or isinstance(metadata, Samples):
-        samples = metadata
-    else:
-        samples = task.read(metadata, settings, images=False)
-    aligned = task.align(table, samples)
-    common = {
-        "task": task.name,
-        "model": model,
-        "preprocess": preprocess,
-        "digest": table.digest(),
-        "rows": len(aligned.values),
-        "left_out": len(table.values) - len(aligned.values),
-    }
-    result = Result([], {})
+    columns: Columns,
+    pattern: str | None,
+) -> tuple[Task | None, str | PathLike[str] | Samples | None, OwnImages | None]:
+    """Return the task (None: that of a table), its folder or samples, and the images if they are a user's own."""
+    if isinstance(task, Task) or (isinstance(task, str) and task in TASKS):
+        if columns.named or pattern:
+            given = ", ".join([*columns.named, *(["pattern"] if pattern else [])])
+            raise UsageError(f"{given} can only be used with your own images or tables", where=find(task).name)
+        return find(task), metadata, None
+    if metadata is not None:
+        raise UsageError("`metadata` is the folder of a task of the preprint; your own images have their labels")
+    if task is None:
+        return None, None, None
+    if isinstance(task, str) and "://" not in task and not Path(task).exists():
+        raise UsageError(
+            f"There is no task, file or folder {task!r}",
+            next=f"The tasks are {', '.join(TASKS)}; your own images are a table, a folder or a .zip",
+        )
+    from .own_images import own_images
 
-    def add(scores: list[Scored], settings: EvaluationSettings, *, beside: bool) -> None:
-        chosen = {name: getattr(settings, name) for name in ("standardise", *task.options, "seed")}
-        for partial, predictions in scores:
-            entry = {**common, **partial, "beside": beside}
-            entry["settings"] = {**chosen, **(about or {}), **partial["settings"]}
-            entry["key"] = key_of(entry)
-            result.entries.append(entry)
-            if predictions is not None:
-                result.predictions[entry["key"]] = predictions
-
-    add(task.score(aligned, settings), settings, beside=False)
-    if task.score_alternatives:
-        for standardisation, scores in task.score_alternatives(aligned, settings):
-            add(scores, replace(settings, standardise=standardisation), beside=True)
-    return result
+    own = own_images(task, columns, pattern=pattern)
+    return own.task, own.samples, own

@@ -10,26 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..builder.console import err
-from ..builder.errors import UsageError
+from ..builder.errors import CheckFailedError, UsageError
 from ..builder.storage import write_atomic
-from .evaluate import score_features
 from .results import document as results
 from .results.score import Result
-from .tables.feature_table import read_table
+from .score_features import score_features
 
 if TYPE_CHECKING:
     from .features.backbones import Backbone
     from .features.table import Features
+    from .own_images import OwnImages
     from .protocols.settings import EvaluationSettings
     from .sets.samples import Samples
     from .tasks.record import Task
 
 RANDOM_SEEDS = 3  # random networks: the scores of a single one vary too much to be a baseline
-NETWORK_SETTINGS = ("input_size", "weights", "images", "engine", "full_scale", "constant_channels")
-"""The settings of features that are stored with each score."""
 
 
 @dataclass
@@ -74,41 +72,10 @@ class EvaluationRun:
         """Merge a result into results.json at once, so that a kill loses no finished score."""
         self.done.append(result)
         results.merge(self.out, result)
-
-
-def score_table(
-    table: str | PathLike[str],
-    task: Task,
-    metadata: str | PathLike[str] | None,
-    out: str | PathLike[str],
-    settings: EvaluationSettings,
-    name: str | None = None,
-) -> EvaluationRun:
-    """Score a table of features on one task and write the results.
-
-    Parameters
-    ----------
-    table : path
-        See `tables.feature_table.read_table`.
-    task : Task
-    metadata : path, optional
-        The folder of the task; without it the table must contain its labels.
-    out : path
-        Folder for results.json and predictions.
-    settings : EvaluationSettings
-        Features are used as they are if it names no standardisation.
-    name : str, optional
-        Name of the features in the results; by default that of the file.
-    """
-    run, begun = EvaluationRun(Path(out), main=os.environ.get("RANK", "0") == "0", tasks=[task]), time.perf_counter()
-    if not run.main:
-        return run  # one process scores the table
-    features = read_table(table)
-    model = name or Path(table).name.split(".")[0]
-    result = score_features(task, features, metadata, settings, model=model, preprocess="as given")
-    run.timed(f"{task.name}: {model}", begun)
-    run.add(result)
-    return run
+        remarks = (f"{entry['task']}: {remark}" for entry in result.entries for remark in entry.get("remarks", ()))
+        for remark in dict.fromkeys(remarks):
+            if remark not in self.notes:
+                self.note(remark)
 
 
 def score_models(
@@ -118,7 +85,9 @@ def score_models(
     settings: EvaluationSettings,
     *,
     methods: Sequence[str],
-    size: int | None = None,
+    size: int | Literal["native"] | None = None,
+    own: Sequence[OwnImages] = (),
+    strict: bool = False,
     cache: str | PathLike[str] | None = None,
     engine: str = "auto",
     workers: int = 2,
@@ -138,7 +107,14 @@ def score_models(
         Each task uses its published standardisation if it names none.
     methods : sequence of str
         Preprocessing; the probe is fitted on the first only.
-    size, cache, engine, workers
+    size : int or "native", optional
+        Side in pixels to which images are resized; by default `Task.input_size` of each task.
+    own : sequence of OwnImages
+        A user's own images, scored in addition to `roots`.
+    strict : bool
+        Raise an error if one of these images can't be used; otherwise it is left out, and written with the reason to
+        `out/<task>.rejected.csv`.
+    cache, engine, workers
         See `features.extract.extract`; the cache is `out/features` by default.
 
     Raises
@@ -146,43 +122,75 @@ def score_models(
     UsageError
         If a task does not allow the settings, samples have no labels, or no model is left.
     """
-    from .features.extract import extract
     from .features.mean_intensity import NAME, mean_intensity
     from .features.processes import is_main_process
+    from .networks import features_of, settings_of
 
     # several processes share the computation of features; one of them scores and writes
-    run = EvaluationRun(Path(out), main=is_main_process(), tasks=list(roots))
-    settings_of = {task: task.resolve(settings, task.network_standardisation) for task in roots}
-    samples = {task: _read(task, root, settings_of[task]) for task, root in roots.items()}
+    mine = {one.task: one for one in own}
+    run = EvaluationRun(Path(out), main=is_main_process(), tasks=[*roots, *mine])
+    _refuse_equal_names(run.tasks)
+    settings_for = {task: task.resolve(settings, task.network_standardisation) for task in run.tasks}
+    samples = {task: _read(task, root, settings_for[task]) for task, root in roots.items()}
+    samples |= {task: one.samples for task, one in mine.items()}
     for task, found in samples.items():
-        for what, count in found.left_out.items():
-            run.note(f"{task.name}: {count:,} {what} left out")
+        for note in (
+            *(f"{count:,} {what} left out" for what, count in found.left_out.items()),
+            *(mine[task].notes if task in mine else ()),
+        ):
+            run.note(f"{task.name}: {note}")
     networks, fused = _networks(models, run)
-    options: dict[str, Any] = {"size": size, "engine": engine, "workers": workers}
+    options: dict[str, Any] = {"methods": methods, "engine": engine, "workers": workers}
     computed = {}
     for task, found in samples.items():
         begun = time.perf_counter()
         folder = cache or run.out / "features"
-        computed[task] = extract(found, [*networks, mean_intensity()], methods=methods, cache=folder, **options)
+        computed[task] = features_of(task, found, [*networks, mean_intensity()], size=size, cache=folder, **options)
+        if task in mine:
+            samples[task] = _usable(mine[task], next(iter(computed[task].values())), run, strict=strict)
         run.timed(f"{task.name}: features", begun)
     for task, found in samples.items() if run.main else ():
         for (model, method), features in _with_fusions(computed[task], fused):
             if model == NAME and method != methods[0]:
                 continue  # one score of the control is enough
             begun = time.perf_counter()
-            own = settings_of[task]
-            result = score_features(
-                task,
-                features.to_table(),
-                found,
-                replace(own, probe=own.probe and method == methods[0]),
-                model=model,
-                preprocess=method,
-                about={name: features.settings[name] for name in NETWORK_SETTINGS if name in features.settings},
-            )
+            chosen = settings_for[task]
+            try:
+                result = score_features(
+                    task,
+                    features.to_table(),
+                    found,
+                    replace(chosen, probe=chosen.probe and method == methods[0]),
+                    model=model,
+                    preprocess=method,
+                    about=settings_of(features),
+                )
+            except CheckFailedError as error:
+                if model != NAME:
+                    raise
+                run.note(f"{task.name}: {NAME} left out: {error.what}")  # images that are equally bright
+                continue
             run.add(result)
             run.timed(f"{task.name}: scores of {model}, {method}", begun)
     return run
+
+
+def _usable(own: OwnImages, features: Features, run: EvaluationRun, *, strict: bool) -> Samples:
+    """Return the samples with features; the others are counted and written to a file."""
+    usable = own.usable(features, strict=strict)
+    if run.main:
+        written = usable.table.write_rejected(run.out / f"{own.task.name}.csv")
+        if written:
+            count = len(usable.table.rejected)
+            run.note(f"{own.task.name}: {count:,} samples can't be used and are left out, see {Path(written).name}")
+    return usable.samples
+
+
+def _refuse_equal_names(tasks: Sequence[Task]) -> None:
+    names = [task.name for task in tasks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"Two tasks are called {twice}", next="Rename one of the tables, folders or zips")
 
 
 def _read(task: Task, root: Path, settings: EvaluationSettings) -> Samples:

@@ -7,7 +7,7 @@ has to be pickled or copied between processes, and the order of the batches does
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from . import order
 from .index import Index
-from .order import Ids
+from .order import Ids, Part
 
 ReadPixels = Callable[[Ids], NDArray[np.uint8]]
 """Image numbers -> pixels, shape (N, size, size). Called from several threads."""
@@ -58,6 +58,8 @@ class Batches(IterableDataset[dict[str, Any]]):
         Determine the order.
     rank, world : int
         Index of this process (0, 1, ...) and number of processes.
+    accumulation : int
+        Number of batches per step in training; an epoch has full steps only.
 
     Yields
     ------
@@ -76,9 +78,11 @@ class Batches(IterableDataset[dict[str, Any]]):
         epoch: int = 0,
         rank: int = 0,
         world: int = 1,
+        accumulation: int = 1,
     ) -> None:
         self.reader, self.batch_size, self.training, self.workers = reader, batch_size, training, workers
-        self.seed, self.rank, self.world = seed, rank, world
+        self.seed, self.rank, self.world, self.accumulation = seed, rank, world, accumulation
+        self._done: tuple[int, tuple[Part, ...]] = (-1, ())  # an epoch, and the parts of it that were trained on
         # [epoch, epoch to skip in, batches to skip], in shared memory: the persistent workers of a DataLoader are
         # copies made earlier and would not see a change of plain attributes
         self._position = torch.tensor([epoch, -1, 0]).share_memory_()
@@ -96,29 +100,47 @@ class Batches(IterableDataset[dict[str, Any]]):
         """Yield empty batches for the first `batches` of an epoch, without reading: they were trained on already."""
         self._position[1:] = torch.tensor([epoch, batches])
 
+    def resume(self, epoch: int, parts: Sequence[Part]) -> None:
+        """Leave out parts of an epoch, also those trained on by another number of processes.
+
+        In that epoch this process yields empty batches in their place, then its share of the images that are left. Call
+        this before the first pass.
+        """
+        self._done = (epoch, tuple(parts))
+
     def __len__(self) -> int:
+        images = len(self.reader.index)
         return order.count(
-            len(self.reader.index), self.batch_size, rank=self.rank, world=self.world, training=self.training
+            images,
+            self.batch_size,
+            rank=self.rank,
+            world=self.world,
+            training=self.training,
+            accumulation=self.accumulation,
         )
 
     def plan(self, epoch: int) -> list[Ids]:
-        """Return the image numbers of each batch of an epoch."""
+        """Return the image numbers of each batch of an epoch; those of a batch that is left out are empty."""
         ids = self.reader.order(self.seed, epoch) if self.training else np.arange(len(self.reader.index))
-        return order.batches(ids, self.batch_size, rank=self.rank, world=self.world, training=self.training)
+        resumed, parts = self._done
+        if epoch == resumed:
+            ids = order.left(ids, parts)
+        process = {"rank": self.rank, "world": self.world}
+        plan = order.batches(ids, self.batch_size, **process, training=self.training, accumulation=self.accumulation)
+        return [np.empty(0, np.int64)] * (len(self) - len(plan)) + plan
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         epoch, skip_epoch, skipped = self._position.tolist()
-        skipped = skipped if skip_epoch == epoch else 0
         plan, threads = self.plan(epoch), self.workers
+        if skip_epoch == epoch:
+            plan[:skipped] = [np.empty(0, np.int64)] * min(skipped, len(plan))
         worker = get_worker_info()
         if worker is not None:  # a worker process of the user's DataLoader, which asks its workers in turn
-            plan, skipped = plan[worker.id :: worker.num_workers], -(-(skipped - worker.id) // worker.num_workers)
-            threads = 0
-        skipped = max(0, min(skipped, len(plan)))
-        labels = self.reader.index.label
-        for _ in range(skipped):
+            plan, threads = plan[worker.id :: worker.num_workers], 0
+        remaining = [ids for ids in plan if len(ids)]  # the empty batches come first
+        for _ in range(len(plan) - len(remaining)):
             yield {"images": torch.empty(0, 1, 0, 0, dtype=torch.uint8), "labels": torch.empty(0, dtype=torch.int64)}
-        remaining = plan[skipped:]
+        labels = self.reader.index.label
         with self.reader.open(np.concatenate(remaining) if remaining else np.empty(0, np.int64)) as read:
             for ids, pixels in zip(remaining, _read_ahead(read, remaining, threads), strict=True):
                 yield {"images": torch.from_numpy(pixels[:, None]), "labels": torch.from_numpy(labels[ids])}

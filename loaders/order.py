@@ -1,11 +1,17 @@
 """The order in which images are read, determined by seed and epoch, and its division into batches.
 
-The order is the same in every process and for any number of workers. It is cut into batches, and each process gets a
-contiguous part of them. In training all processes get the same number of full batches; the remaining images, less than
-one batch per process, are left out of that epoch. In evaluation no image is left out.
+The order is the same in every process and for any number of workers and processes. It is cut into batches, and each
+process gets a contiguous part of them. In training all processes get the same number of full batches; the remaining
+images, fewer than are trained on in one step, are left out of that epoch. In evaluation no image is left out.
+
+A run can be resumed in the middle of an epoch with another number of processes: the images that are left are those of
+the order without the parts already trained on, and they are divided in the same manner.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +75,50 @@ def _sampled(weights: NDArray[np.float32], seed: int, epoch: int) -> Ids:
     return _generator(seed, epoch).choice(len(weights), len(weights), p=chance / chance.sum())
 
 
-def batches(order: Ids, batch_size: int, *, rank: int = 0, world: int = 1, training: bool = True) -> list[Ids]:
+class Part(NamedTuple):
+    """The part of an epoch that was trained on with one number of processes.
+
+    Parameters
+    ----------
+    processes : int
+        Number of processes.
+    batch_size : int
+        Images per batch and process.
+    accumulation : int
+        Batches of a process per step.
+    batches : int
+        Number of batches that each process was trained on; a multiple of `accumulation`.
+    """
+
+    processes: int
+    batch_size: int
+    accumulation: int
+    batches: int
+
+    @property
+    def images_per_step(self) -> int:
+        """Number of images per step of all processes together."""
+        return self.processes * self.batch_size * self.accumulation
+
+
+def left(order: Ids, parts: Iterable[Part]) -> Ids:
+    """Return the images of an epoch that are left after the given parts of it, in their order.
+
+    Examples
+    --------
+    >>> left(np.arange(9), [Part(processes=2, batch_size=2, accumulation=1, batches=1)]).tolist()
+    [2, 3, 6, 7, 8]
+    """
+    for part in parts:
+        each = part.batch_size * _batches_each(len(order), part.batch_size, part.processes, part.accumulation)
+        divided = order[: each * part.processes].reshape(part.processes, each)
+        order = np.concatenate([divided[:, part.batches * part.batch_size :].ravel(), order[divided.size :]])
+    return order
+
+
+def batches(
+    order: Ids, batch_size: int, *, rank: int = 0, world: int = 1, training: bool = True, accumulation: int = 1
+) -> list[Ids]:
     """Return the batches of one process.
 
     Parameters
@@ -81,8 +130,11 @@ def batches(order: Ids, batch_size: int, *, rank: int = 0, world: int = 1, train
     rank, world : int
         Index of this process (0, 1, ...) and number of processes.
     training : bool
-        True: the same number of full batches for each process; if there are too few images for one full batch each,
-        one smaller batch each. False: every image exactly once over all processes; the last batch may be smaller.
+        True: the same number of full batches for each process, enough for full steps; if there are too few images for
+        one step, as many batches as there are, or one smaller batch each. False: every image exactly once over all
+        processes; the last batch may be smaller.
+    accumulation : int
+        Number of batches of a process per step, in training.
 
     Raises
     ------
@@ -97,7 +149,7 @@ def batches(order: Ids, batch_size: int, *, rank: int = 0, world: int = 1, train
     [[[0, 1], [2, 3]], [[4, 5], [6]]]
     """
     if training:
-        each = len(order) // (batch_size * world)
+        each = _batches_each(len(order), batch_size, world, accumulation)
         if each:
             mine = order[rank * each * batch_size : (rank + 1) * each * batch_size]
             return list(mine.reshape(each, batch_size))
@@ -112,7 +164,9 @@ def batches(order: Ids, batch_size: int, *, rank: int = 0, world: int = 1, train
     return every[low:high]
 
 
-def count(images: int, batch_size: int, *, rank: int = 0, world: int = 1, training: bool = True) -> int:
+def count(
+    images: int, batch_size: int, *, rank: int = 0, world: int = 1, training: bool = True, accumulation: int = 1
+) -> int:
     """Return the number of batches that `batches` returns for this number of images.
 
     Examples
@@ -121,6 +175,12 @@ def count(images: int, batch_size: int, *, rank: int = 0, world: int = 1, traini
     (1, 2)
     """
     if training:
-        return max(1, images // (batch_size * world))
+        return max(1, _batches_each(images, batch_size, world, accumulation))
     every = -(-images // batch_size)
     return every * (rank + 1) // world - every * rank // world
+
+
+def _batches_each(images: int, batch_size: int, world: int, accumulation: int) -> int:
+    """Return the number of full batches of each process: those of full steps, or of a part of one if there is none."""
+    each = images // (batch_size * world)
+    return each // accumulation * accumulation or each

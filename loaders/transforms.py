@@ -210,7 +210,7 @@ def mixup(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float
         Shares of the classes.
     """
     target = functional.one_hot(labels, classes).to(torch.float32)
-    share = torch.distributions.Beta(alpha, alpha).sample().to(images.device)
+    share = float(torch.distributions.Beta(alpha, alpha).sample())  # a copy from the host would wait for the device
     other = torch.randperm(len(images), device=images.device)
     return share * images + (1 - share) * images[other], share * target + (1 - share) * target[other]
 

@@ -35,7 +35,7 @@ GROUND = {
 
 BUILDER = {
     # package of builder/: the packages of builder/ that it may import, lazily or not
-    "sources": set(),
+    "sources": {"formats", "image_table"},
     "labels": set(),
     "formats": set(),
     "dataset": {"formats"},

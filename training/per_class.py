@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..loaders.index import Index
-from .trainer import Confusion
+from .confusion import Confusion
 
 
 def per_class(index: Index, confusion: Confusion, *, trained: Index, validation: Index | None) -> pd.DataFrame:

@@ -34,6 +34,7 @@ class Settings:
     seed: int = 0  # random seed of weights, image order and augmentation
 
     learning_rate: float = 1e-3  # preprint, 3.1
+    scale_rate: Literal["none", "sqrt", "linear"] = "none"  # multiply the rate by (a root of) images per step / 64
     schedule: Literal["constant", "cosine"] = "constant"  # learning rate after the warm-up; preprint, 3.1
     warmup: float = 0.0  # share of all steps over which the learning rate rises from 0
     weight_decay: float = 0.0  # 0 gives Adam, more gives AdamW; never applied to biases and BatchNorm
@@ -43,6 +44,7 @@ class Settings:
     mixup: float = 0.0  # parameter alpha of mixup's Beta distribution; 0 for no mixup
     cutmix: float = 0.0  # the same for CutMix; if both are above 0, each batch uses one of them at random
     average: float = 0.0  # decay per step of the averaged weights, which are evaluated and saved; 0 for no averaging
+    average_share: float = 0.0  # largest share of the run that the average covers: lowers `average`; 0 for no limit
     dropout: float = 0.2  # probability of dropout before the head; EfficientNet-B0's own
     norm_momentum: float = 0.01  # weight of a new batch in BatchNorm's statistics, as in Keras; short runs need more
     head_scale: float = 1.0  # factor of the head's random weights; below 1 where few classes make them large
@@ -64,7 +66,8 @@ class Settings:
     workers: int | None = None  # threads that decode; by default 2
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it; on CPUs bf16 is slower
     channels_last: bool = True  # memory layout of the images: 1.4 times as fast on CPUs, and suits tensor cores
-    compile: Literal["none", "inductor", "eager"] = "none"  # torch.compile; inductor takes minutes to start
+    compile: Literal["auto", "none", "inductor", "reduce-overhead", "eager"] = "auto"  # auto: on a GPU where it pays
+    deterministic: bool = False  # use only GPU kernels that give the same bits in every run; slower. CPUs always do so
     evaluate_every: int = 1  # epochs between two evaluations on the validation images
     save_every: int = 0  # steps between two checkpoints within an epoch; 0 saves after epochs only
 
@@ -76,6 +79,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     "modern": {
         "learning_rate": 2e-3,
+        "scale_rate": "sqrt",  # Malladi et al. 2022: the rule for Adam; see training/scaling.py
         "schedule": "cosine",
         "warmup": 0.05,
         "weight_decay": 0.05,
@@ -83,7 +87,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "clip": 1.0,  # with bf16 and a high learning rate one unusual batch must not move the weights far
         "label_smoothing": 0.1,
         "mixup": 0.2,
-        "average": 0.999,
+        "average": 0.9999,  # of EfficientNet, for long runs
+        "average_share": 0.1,  # pycls, torchvision: the average covers a constant share of a run
         "flips": True,
         "zoom": 0.25,
         "contrast": 0.3,
@@ -113,7 +118,15 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 _TYPES = typing.get_type_hints(Settings)
 _MINIMUM: dict[str, float] = {"size": 8, "epochs": 1, "batch_size": 1, "accumulation": 1, "evaluate_every": 1}
-_MUST_BE_BELOW_ONE = ("warmup", "label_smoothing", "average", "dropout", "drop_connect", "norm_momentum")
+_MUST_BE_BELOW_ONE = (
+    "warmup",
+    "label_smoothing",
+    "average",
+    "average_share",
+    "dropout",
+    "drop_connect",
+    "norm_momentum",
+)
 
 
 def settings(recipe: str | PathLike[str] = "quick", **changes: Any) -> Settings:

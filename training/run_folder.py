@@ -37,6 +37,8 @@ MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  
 _LIBRARIES = ("cytoimagenet", "torch", "transformers", "accelerate", "numpy", "opencv-python-headless")
 _WITHOUT_EFFECT_ON_WEIGHTS = ("workers", "cache_dir", "evaluate_every", "save_every")
 """Settings that may differ when a run is resumed."""
+_DIVIDED = ("batch_size", "accumulation")
+"""Settings that may differ when a run is resumed with the same number of images per step, see `division.divide`."""
 
 
 def default_folder(recipe: str, digest: str) -> Path:
@@ -91,29 +93,48 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
         write_atomic(folder / SETTINGS, to_yaml(chosen).encode())
         return {**facts, "finished": False}
     stored = read_facts(folder) or {**facts, "finished": False}
+    fixed = () if stored["finished"] else _DIVIDED
     resume.refuse_changes(
         folder,
-        {**_weight_settings(before), "dataset": stored["digest"]},
-        {**_weight_settings(chosen), "dataset": facts["digest"]},
+        {**_weight_settings(before, fixed), "dataset": stored["digest"]},
+        {**_weight_settings(chosen, fixed), "dataset": facts["digest"]},
         what="This folder contains a run with other settings",
         next="Name another folder with --out, or continue that run with --resume and no other settings.",
     )
     return stored
 
 
-def _weight_settings(chosen: Settings) -> dict[str, Any]:
-    """Return the settings on which the weights depend."""
-    return {name: value for name, value in asdict(chosen).items() if name not in _WITHOUT_EFFECT_ON_WEIGHTS}
+def _weight_settings(chosen: Settings, left_out: tuple[str, ...]) -> dict[str, Any]:
+    """Return the settings on which the weights depend, without some."""
+    left_out = (*_WITHOUT_EFFECT_ON_WEIGHTS, *left_out)
+    return {name: value for name, value in asdict(chosen).items() if name not in left_out}
 
 
-def collect_facts(data_dir: str, digest: str, images: dict[str, int], classes: int, world: int) -> dict[str, Any]:
+def note_division(folder: Path, facts: dict[str, Any], chosen: Settings, *, step: int, world: int) -> dict[str, Any]:
+    """Write into `run.json` how many processes train from a step on, and in which batches, if that has changed.
+
+    Returns
+    -------
+    dict
+        The contents of `run.json`. `processes` is the latest number of processes; `divisions` contains one entry for
+        each division of the images of a step, with the step from which it was used.
+    """
+    division = {"processes": world, "batch_size": chosen.batch_size, "accumulation": chosen.accumulation}
+    divisions = [entry for entry in facts.get("divisions", []) if entry["from_step"] < step]
+    if not divisions or {**divisions[-1], "from_step": None} != {**division, "from_step": None}:
+        divisions.append({"from_step": step, **division})
+    facts = {**facts, "processes": world, "divisions": divisions}
+    write_atomic(folder / RUN, _json(facts))
+    return facts
+
+
+def collect_facts(data_dir: str, digest: str, images: dict[str, int], classes: int) -> dict[str, Any]:
     """Return the contents of `run.json` that are known at the start of a run."""
     return {
         "data_dir": data_dir,
         "digest": digest,
         "images": images,
         "classes": classes,
-        "processes": world,
         "revision": git_revision(),
         "versions": versions_of(*_LIBRARIES),
         "python": platform.python_version(),

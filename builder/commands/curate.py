@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import emit, out
+from ..console import emit, err, out
 from ..curate.settings import Settings
 from ..defaults import MAX_IMAGES, MIN_IMAGES
 from .options import (
@@ -22,6 +22,7 @@ from .options import (
     ShardFormat,
     ShardSize,
     Sources,
+    Strict,
     examples,
     parse_size,
     seed_of,
@@ -38,6 +39,7 @@ BUILD = examples(
     "cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10",
 )
 QC = examples("cytoimagenet qc CURATED --raw RAW --out qc.png")
+CLASSES_NAMED = 5  # of those without validation images
 CLASSES_SHOWN = 30  # with their counts, and as many files that could not be compared; curated.json contains all
 
 
@@ -76,8 +78,9 @@ Split = Annotated[
     SplitRule,
     typer.Option(
         "--split",
-        help="How validation images are chosen. by-image: all crops of a source image are in the same split. "
-        "published: a tenth of the crops of each class, as in the paper.",
+        help="How validation images are chosen. by-image: all crops of a source image, and all images of a group "
+        "(plate, movie, donor) where the source names it, are in the same split. published: a tenth of the crops of "
+        "each class, as in the paper.",
     ),
 ]
 ChunkRows = Annotated[
@@ -163,10 +166,13 @@ def build(
     workers: Workers = None,
     dask: Dask = None,
     rebuild: Rebuild = False,
+    strict: Strict = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Build the dataset folder from raw sources: catalog, label, curate and shard in one command.
+
+    A folder or zip in RAW that contains a table `images.csv` is a source of your own (docs/your-own-images.md).
 
     Run the same command again to continue after an interruption. Intermediate results are kept in <out>.build; remove
     that folder after the build.
@@ -192,11 +198,14 @@ def build(
 
         _print_estimate(estimate_build(raw, recipe), to, as_json)
         return
-    manifest, report = run(raw, to, recipe, work=work, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild)
+    manifest, report = run(
+        raw, to, recipe, work=work, evaldata=evaldata, workers=workers, dask=dask, rebuild=rebuild, strict=strict
+    )
     remember(to)
     if as_json:
         emit({"out": to, "digest": manifest.digest, "splits": manifest.splits, **report})
         return
+    _print_own_sources(raw, report["catalog"])
     _print_counts(report)
     out.print()
     out.print(repr(manifest), markup=False)
@@ -230,6 +239,20 @@ def qc(
     out.print(f"Wrote {to}", markup=False)
 
 
+def _print_own_sources(raw: str, catalogue: dict[str, Any]) -> None:
+    """Print what is no source, and the sum of the rows of each image table."""
+    from ..storage import join
+    from .catalog import own_lines
+
+    for name, reason in catalogue["left_out"].items():
+        err.print(f"Left out: {join(raw, name)} ({reason})", markup=False)
+    for count in catalogue["sources"]:
+        for line in own_lines(count):
+            out.print(line, markup=False)
+    if catalogue["rejected_csv"]:
+        err.print(f"Rows of image tables that can't be used: {catalogue['rejected_csv']}", markup=False)
+
+
 def _print_counts(report: dict[str, Any]) -> None:
     """Print what was compared with evaluation images, and both sums of every source and class."""
     from ..curate.accounting import describe
@@ -241,6 +264,13 @@ def _print_counts(report: dict[str, Any]) -> None:
         out.print(f"Not compared: {file}: {reason}", markup=False)
     for line in describe(report, CLASSES_SHOWN):
         out.print(line, markup=False)
+    alone = [entry["label"] for entry in report["classes"] if not entry["validation"]]
+    if alone:
+        shown = ", ".join(alone[:CLASSES_NAMED]) + (", ..." if len(alone) > CLASSES_NAMED else "")
+        out.print(
+            f"{len(alone):,} classes have no validation images, since the split keeps groups together: {shown}",
+            markup=False,
+        )
 
 
 def _print_estimate(estimate: dict[str, Any], to: str, as_json: bool) -> None:

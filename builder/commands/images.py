@@ -36,7 +36,7 @@ def images(
     workers: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a table, folder or zip of your own images contains, and draw some of them.
+    """Show what a table, folder or zip of your own images contains, and write a picture of some of them.
 
     Every image is read. Samples that can't be used are counted and listed with reasons in OUT.rejected.csv.
     """

@@ -31,11 +31,18 @@ class Allocation(StrEnum):
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 RawFolder = Annotated[
-    str, typer.Argument(metavar="RAW", help="Folder or URL that contains one folder per source, e.g. RAW/bbbc013.")
+    str,
+    typer.Argument(
+        metavar="RAW",
+        help="Folder or URL that contains one folder per source, e.g. RAW/bbbc013, or "
+        "RAW/mine with a table images.csv.",
+    ),
 ]
 Sources = Annotated[
     list[str] | None,
-    typer.Option("--source", help="Read only this source, by its folder name; may be given several times."),
+    typer.Option(
+        "--source", help="Read only this source, by the name of its folder or zip; may be given several times."
+    ),
 ]
 MinImages = Annotated[int, typer.Option(help="Leave out labels with fewer source images than this.")]
 MaxImages = Annotated[int, typer.Option(help="Downsample larger classes to this many images.")]
@@ -60,7 +67,7 @@ Pattern = Annotated[
     str | None,
     typer.Option(
         help="For files without a table: phenix, imagexpress, incell, cellvoyager or cell-painting, or an RE2 "
-        "expression with named groups. The group `channel` makes several files one sample, others become columns."
+        "expression with named groups. The group `channel` joins several files to one sample; others become columns."
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop with an error if any sample can't be used.")]

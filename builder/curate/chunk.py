@@ -28,6 +28,8 @@ import cv2
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..errors import UnreadableImageError
+from ..formats import zips
 from ..images import channels, make
 from ..images.channel_reader import Reader
 from ..images.make import PixelSettings, SourceImage
@@ -182,21 +184,23 @@ def _source_files(rows: Sequence[SourceImage], raw: str) -> tuple[dict[str, int]
     """Return the size of every file of these rows (-1: absent), and the time at which the newest changed."""
     files = sorted({file for row in rows for file in _files_of(row)})
     with ThreadPoolExecutor(1 if is_local(raw) else STORE_REQUESTS) as pool:
-        states = list(pool.map(lambda file: _size_and_time(join(raw, file)), files))
+        states = list(pool.map(lambda file: _size_and_time(raw, file), files))
     sizes = {file: size for file, (size, _) in zip(files, states, strict=True)}
     return sizes, max((time for _, time in states), default=0.0)
 
 
-def _size_and_time(path: str) -> tuple[int, float]:
-    fs, inner = filesystem(path)
+def _size_and_time(raw: str, file: str) -> tuple[int, float]:
+    archive, member = channels.split_zip(file)
+    fs, inner = filesystem(join(raw, archive or file))
     try:
-        if is_local(path):
+        if is_local(raw):
             stat = os.stat(inner)
+            size = zips.open_zip(inner).getinfo(member).file_size if archive else stat.st_size
             # ctime moves when a file is replaced, even by one with an older mtime
-            return stat.st_size, max(stat.st_mtime, stat.st_ctime)
+            return size, max(stat.st_mtime, stat.st_ctime)
         info = fs.info(inner)
         return int(info.get("size") or 0), _time_of(info)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, UnreadableImageError):
         return -1, 0.0
 
 

@@ -170,6 +170,7 @@ def _choose_validation(
         keys = sort_keys((f"{name} {n}" for name, n in images), settings.seed, "validation")
         return split.validation_published(label, keys)
     used, at = np.unique(rows, return_inverse=True)
-    first, group = np.unique(split.source_groups(selection["channels"].take(pa.array(used))), return_inverse=True)
+    columns = (selection[name].take(pa.array(used)) for name in ("channels", "dir_name", "group"))
+    first, group = np.unique(split.source_groups(*columns), return_inverse=True)
     keys = sort_keys(idx.take(pa.array(used[first])).to_pylist(), settings.seed, "validation")
     return split.validation_by_image(label, group[at], keys)

@@ -89,13 +89,17 @@ def make_plan(selection: str | PathLike[str] | pd.DataFrame) -> Plan:
 def _read(selection: str | PathLike[str] | pd.DataFrame) -> pa.Table:
     """Return the selection as one table; texts that repeat in a file are in memory once."""
     if isinstance(selection, pd.DataFrame):
-        return schema.check(selection, schema.SELECTION, "selection").combine_chunks()
+        earlier = {name: "" for name in schema.ADDED if name not in selection}
+        return schema.check(selection.assign(**earlier), schema.SELECTION, "selection").combine_chunks()
     schema.read(selection, schema.SELECTION, ["label"])  # raises an error that names a wrong column
     fs, inner = storage.filesystem(selection)
     unique = ("label", "idx", "dir_name", "path", "filename", "channels")
     repeated = [name for name in schema.SELECTION.names if name not in unique]
     with fs.open(inner, "rb") as file:
-        table = pq.ParquetFile(file, read_dictionary=repeated).read(schema.SELECTION.names)
+        present = pq.read_schema(file).names  # a file of an earlier version lacks some
+        dictionaries = [name for name in repeated if name in present]
+        table = pq.ParquetFile(file, read_dictionary=dictionaries).read(schema.SELECTION.names)
+    table = schema.with_added(table, schema.SELECTION.names)
     at = table.column_names.index("channels")  # the only column of more than 2 GB, at ten million rows
     table = table.set_column(at, "channels", table["channels"].cast(pa.large_string()))
     return table.unify_dictionaries().combine_chunks()

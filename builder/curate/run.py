@@ -99,7 +99,7 @@ def curate(
     tables.check_written(report, out)
     curated = {"format": "cytoimagenet-curated", "schema_version": schema.VERSION, "settings": recorded,
                "seed": settings.seed, "evaluation": {"channels": len(evaluation.files), "skipped": evaluation.skipped},
-               **report, "digests": tables.digests(out)}  # fmt: skip
+               **report, **_own_sources(selection), "digests": tables.digests(out)}  # fmt: skip
     storage.write_atomic(storage.join(out, FINISHED), resume.to_json(curated))
     _remove_stale_chunks(out, {result.name for result in chunks})
     return curated
@@ -109,6 +109,12 @@ def _recorded(settings: Settings, evaluation: EvaluationImages, earlier: Mapping
     """Return everything the folder depends on, as it is written into it."""
     digest = hashlib.sha256("\n".join(sorted(evaluation.files)).encode()).hexdigest() if evaluation.files else ""
     return {**(earlier or {}), **asdict(settings), "evaldata": digest, "procedure": PixelSettings.procedure}
+
+
+def _own_sources(selection: str | PathLike[str] | pd.DataFrame) -> dict[str, Any]:
+    """Return the facts about users' own sources, carried over from the catalogue for the dataset card."""
+    facts = {} if isinstance(selection, pd.DataFrame) else schema.own_sources(selection)
+    return {"own_sources": facts} if facts else {}
 
 
 def _claim(out: str, recorded: Mapping[str, Any], rebuild: bool) -> None:

@@ -1,8 +1,8 @@
 """The train and validation splits: no source image is in both.
 
 The paper took 10 % of the images of each class, whatever source image they came from. Crops of one image are then in
-both splits, and the validation accuracy is too high. Here all images of the same source files form a group, across
-classes, and each group goes into one split.
+both splits, and the validation accuracy is too high. Here all images of the same source files, and all images of the
+same plate, movie or donor where a source names these, form a group, across classes, and each group goes into one split.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ def validation_target(images: int, fraction: float = VALIDATION) -> int:
     return int(images * fraction + 0.5)
 
 
-def source_groups(channels: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
-    """Number the groups of rows that share a file.
+def source_groups(
+    channels: pa.Array | pa.ChunkedArray,
+    sources: pa.Array | pa.ChunkedArray | None = None,
+    groups: pa.Array | pa.ChunkedArray | None = None,
+) -> NDArray[np.int64]:
+    """Number the groups of rows that share a file, or a named group of one source.
 
     Parameters
     ----------
     channels : Arrow array of str
         The `channels` of each row, joined by `|`. Pages and boxes are ignored.
+    sources, groups : Arrow arrays of str, optional
+        The source of each row, and its plate, movie or donor; empty where that is not known.
 
     Returns
     -------
@@ -44,7 +50,13 @@ def source_groups(channels: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         names = pc.replace_substring_regex(pc.list_flatten(places), FRAGMENT.pattern, "")
         rows.append(np.repeat(np.arange(start, start + len(places)), pc.list_value_length(places).to_numpy()))
         # 64 bits instead of each name: two of a hundred million files are confused with a probability of 1 in 4,000
-        hashes.append(pd.util.hash_array(names.to_numpy(zero_copy_only=False), categorize=False))
+        hashes.append(_hashed(names))
+    if sources is not None and groups is not None:
+        named = np.flatnonzero(pc.not_equal(_text(groups), "").to_numpy(zero_copy_only=False))
+        source, name = (_text(column.take(pa.array(named))) for column in (sources, groups))
+        rows.append(named)
+        # no file has such a name, and equal names in two sources are two groups
+        hashes.append(_hashed(pc.binary_join_element_wise(source, name, pa.scalar("\0", pa.large_string()))))
     row, file = np.concatenate(rows), np.unique(np.concatenate(hashes), return_inverse=True)[1]
     del rows, hashes
     group = np.arange(len(channels))
@@ -57,6 +69,15 @@ def source_groups(channels: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
         if np.array_equal(after, group):
             return group
         group = after
+
+
+def _hashed(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
+    return pd.util.hash_array(texts.to_numpy(zero_copy_only=False), categorize=False)
+
+
+def _text(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return texts that a file may have stored as a dictionary."""
+    return values.cast(pa.large_string())
 
 
 def validation_by_image(

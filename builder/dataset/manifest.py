@@ -169,6 +169,11 @@ class Manifest:
         return cast("dict[str, Any]", self.data["counts"])
 
     @property
+    def own_sources(self) -> dict[str, dict[str, str]]:
+        """Facts about the user's own sources by folder name: name, database, licence, link, citation."""
+        return self.data.get("own_sources", {})  # type: ignore[no-any-return]
+
+    @property
     def pages(self) -> dict[str, dict[str, Any]]:
         """Per page (README.md and the like): `bytes` and `sha256`."""
         return cast("dict[str, dict[str, Any]]", self.data["pages"])
@@ -293,6 +298,11 @@ def _check_form(data: Any, where: str) -> None:
     wrong = [name for name, kind in _KEY_TYPES.items() if not isinstance(data.get(name), kind)]
     if wrong:
         raise SchemaError(f"Keys absent or of another type: {', '.join(wrong)}", where=where)
+    own = data.get("own_sources", {})
+    if not isinstance(own, dict) or not all(isinstance(facts, dict) for facts in own.values()):
+        raise SchemaError("Keys absent or of another type: own_sources", where=where)
+    if not all(isinstance(fact, str) for facts in own.values() for fact in facts.values()):
+        raise SchemaError("An entry of 'own_sources' is not text", where=where)
     if data["schema_version"].split(".")[0] != schema.VERSION.split(".")[0]:
         raise SchemaError(
             f"Written for schema {data['schema_version']}; this version reads {schema.VERSION}",

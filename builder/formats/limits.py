@@ -53,7 +53,8 @@ class Limits:
             return 0
         if page is None:
             named = ", ".join(f"{name} {length}" for name, length in zip(axes, shape, strict=False) if length > 1)
-            raise UnreadableImageError(self.where, f"a stack of {planes} planes (axes {named}); say which with page=")
+            advice = "choose one with page=0, or #page=0 in a table"
+            raise UnreadableImageError(self.where, f"a stack of {planes} planes (axes {named}); {advice}")
         if not 0 <= page < planes:
             raise UnreadableImageError(self.where, f"there is no page {page}: it has {planes}, counted from 0")
         return page

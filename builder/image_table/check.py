@@ -15,7 +15,7 @@ from ..progress import progress
 from .table import ImageTable
 
 BATCH = 256  # samples handed to the threads at once: the queue stays short for any number of samples
-MOST_THREADS = 4  # decoding holds Python's lock too often for more
+MOST_THREADS = 4  # more are not faster: they wait for Python's lock
 
 
 def check_pixels(

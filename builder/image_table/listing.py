@@ -15,13 +15,13 @@ _SUGGEST_FROM = 1000  # file names that are tried against the ready patterns
 
 
 def by_pattern(root: Root, pattern: str) -> tuple[pd.DataFrame, list[str]]:
-    """Group files into samples by what their names say.
+    """Group files into samples by their names.
 
     Parameters
     ----------
     root : Root
     pattern : str
-        See `patterns.expressions_of`. The group `channel` makes several files one sample; files that agree in all
+        See `patterns.expressions_of`. The group `channel` joins several files to one sample; files that agree in all
         other groups belong together.
 
     Returns
@@ -65,7 +65,7 @@ def by_pattern(root: Root, pattern: str) -> tuple[pd.DataFrame, list[str]]:
         raise UsageError(
             f"Two files are channel {found.loc[same[0], CHANNEL]!r} of the same sample: {pair[0]} and {pair[1]}",
             where=root.path,
-            next="Name what tells them apart with another group, such as (?P<plate>...)",
+            next="Add a group for the part in which they differ, such as (?P<plate>...)",
         )
     rows = found[keys].assign(sample=sample).drop_duplicates("sample").set_index("sample")
     wide = {
@@ -107,9 +107,10 @@ def by_folders(root: Root) -> tuple[pd.DataFrame, list[str]]:
     ready = suggest([f"{front}/{name}" for name in images[:_SUGGEST_FROM]])
     if ready is not None:
         notes.append(f"the file names look like those of {READY[ready].what}: use --pattern {ready}")
-    if depths == {1}:
+    folders = {name.split("/")[0] for name in images}
+    if depths == {1} and len(folders) > 1:
         frame["label"] = pd.Series([name.split("/")[0] for name in images], dtype="str")
-    elif depths != {0}:
+    elif depths - {0, 1} or len(depths) > 1:
         notes.append("no labels: the images are not all in folders <label>/<image>")
     return frame, notes
 

@@ -18,7 +18,7 @@ ROWS = 12
 
 
 def montage(table: ImageTable, *, rows: int = ROWS, tiles: int = TILES) -> Image.Image:
-    """Draw samples: one row per label, the most frequent first; without labels, samples evenly from the whole table.
+    """Return a picture of samples: one row per label, the most frequent first; without labels, evenly spaced samples.
 
     Parameters
     ----------
@@ -36,19 +36,19 @@ def montage(table: ImageTable, *, rows: int = ROWS, tiles: int = TILES) -> Image
     """
     per_row = max(1, tiles // len(table.channels))
     names = [channel for channel in table.channels if channel]
-    drawn: list[tuple[str, str, list[Image.Image]]] = []
+    shown: list[tuple[str, str, list[Image.Image]]] = []
     if table.has("label"):
         counts = table.rows["label"].value_counts()
         for label in sorted(counts.index[counts.index != ""], key=lambda name: (-counts[name], name))[:rows]:
             here = np.flatnonzero(table.rows["label"] == label)
             note = f"{len(here):,} samples" + (f"; {', '.join(names)}" if names else "")
-            drawn.append((label, note, _tiles(table, here[_evenly(len(here), per_row)])))
+            shown.append((label, note, _tiles(table, here[_evenly(len(here), per_row)])))
     else:
         chosen = _evenly(len(table), rows * per_row)
         for start in range(0, len(chosen), per_row):
             part = chosen[start : start + per_row]
-            drawn.append((table.rows["id"].iloc[part[0]], ", ".join(names), _tiles(table, part)))
-    return sheet(drawn, per_row * len(table.channels))
+            shown.append((table.rows["id"].iloc[part[0]], ", ".join(names), _tiles(table, part)))
+    return sheet(shown, per_row * len(table.channels))
 
 
 def _evenly(count: int, most: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-r"""What file names say: expressions with named groups, and ready ones for the names that microscopes write.
+r"""Patterns of file names: expressions with named groups, and ready ones for the names that microscopes write.
 
 A ready pattern is matched against the last two folders of the root and the file's path below it, so that a plate's
 folder names the plate wherever the user points to. `TimePoint_1`, `Images` and such are no plate.
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from ..errors import UsageError
 
 CHANNEL = "channel"
-"""The group whose values become channels of one sample; all other groups say which sample it is."""
+"""The group whose values become channels of one sample; all other groups identify the sample."""
 _FOLDER = r"(?i)(?:^|/)(?P<plate>[^/]+)/"
 _UUID = r"_?\[?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\]?"
 _ROW = "(?:A[A-F]|[A-P])"  # of 96, 384 or 1,536 wells

@@ -1,4 +1,4 @@
-"""Where the table says an image is, as a path below the table's folder; whatever leads elsewhere is refused."""
+"""Paths of images as a table gives them, relative to the table's folder; a path that leads out of it is refused."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ class Root:
     def states(self, names: Collection[str]) -> dict[str, str]:
         """Return a text per existing file that changes when its content does, without reading the file.
 
-        Size and times on a local disk, size and checksum in a zip, and in other storage what its listing tells. Behind
-        http(s) it is always empty.
+        Size and times on a local disk, size and checksum in a zip, and in other storage the entry of its listing. For
+        http(s) it is empty.
         """
         if self.is_zip:
             entries = {entry.filename: entry for entry in zips.open_zip(self.path).infolist()}
@@ -87,7 +87,7 @@ class Root:
         return {name: json.dumps(about, sort_keys=True, default=str) for name, about in self._remote(names).items()}
 
     def _remote(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
-        """Return what the listings of a store tell of those of these files that exist."""
+        """Return the entry in the store's listing of each of these files that exists."""
         fs, top = filesystem(self.path)
         folders: dict[str, dict[str, str]] = defaultdict(dict)
         for name in names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -65,9 +65,10 @@ def places_of(raw: pd.DataFrame, files: list[str], base: str, root: Root) -> tup
     return pd.DataFrame(columns), bad, changed
 
 
-def absent(places: pd.DataFrame, raw: pd.DataFrame, root: Root) -> Bad:
-    """Find rows of which a file does not exist."""
-    gone = root.absent({file_of(place) for column in places for place in places[column] if place})
+def absent(places: pd.DataFrame, raw: pd.DataFrame, root: Root, existing: Collection[str] | None = None) -> Bad:
+    """Find rows of which a file does not exist; `existing` are all files, where they have been listed."""
+    files = {file_of(place) for column in places for place in places[column] if place}
+    gone = root.absent(files) if existing is None else files - set(existing)
     bad: Bad = {}
     for column in places if gone else ():
         for row, place in enumerate(places[column]):

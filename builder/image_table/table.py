@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -167,7 +167,13 @@ class ImageTable:
         return "\n".join([*lines, *(f"  note      {note}" for note in self.notes)])
 
 
-def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = None, strict: bool = False) -> ImageTable:
+def read_image_table(
+    images: str | os.PathLike[str],
+    *,
+    pattern: str | None = None,
+    strict: bool = False,
+    existing: Collection[str] | None = None,
+) -> ImageTable:
     """Read a table of images, or make one from the files of a folder or zip.
 
     Paths are checked, pixels are not read: see `check.check_pixels`.
@@ -181,10 +187,12 @@ def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = No
         the image); and perhaps `id`, `label`, `group`, `split` and any others.
     pattern : str, optional
         For a folder or zip without a table: an RE2 expression with named groups, or the name of a ready one
-        (`patterns.READY`). The group `channel` makes several files one sample, other groups become columns.
+        (`patterns.READY`). The group `channel` joins several files to one sample, other groups become columns.
         Without a table and a pattern, images in folders `<label>/<image>` are labelled by their folder.
     strict : bool
         Raise an error if any sample is rejected.
+    existing : set of str, optional
+        Paths of all files that exist, relative to the table's folder or to the zip, where the caller has listed them.
 
     Returns
     -------
@@ -222,7 +230,7 @@ def read_image_table(images: str | os.PathLike[str], *, pattern: str | None = No
             notes.append(f"{key} is empty in {empty:,} of {len(rows):,} rows")
     metadata = [str(name) for name in raw.columns if name not in (*files, *KEYS, LINE)]
     rows[metadata] = raw[metadata]
-    bad = {**row_checks.absent(places, raw, root), **row_checks.repeated(places, raw), **bad}
+    bad = {**row_checks.absent(places, raw, root, existing), **row_checks.repeated(places, raw), **bad}
     gone = sorted(bad)
     rejected = pd.DataFrame(
         [(rows["id"].iloc[row], *bad[row]) for row in gone], columns=["id", "file", "reason", "detail"], dtype="str"
@@ -252,10 +260,16 @@ def _refuse_if(table: ImageTable, strict: bool) -> None:
         f"{which} of {table.offered:,} samples can be used: {'; '.join(first)}"
         + (f"; and {len(table.rejected) - NAMED:,} more" if len(table.rejected) > NAMED else ""),
         where=table.root.path,
-        next="Paths are relative to the folder of the table."
-        if not len(table.rows)
-        else "Correct them, or leave out --strict.",
+        next=_advice(table),
     )
+
+
+def _advice(table: ImageTable) -> str:
+    if len(table.rows):
+        return "Correct them, or leave out --strict."
+    if set(table.rejected["reason"]) <= {"missing_channel", "outside"}:
+        return "Paths are relative to the folder of the table."
+    return "docs/your-own-images.md lists the images that can be read."
 
 
 def _counts(column: pd.Series) -> dict[str, int]:

@@ -130,7 +130,7 @@ def _parquet(data: bytes, where: str) -> pd.DataFrame:
     for column in frame.columns:
         name = _canonical(str(column))
         if name in KEYS or name == "file" or name.startswith("file_") or not _is_plain(frame[column]):
-            frame[column] = _as_text(frame[column])
+            frame[column] = as_text(frame[column])
     return frame.assign(**{LINE: range(1, len(frame) + 1)})
 
 
@@ -138,7 +138,9 @@ def _is_plain(column: pd.Series) -> bool:
     return bool(pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
 
 
-def _as_text(column: pd.Series) -> pd.Series:
+def as_text(column: pd.Series) -> pd.Series:
+    """Return a column of any type as text; missing values are empty, and 1.0 is `1`."""
+
     def write(value: Any) -> str:
         if value is None or value is pd.NA or value != value:
             return ""

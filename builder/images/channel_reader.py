@@ -13,7 +13,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import MissingImageError, TooLargeError, UnreadableImageError
-from ..formats.read import read_channel
+from ..formats import zips
+from ..formats.read import read_channel, read_file
 from ..storage import filesystem, is_local, join
 from . import channels
 from .quality import Verdict
@@ -71,6 +72,10 @@ class Reader:
         return plane
 
     def _decode(self, place: channels.Place) -> NDArray[Any]:
+        archive, member = channels.split_zip(place.file)
+        if archive and self._local and os.path.isfile(path := filesystem(join(self.raw, archive))[1]):
+            where = join(self.raw, place.file)
+            return read_file(zips.open_member(zips.open_zip(path), member, where), where, page=place.page)
         with self._on_disk(place.file) as path:
             return read_channel(path, page=place.page)
 

@@ -1,7 +1,7 @@
 """The notation of a channel: a file below RAW, and optionally a page or a box of it.
 
 The column `channels` of a row contains these, joined by `|`: `bbbc041/malaria/images/a.png#xywh=10,20,64,64`,
-`cil_kinome/53464.tif#page=1`.
+`cil_kinome/53464.tif#page=1`. A source may be a zip in RAW: `pollen.zip/willow/a.png` is a file inside `pollen.zip`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,18 @@ def parse(channel: str) -> Place:
     x, y, width, height = map(int, box.split(",")) if box else (0, 0, 0, 0)
     page = given.get("page")
     return Place(channel[: found.start()], None if page is None else int(page), (x, y, width, height) if box else None)
+
+
+def split_zip(file: str) -> tuple[str, str]:
+    """Split a file below RAW into the zip that contains it and its name there; without a zip, the first is empty.
+
+    Examples
+    --------
+    >>> split_zip("pollen.zip/willow/a.png"), split_zip("bbbc013/a.zip/b.png")
+    (('pollen.zip', 'willow/a.png'), ('', 'bbbc013/a.zip/b.png'))
+    """
+    first, _, member = file.partition("/")
+    return (first, member) if member and first.lower().endswith(".zip") else ("", file)
 
 
 def with_box(channel: str, box: tuple[int, int, int, int]) -> str:

@@ -7,7 +7,7 @@ class, and writes the other rows with the reason to the table of rejected rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
@@ -69,14 +69,13 @@ def select(
     with fs.open(inner, "rb") as file:
         parquet = pq.ParquetFile(file, read_dictionary=list(REQUIRED_COLUMNS[1:]), page_checksum_verification=True)
         columns = {name: encode(parquet.read([name]).column(0)) for name in REQUIRED_COLUMNS[1:]}
+        repeated = [name for name in _REPEATED_TEXTS if name in parquet.schema_arrow.names]
         result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
         del columns, order
         kept: list[list[pa.Array]] = [[] for _ in schema.SELECTION]
         with storage.atomic_writer(sibling(out, "rejected.parquet")) as file_of_rejected:
             with schema.writer(file_of_rejected, schema.REJECTED) as writer:
-                for selected, rejected in _split(
-                    pq.ParquetFile(file, read_dictionary=_REPEATED_TEXTS), result, min_images
-                ):
+                for selected, rejected in _split(pq.ParquetFile(file, read_dictionary=repeated), result, min_images):
                     for parts, column in zip(kept, selected.columns, strict=True):
                         parts.extend(column.chunks)
                     writer.write_table(rejected)
@@ -84,7 +83,7 @@ def select(
     settings = {"min_images": min_images, "max_images": max_images, "seed": seed, "allocation": allocation}
     report = summarise(result, selection, settings)
     storage.write_atomic(sibling(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
-    _write_sorted(selection, out)
+    _write_sorted(selection, out, schema.own_sources(catalog))
     return report
 
 
@@ -94,7 +93,7 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
     categories = pa.array([label.column for label in result.labels], pa.string())
     at = 0
     for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=schema.CATALOG.names):
-        table = pa.Table.from_batches([batch])
+        table = schema.with_added(pa.Table.from_batches([batch]), schema.CATALOG.names)
         chosen = result.chosen[at : at + len(table)]
         has_label = result.has_label[at : at + len(table)]
         at += len(table)
@@ -118,7 +117,7 @@ def _joined(kept: list[list[pa.Array]]) -> pa.Table:
     return pa.table(columns, names=schema.SELECTION.names)
 
 
-def _write_sorted(selection: pa.Table, out: str | PathLike[str]) -> None:
+def _write_sorted(selection: pa.Table, out: str | PathLike[str], own_sources: Mapping[str, Mapping[str, str]]) -> None:
     """Write the selection by label and idx, a slice at a time."""
     order = pc.sort_indices(selection, [("label", "ascending"), ("idx", "ascending")])
     with storage.atomic_writer(out) as file:
@@ -126,6 +125,7 @@ def _write_sorted(selection: pa.Table, out: str | PathLike[str]) -> None:
             for start in range(0, len(order), _ROWS_AT_ONCE):
                 rows = selection.take(order.slice(start, _ROWS_AT_ONCE)).to_pandas()
                 writer.write_table(schema.check(rows, schema.SELECTION, str(out)))
+            schema.note_own_sources(writer, own_sources)
 
 
 def _rejected(table: pa.Table, has_label: NDArray[np.bool_], rows: NDArray[np.intp], min_images: int) -> pa.Table:

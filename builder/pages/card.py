@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -19,10 +21,30 @@ from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
 from ..storage import join, write_atomic
 
+if TYPE_CHECKING:
+    from ..sources.record import Source
+
 README = "README.md"
 TEMPLATE = "dataset_card.md"  # at the root of a checkout and of the installed package
 FEW_TRAINING_IMAGES = 100  # the card counts the classes with fewer
 LICENCE = "other"  # the Hub's word for a licence that is not in its list; here each row names its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSource:
+    """The facts about a user's own source, from the manifest."""
+
+    dir_name: str
+    name: str
+    database: str
+    licence: str
+    link: str
+    citation: str
+
+    @property
+    def licence_label(self) -> str:
+        """The licence as its user states it."""
+        return self.licence
 
 
 class _DumperWithoutAnchors(yaml.SafeDumper):
@@ -93,13 +115,17 @@ def body(manifest: Manifest) -> str:
 
     from ..sources.registry import SOURCES
 
+    own = {name: OwnSource(dir_name=name, **_known(facts)) for name, facts in manifest.own_sources.items()}
     template = (Path(__file__).resolve().parents[2] / TEMPLATE).read_text(encoding="utf-8")
     # Markdown, not HTML: the filter `cell` escapes what could break a table or become markup
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     environment.filters["cell"] = cell
+    environment.filters["linked"] = linked
     rows = manifest.metadata(["dir_name", "database", "label"])
     counts = rows["dir_name"].value_counts()
-    present = [(SOURCES[name], int(counts[name])) for name in sorted(counts.index) if name in SOURCES]
+    # the user's own source may have the name of one of the 40
+    records: Mapping[str, Source | OwnSource] = {**SOURCES, **own}
+    present = [(records[name], int(counts[name])) for name in sorted(counts.index) if name in records]
     by_category: dict[str, list[int]] = {}
     for entry in manifest.classes:
         by_category.setdefault(entry["category"], []).append(entry["train"] + entry["validation"])
@@ -111,6 +137,7 @@ def body(manifest: Manifest) -> str:
         splits=manifest.splits,
         categories=[(name, len(sizes), sum(sizes)) for name, sizes in sorted(by_category.items())],
         sources=present,
+        own_sources=[own[name] for name in sorted(own) if name in counts.index],
         all_sources=sorted(SOURCES.values(), key=lambda source: source.dir_name),
         parquet=manifest.shard_format == "parquet",
         imported="imported" in manifest.settings,
@@ -124,6 +151,23 @@ def body(manifest: Manifest) -> str:
         most=(str(databases.index[0]), float(databases.iloc[0])),
         digest=manifest.digest,
     )
+
+
+def linked(name: str, link: str) -> str:
+    r"""Return a name as a Markdown link, if the address is one that can't end the link or run anything.
+
+    Examples
+    --------
+    >>> linked("Our plate", "https://lab.example/1"), linked("Our plate", "javascript:1"), linked("Our plate", "")
+    ('[Our plate](https://lab.example/1)', 'Our plate', 'Our plate')
+    """
+    safe = re.fullmatch(r"https?://[^\s<>()\[\]|\\`\"]+", link)
+    return f"[{cell(name)}]({link})" if safe else cell(name)
+
+
+def _known(facts: Mapping[str, str]) -> dict[str, str]:
+    """Return the facts that the card shows; a manifest may have others."""
+    return {name: facts.get(name, "") for name in ("name", "database", "licence", "link", "citation")}
 
 
 def cell(value: Any) -> str:

@@ -93,6 +93,8 @@ def write_dataset(
     curation = _read_curation(curated)
     settings = {**curation["settings"], "shard_size": shard_size, "sample_per_class": SAMPLE_PER_CLASS}
     task = {"format": format, "settings": settings, "seed": seed, "input": sha256_of(rows_file)}
+    own_sources = {"own_sources": curation["own_sources"]} if curation["own_sources"] else {}
+    task |= own_sources
     done = _claim(out, task)
     if done is not None:
         return done
@@ -118,6 +120,7 @@ def write_dataset(
         "files": files,
         "counts": {**curation["counts"], "images": len(plan.keys), "rejected": len(rejected), "input": task["input"]},
         "pages": {},
+        **own_sources,
     }
     return _publish(out, data)
 
@@ -142,7 +145,7 @@ def _write_shards(out: str, rows_file: str, plan: ShardPlan, format: str, fetch:
 
 
 def _read_curation(curated: str | PathLike[str]) -> dict[str, Any]:
-    """Return settings, seed and counts of the curation, from `curated.json`."""
+    """Return settings, seed and counts of the curation, and facts about own sources, from `curated.json`."""
     where = join(curated, "curated.json")
     if not exists(where):
         raise UsageError(
@@ -156,7 +159,8 @@ def _read_curation(curated: str | PathLike[str]) -> dict[str, Any]:
         raise SchemaError(f"curated.json is not JSON: {error}", where=where) from error
     if not isinstance(note, dict):
         raise SchemaError("curated.json is not a JSON object", where=where)
-    return {"settings": dict(note.get("settings", {})), "seed": note.get("seed", 0), "counts": note.get("counts", {})}
+    empty: dict[str, Any] = {"settings": {}, "seed": 0, "counts": {}, "own_sources": {}}
+    return {name: note.get(name, otherwise) for name, otherwise in empty.items()}
 
 
 def _claim(out: str, task: dict[str, Any]) -> Manifest | None:
@@ -169,6 +173,8 @@ def _claim(out: str, task: dict[str, Any]) -> Manifest | None:
             "format": present.shard_format, "settings": present.settings, "seed": present.seed,
             "input": present.counts.get("input"),
         }  # fmt: skip
+        if present.own_sources:
+            stored["own_sources"] = present.own_sources
         resume.refuse_changes(out, stored, task, what=what, next=next)
         remove_temporaries(out)
         _remove_notes(out)

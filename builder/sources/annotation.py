@@ -141,8 +141,7 @@ def _tables_of(
     folder: Folder, globs: Sequence[str], must: Mapping[str, Names], may: Mapping[str, Names]
 ) -> list[pd.DataFrame]:
     """Read the tables whose names match, one for each pattern that has a file."""
-    tables = (folder.table(glob, must, optional=may) for glob in globs if folder.find(glob))
-    return [table for table in tables if table is not None]
+    return [folder.table(glob, must, optional=may) for glob in globs if folder.find(glob)]
 
 
 def _of_this_study(lines: pd.DataFrame, study: Study, folder: Folder) -> pd.DataFrame:

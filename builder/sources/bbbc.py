@@ -278,7 +278,8 @@ RECORDS: tuple[Source, ...] = (
         cell_type="white blood cell",
         microscopy=TRANSMITTED_TOO,
         # the kind of light of each channel number is not known: nothing is merged, each file is a row
-        pattern=r"^(?P<folder>.*/)?(?P<image>[^/]+_Ch\d+)$",
+        pattern=r"^(?P<folder>(?:.*/)?Stained_Montages/(?P<donor>[^/]+)/(?:.*/)?|.*/)?(?P<image>[^/]+_Ch\d+)$",
+        group=("donor",),
         labels=labels.montage,
     ),
     _bbbc(

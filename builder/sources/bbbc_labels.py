@@ -45,6 +45,7 @@ def genes_of_ht29(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     table = folder.table(
         "BBBC017_v1_metadata.xls",
         {"plate": "384-Plate#", "well": "384-well", "gene": "gene name", "phenotype": "class"},
+        required=False,
     )
     rows = rows.assign(plate=rows["plate"].str.lstrip("0"), well=well_names(rows["well"]))
     if table is not None:
@@ -72,12 +73,14 @@ def compounds_of_u2os(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         },
         separator=",",
         tolerant=True,
+        required=False,
     )
     if table is None:
         table = folder.table(
             "idr0036-screenA-library.txt*",
             {"plate": "Plate", "well": "Well", "compound": "Compound Name"},
             separator="\t",
+            required=False,
         )
     if table is not None:
         table = table.assign(well=well_names(table["well"]), compound=escape_bars(table["compound"]))

@@ -6,19 +6,21 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 
 from .. import schema
-from ..errors import UsageError
 from ..progress import progress
-from ..storage import atomic_writer, filesystem, join
-from . import registry
+from ..storage import atomic_writer, exists, filesystem, sibling, write_atomic
+from .discover import Found, choose
 from .folder import Counts, Folder
 from .record import Source
 from .rows import read_source
 from .vocabulary import Vocabulary
+
+REJECTED = ["source", "id", "file", "reason", "detail"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,19 @@ class Catalog:
     vocabulary : Vocabulary
         The changes by each spelling rule.
     unknown : mapping
-        Folders that are not a known source, with the nearest known names or the reason they are left out.
+        Folders and zips that are not a source, with the nearest known names or the reason they are left out.
+    own : mapping of str to Source
+        The facts of users' own sources.
+    rejected : DataFrame
+        Rows of their image tables that can't be used: `source`, `id`, `file`, `reason`, `detail`.
     """
 
     table: pa.Table
     counts: tuple[Counts, ...]
     vocabulary: Vocabulary
     unknown: Mapping[str, str]
+    own: Mapping[str, Source]
+    rejected: pd.DataFrame
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -48,84 +56,102 @@ class Catalog:
         return self.table.to_pandas()
 
 
-def build_catalog(raw: str | PathLike[str], sources: Iterable[str] | None = None) -> Catalog:
+class _Read(NamedTuple):
+    """What was read of one source."""
+
+    table: pa.Table
+    counts: Counts
+    own: Source | None
+    rejected: pd.DataFrame | None
+
+
+def build_catalog(raw: str | PathLike[str], sources: Iterable[str] | None = None, *, strict: bool = False) -> Catalog:
     """Read all sources below `raw`.
 
     Parameters
     ----------
     raw : str or path
-        A folder with one folder per source, named as in the registry; local or a URL.
+        A folder with one folder per source: named as in the registry, or a user's own with an image table
+        (`images.csv`); local or a URL. An own source may also be a zip, in a local folder.
     sources : iterable of str, optional
         Read only these.
+    strict : bool
+        Raise an error if a row of an image table can't be used.
 
     Raises
     ------
     UsageError
         If there is no such folder, no source in it, or a name is not a known source.
     MetadataError
-        If a publisher's table is malformed.
+        If a publisher's or user's table is malformed.
     """
-    vocabulary, counts, tables = Vocabulary(), [], []
-    records, unknown = _sources_in(os.fspath(raw), sources)
-    for table, count in _read(os.fspath(raw), records, vocabulary):
-        tables.append(table)
-        counts.append(count)
-    return Catalog(pa.concat_tables(tables), tuple(counts), vocabulary, unknown)
+    vocabulary = Vocabulary()
+    found, unknown = choose(os.fspath(raw), sources)
+    parts = list(_read(found, vocabulary, strict))
+    return _catalog(pa.concat_tables(part.table for part in parts), parts, vocabulary, unknown)
 
 
-def write_catalog(raw: str | PathLike[str], out: str | PathLike[str], sources: Iterable[str] | None = None) -> Catalog:
+def write_catalog(
+    raw: str | PathLike[str], out: str | PathLike[str], sources: Iterable[str] | None = None, *, strict: bool = False
+) -> Catalog:
     """Write the catalogue to a file, source by source: as `build_catalog`, with one source in memory at a time.
+
+    Rows of image tables that can't be used are listed in `<out>.rejected.csv`, if there are any.
 
     Returns
     -------
     Catalog
         With an empty table; the rows are in `out`.
     """
-    vocabulary, counts = Vocabulary(), []
-    records, unknown = _sources_in(os.fspath(raw), sources)
+    vocabulary, parts = Vocabulary(), []
+    found, unknown = choose(os.fspath(raw), sources)
+    empty = schema.CATALOG.empty_table()
     with atomic_writer(out) as file:
         with schema.writer(file, schema.CATALOG) as writer:
-            for table, count in _read(os.fspath(raw), records, vocabulary):
-                writer.write_table(table)
-                counts.append(count)
-    return Catalog(schema.CATALOG.empty_table(), tuple(counts), vocabulary, unknown)
+            for part in _read(found, vocabulary, strict):
+                writer.write_table(part.table)
+                parts.append(part._replace(table=empty))
+            catalogue = _catalog(empty, parts, vocabulary, unknown)
+            schema.note_own_sources(writer, {name: facts(source) for name, source in catalogue.own.items()})
+    _write_rejected(catalogue.rejected, rejected_file(out))
+    return catalogue
 
 
-def _read(raw: str, records: list[Source], vocabulary: Vocabulary) -> Iterator[tuple[pa.Table, Counts]]:
-    with progress("Reading sources", len(records), "sources") as bar:
-        for source in records:
-            folder = Folder(join(raw, source.dir_name), source.dir_name)
-            yield read_source(source, folder, vocabulary), folder.counts
+def facts(source: Source) -> dict[str, str]:
+    """Return the facts about a user's own source that the card of the dataset shows."""
+    return {name: str(getattr(source, name)) for name in ("name", "database", "licence", "link", "citation")}
+
+
+def rejected_file(out: str | PathLike[str]) -> str:
+    """Return the path of the list of rows that can't be used: `catalog.rejected.csv` for `catalog.parquet`."""
+    return sibling(out, "rejected.csv")
+
+
+def _read(found: list[Found], vocabulary: Vocabulary, strict: bool) -> Iterator[_Read]:
+    with progress("Reading sources", len(found), "sources") as bar:
+        for one in found:
+            folder = Folder(one.root.path, one.dir_name)
+            if one.record is not None:
+                yield _Read(read_source(one.record, folder, vocabulary), folder.counts, None, None)
+            else:
+                from .own_table import read_own_source
+
+                own = read_own_source(one.root, one.table, folder, vocabulary, strict=strict)
+                yield _Read(own.table, folder.counts, own.source, own.rejected)
             bar.advance()
 
 
-def _sources_in(raw: str, names: Iterable[str] | None) -> tuple[list[Source], dict[str, str]]:
-    """Return the sources to read, and the folders that are left out with the reason."""
-    fs, inner = filesystem(raw)
-    if not fs.isdir(inner):
-        raise UsageError("No such folder", where=raw, next="Name the folder that has one folder per source.")
-    entries = {str(path).rstrip("/").rsplit("/", 1)[-1]: path for path in fs.ls(inner, detail=False)}
-    folders = sorted(name for name, path in entries.items() if not name.startswith(".") and fs.isdir(path))
-    if names is not None:
-        records = registry.chosen(names)
-        absent = [source.dir_name for source in records if source.dir_name not in folders]
-        if absent:
-            raise UsageError(
-                f"No folder {', '.join(absent)}", where=raw, next=f"Its folders: {', '.join(folders) or 'none'}"
-            )
-        return records, {}
-    unknown = {}
-    for name in folders:
-        if name in registry.SOURCES:
-            continue
-        near = registry.nearest(name)
-        unknown[name] = registry.EXCLUDED.get(
-            name.lower(), f"not a known source; nearest: {', '.join(near)}" if near else "not a known source"
-        )
-    records = registry.chosen(name for name in folders if name in registry.SOURCES)
-    if not records:
-        left_out = "; ".join(f"{name}: {reason}" for name, reason in unknown.items()) or "it is empty"
-        raise UsageError(
-            f"No folder of a known source ({left_out})", where=raw, next="`cytoimagenet sources` lists all 40."
-        )
-    return records, unknown
+def _catalog(table: pa.Table, parts: list[_Read], vocabulary: Vocabulary, unknown: Mapping[str, str]) -> Catalog:
+    own = {part.own.dir_name: part.own for part in parts if part.own is not None}
+    rejected = [part.rejected for part in parts if part.rejected is not None]
+    bad = pd.concat(rejected, ignore_index=True) if rejected else pd.DataFrame(columns=REJECTED, dtype="str")
+    return Catalog(table, tuple(part.counts for part in parts), vocabulary, unknown, own, bad)
+
+
+def _write_rejected(rejected: pd.DataFrame, path: str) -> None:
+    """Write the list of rows that can't be used; remove that of an earlier run if there are none."""
+    if len(rejected):
+        write_atomic(path, rejected.to_csv(index=False).encode())
+    elif exists(path):
+        fs, inner = filesystem(path)
+        fs.rm_file(inner)

@@ -11,7 +11,7 @@ from .rows import escape_bars, join_labels
 
 def kinases(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     """Label an image with the group of its kinase. The table lists archives, each with one image."""
-    table = folder.table("*kinome_mapping.csv", {"image": "file_name", "group": "kinase"})
+    table = folder.table("*kinome_mapping.csv", {"image": "file_name", "group": "kinase"}, required=False)
     if table is not None:
         image = table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True)
         table = pd.DataFrame({"image": image, "cell_visible": escape_bars(table["group"]) + " kinase"})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from itertools import groupby
 from operator import itemgetter
+from typing import Literal, overload
 
 import pandas as pd
 import pyarrow as pa
@@ -24,6 +25,7 @@ IMAGE = r"(?i)\.(tiff?|png|bmp|dib|jpe?g|flex|dv)$"
 """Extensions of image files. Any of them may occur: a publisher's .BMP may have been converted to .tif."""
 IMAGE_NAME = re.compile(IMAGE).search
 TABLE_DEPTH = 4  # folders; with an inventory, tables are searched down to here, above the images of a screen
+TABLES_NAMED = 8  # in the error about an absent one
 MAX_DEPTH = 1_000  # folders; deeper than any source
 
 
@@ -47,6 +49,12 @@ class Counts:
         Files left out, by reason.
     notes : Counter
         Anything else worth knowing, such as fields that lack a channel.
+    offered : int
+        Rows of the image table of a user's own source, used or not.
+    rejected : mapping of str to int
+        Of these, rows that can't be used, by reason (`image_table.row_checks.REASONS`).
+    remarks : list of str
+        Sentences about the image table.
     """
 
     source: str
@@ -57,6 +65,9 @@ class Counts:
     labels_without_image: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    offered: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, object]:
         """Return everything, ready for JSON."""
@@ -102,10 +113,24 @@ class Folder:
         matches = re.compile(translate(glob), re.IGNORECASE).match
         return [join(self.root, path) for path in self._tables if matches(path.rsplit("/", 1)[-1])]
 
+    @overload
     def table(
-        self, glob: str, columns: Columns, *, optional: Columns | None = None, **how: object
+        self,
+        glob: str,
+        columns: Columns,
+        *,
+        optional: Columns | None = None,
+        required: Literal[True] = True,
+        **how: object,
+    ) -> pd.DataFrame: ...
+    @overload
+    def table(
+        self, glob: str, columns: Columns, *, optional: Columns | None = None, required: Literal[False], **how: object
+    ) -> pd.DataFrame | None: ...
+    def table(
+        self, glob: str, columns: Columns, *, optional: Columns | None = None, required: bool = True, **how: object
     ) -> pd.DataFrame | None:
-        """Read all tables whose name matches `glob` as one table; return None if there is none.
+        """Read all tables whose name matches `glob` as one table.
 
         Parameters
         ----------
@@ -113,8 +138,22 @@ class Folder:
             File name with wildcards, such as `*-annotation.csv*`.
         columns, optional, how
             As `publisher_tables.read_table`. Lines it leaves out are counted in `counts.notes`.
+        required : bool
+            If false, return None where there is no such table, and count that in `counts.notes`.
+
+        Raises
+        ------
+        MetadataError
+            If there is no such table, or one is malformed.
         """
         found = self.find(glob)
+        if not found and required:
+            present = ", ".join(path[len(self.root) :].lstrip("/") for path in self.find("*")[:TABLES_NAMED])
+            raise MetadataError(
+                f"No table {glob!r}",
+                where=self.root,
+                next=f"Files that are not images: {present or 'none'}. For a table that may be absent: required=False.",
+            )
         if not found:
             self.counts.notes[f"no table {glob}"] += 1
             return None

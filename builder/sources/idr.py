@@ -266,6 +266,7 @@ RECORDS: tuple[Source, ...] = (
         pattern=r"^(?P<experiment>.*/)?(?P<cell>cell\d+_R\d+)/rawtif/(?P<name>[^/]*)_(?P<time>T\d+)$",
         stains={"": "protein"},
         skip=((r"(?i)(^|/)masktif/", "mask"), (r"(?i)(^|/)conctif/", "concentration map")),
+        group=("experiment", "cell"),  # the movie of one dividing cell
     ),
     _idr(
         67,

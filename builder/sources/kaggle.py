@@ -56,7 +56,10 @@ def _protein(identifier: str, codes: str, names: tuple[str, ...]) -> Labels:
         green = rows["channel"] == "green"
         visible = rows["stains"].where(~green, "")
         table = folder.table(
-            "*train.csv", {"image": identifier, "codes": codes}, must={"codes": rf"(({code})([ |]+({code}))*)?"}
+            "*train.csv",
+            {"image": identifier, "codes": codes},
+            must={"codes": rf"(({code})([ |]+({code}))*)?"},
+            required=False,
         )
         if table is None:
             folder.counts.unlabelled += int(green.sum())
@@ -72,14 +75,20 @@ def _protein(identifier: str, codes: str, names: tuple[str, ...]) -> Labels:
 def leukemia(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     """Label a cell by the end of its file name, or, if it has a number, by the table of the validation set.
 
-    The images of the final test set are numbered from 1 again and have no labels: their numbers do not refer to the
-    table.
+    Both also name the patient. The images of the final test set are numbered from 1 again and have no labels: their
+    numbers do not refer to the table.
     """
     end = rows["image"].str.lower().str.extract(r"_(all|hem)$")[0]
     rows = rows.assign(phenotype=end.map({"all": "leukemia", "hem": "wildtype"}).fillna("").astype("str"))
     numbered = (rows["phenotype"] == "") & ~rows["file"].str.contains("test_final_phase", regex=False)
     folder.counts.unlabelled += int((rows["phenotype"] == "").sum() - numbered.sum())
-    table = folder.table("*labels*.csv", {"image": "new_names", "label": "labels"}, must={"label": "[01]"})
+    table = folder.table(
+        "*labels*.csv",
+        {"image": "new_names", "label": "labels"},
+        optional={"name": "Patient_ID"},
+        must={"label": "[01]"},
+        required=False,
+    )
     if table is None:
         folder.counts.unlabelled += int(numbered.sum())
         return rows
@@ -87,10 +96,14 @@ def leukemia(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         {
             "image": table["image"].str.replace(r"\.[A-Za-z]+$", "", regex=True),
             "found": table["label"].map({"1": "leukemia", "0": "wildtype"}).astype("str"),
+            "of": table["name"].str.extract(r"(?i)^UID_([^/_]+)_")[0].fillna("").astype("str"),
         }
     )
-    found = join_labels(rows[numbered], table, ["image"], folder)["found"]
-    return rows.assign(phenotype=rows["phenotype"].where(~numbered, found))
+    found = join_labels(rows[numbered], table, ["image"], folder)
+    return rows.assign(
+        phenotype=rows["phenotype"].where(~numbered, found["found"]),
+        group=rows["group"].where(~numbered, found["of"]),
+    )
 
 
 def _kaggle(dir_name: str, name: str, page: str, command: str, **facts: Any) -> Source:
@@ -155,7 +168,8 @@ RECORDS: tuple[Source, ...] = (
         organism="human",
         cell_type="white blood cell",
         microscopy=BRIGHTFIELD,
-        pattern=r"^(?P<folder>.*/)?(?P<image>UID_[^/]+_(?:all|hem)|\d+)$",
+        pattern=r"^(?P<folder>.*/)?(?P<image>UID_(?P<patient>[^/_]+)_[^/]+_(?:all|hem)|\d+)$",
+        group=("patient",),
         stains={"": BRIGHTFIELD},
         labels=leukemia,
     ),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from .discover import choose
+from .folder import Folder
 from .record import BRIGHTFIELD, DATABASES, Source
 from .registry import SOURCES
 
@@ -28,6 +31,37 @@ def facts(source: Source) -> dict[str, Any]:
         "formats": list(source.formats),
         "downloads": list(source.downloads),
     }
+
+
+def facts_in(
+    raw: str, names: Iterable[str] | None = None
+) -> tuple[list[tuple[Source, dict[str, Any]]], dict[str, str]]:
+    """Return the sources in RAW with their facts, and what is left out with the reason.
+
+    Parameters
+    ----------
+    raw : str
+        Folder with one folder or zip per source, local or a URL.
+    names : iterable of str, optional
+        Only these.
+
+    Returns
+    -------
+    list of (Source, facts)
+        As `facts`, and `path`. The number of images of a user's own source is that of its usable rows.
+    dict
+        Folder or zip to reason.
+    """
+    from .own_table import read_own_source
+
+    found, left_out = choose(raw, names)
+    listed = []
+    for one in found:
+        source = one.record
+        if source is None:
+            source = read_own_source(one.root, one.table, Folder(one.root.path, one.dir_name)).source
+        listed.append((source, {**facts(source), "path": one.root.path}))
+    return listed, left_out
 
 
 def stains(source: Source) -> list[str]:

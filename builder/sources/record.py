@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .folder import Folder
 
-Tried = Literal["real images", "real metadata", "simulated"]
+Tried = Literal["real images", "real metadata", "simulated", "image table"]
 Labels = Callable[["pd.DataFrame", "Folder"], "pd.DataFrame"]
 
 BROAD = "Broad Bioimage Benchmark Collection"
@@ -50,8 +50,8 @@ class Source:
         File formats, as published.
     downloads : tuple of str
         Addresses, or the command of the publisher's client.
-    tried : {"real images", "real metadata", "simulated"}
-        The most realistic input the reader was tested with.
+    tried : {"real images", "real metadata", "simulated", "image table"}
+        The most realistic input the reader was tested with; "image table" for a user's own source (`own_table`).
     pattern : str
         Regular expression (RE2) for an image's path below the source's folder, without its extension; upper and lower
         case are the same. The named group `channel` distinguishes the files of one field; all other named groups
@@ -66,7 +66,11 @@ class Source:
     labels : callable, optional
         `labels(rows, folder)` returns `rows` with label columns added. `rows` has a column for each named group,
         `file` (first channel), `channels` and `stains`. The function may return more rows (boxes of an image) or
-        fewer, and counts the latter in `folder.counts`.
+        fewer, and counts the latter in `folder.counts`. It may also add `microscopy`, `licence` and `group`: the plate,
+        movie or donor that the train/validation split must not divide. Any other new column is an error.
+    group : tuple of str
+        Named groups of `pattern` that together name a movie or donor: its images go into one split. Without it, the
+        rows that one field gives (`apart`) form a group.
     page : int, optional
         Page of a stack that is the image, from 0; written into `channels` as `#page=N`.
     """
@@ -90,11 +94,12 @@ class Source:
     gene: str = ""
     sirna: str = ""
     microscopy: str
-    pattern: str
+    pattern: str = ""
     stains: Mapping[str, str] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
     skip: tuple[tuple[str, str], ...] = ()
     labels: Labels | None = None
+    group: tuple[str, ...] = ()
     page: int | None = None
 
     @property

@@ -25,7 +25,7 @@ def _labelled(columns: Columns) -> Labels:
     """Return the function that adds the labels of `metadata.csv`, which has one line per site."""
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-        table = folder.table("metadata*.csv*", {**PLACE, "site": "site", **columns})
+        table = folder.table("metadata*.csv*", {**PLACE, "site": "site", **columns}, required=False)
         return _join(_cells(rows), table, [*PLACE, "site"], folder)
 
     return labels

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .. import schema
-from ..errors import MetadataError
+from ..errors import MetadataError, UsageError
+from .catalogue_rows import as_catalogue, concatenate, refuse_unknown, text_array
 from .folder import IMAGE, Folder
-from .record import BRIGHTFIELD, Source
+from .record import Source
 from .vocabulary import Vocabulary
 
 SEPARATOR = "\x1f"  # between the parts of a key; no file name or table cell contains it
@@ -45,8 +46,10 @@ def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = 
     """
     rows = gather(source, folder)
     if source.labels is not None:
+        gathered = set(rows.columns)
         rows = source.labels(rows, folder).reset_index(drop=True)
-    table = _as_catalogue(source, rows, vocabulary or Vocabulary())
+        refuse_unknown(set(rows.columns) - gathered, source)
+    table = as_catalogue(source, rows, vocabulary or Vocabulary())
     folder.counts.rows = table.num_rows
     return table
 
@@ -58,13 +61,15 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
     -------
     DataFrame of str
         The named groups of the pattern (without `channel`), `file`, `channels`, `stains`, and `channel`: the channel
-        of a row that has a single one (`Source.apart`), empty otherwise.
+        of a row that has a single one (`Source.apart`), empty otherwise. `group` where the record names a movie or
+        donor, or several rows are of one field.
     """
     counts = folder.counts
     order = list(source.stains or {"": ""})
     files, rank, parts = _match(source, folder, order)
     apart = np.array([name in source.apart for name in order])[rank]
-    field = _number_fields(list(parts.values()), len(files)) * (len(order) + 1) + np.where(apart, rank + 1, 0)
+    whole = _number_fields(list(parts.values()), len(files))  # of all channels, also of those that become rows
+    field = whole * (len(order) + 1) + np.where(apart, rank + 1, 0)
     sequence = np.lexsort((np.arange(len(files)), rank, field))
     field, rank = field[sequence], rank[sequence]
     again = np.zeros(len(field), bool)
@@ -87,9 +92,13 @@ def gather(source: Source, folder: Folder) -> pd.DataFrame:
     first, pick = pa.array(first[by_path]), pa.array(by_path)
     columns = {name: values.take(first).dictionary_decode() for name, values in parts.items()}
     columns["file"] = files.take(first)
+    if source.group:
+        columns["group"] = _joined_parts([columns[name] for name in source.group])
+    elif source.apart:
+        columns["group"] = files.take(pa.array(_first_of_each(whole)[whole[first.to_numpy()]]))
     del parts  # of millions of names: the next step needs the memory
     page = "" if source.page is None else f"#page={source.page}"
-    located = _concatenate(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
+    located = concatenate(f"{source.dir_name}/", files.take(pa.array(sequence)), page)
     stains = pa.array([source.stains.get(name, "") for name in order], pa.large_string())
     tokens = pa.array(["", *order], pa.large_string())
     columns |= {
@@ -105,7 +114,8 @@ def _match(
 ) -> tuple[pa.Array, NDArray[np.int64], dict[str, pa.DictionaryArray]]:
     """Return the files whose name matches, sorted; the index of each one's channel in `order`; the other groups."""
     files = _images(source, folder)
-    groups = pc.extract_regex(pc.replace_substring_regex(files, IMAGE, ""), f"(?is){source.pattern}")
+    with _named_pattern(source, source.pattern):
+        groups = pc.extract_regex(pc.replace_substring_regex(files, IMAGE, ""), f"(?is){source.pattern}")
     files, groups = _only(groups.is_valid(), "name is not of this source", folder, files, groups)
     parts = {field.name: groups.field(i) for i, field in enumerate(groups.type)}
     channel = parts.pop("channel", pa.repeat(pa.scalar("", pa.large_string()), len(files)))
@@ -174,11 +184,11 @@ def join_labels(
         once = labels.loc[~twice, new].set_index(key[~twice])
         labels = pd.concat([once, merged])
         key = pd.Series(labels.index, dtype="str")
-    mine, theirs = _array(_key(rows, on)), _array(key)
+    mine, theirs = text_array(_key(rows, on)), text_array(key)
     place = pc.index_in(mine, theirs)
     folder.counts.unlabelled += place.null_count
     folder.counts.labels_without_image += len(theirs) - len(pc.unique(place.drop_null()))
-    found = {name: pc.fill_null(_array(labels[name]).take(place), "") for name in new}
+    found = {name: pc.fill_null(text_array(labels[name]).take(place), "") for name in new}
     return rows.assign(**pa.table(found).to_pandas().set_axis(rows.index)) if found else rows
 
 
@@ -210,8 +220,24 @@ def _images(source: Source, folder: Folder) -> pa.Array:
     [files] = _only(pc.invert(pc.match_substring_regex(files, NO_IMAGE[0][0])), NO_IMAGE[0][1], folder, files)
     [files] = _only(pc.match_substring_regex(files, IMAGE), "not an image file", folder, files)
     for pattern, reason in (*NO_IMAGE[1:], *source.skip):
-        [files] = _only(pc.invert(pc.match_substring_regex(files, pattern)), reason, folder, files)
+        with _named_pattern(source, pattern):
+            skipped = pc.match_substring_regex(files, pattern)
+        [files] = _only(pc.invert(skipped), reason, folder, files)
     return files
+
+
+@contextmanager
+def _named_pattern(source: Source, pattern: str) -> Iterator[None]:
+    """Turn pyarrow's error about a pattern into one that names the source and the pattern."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        problem = " ".join(str(error).split()).removeprefix("Invalid regular expression: ")
+        raise UsageError(
+            f"A pattern of the source {source.dir_name} is not valid: {problem}",
+            where=pattern,
+            next="It is an RE2 expression: every group has a name, (?P<name>...) or (?:...); no look-ahead.",
+        ) from error
 
 
 def _number_fields(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]:
@@ -223,55 +249,20 @@ def _number_fields(parts: list[pa.DictionaryArray], n: int) -> NDArray[np.int64]
     return code
 
 
-def _array(values: pd.Series) -> pa.Array:
-    """Return a column as one array of strings, empty text for null."""
-    array = pa.array(values, pa.large_string())
-    return pc.fill_null(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array, "")
+def _joined_parts(parts: list[pa.Array]) -> pa.Array:
+    """Join texts element by element with slashes; a part may end in one already."""
+    joined = pc.binary_join_element_wise(*parts, pa.scalar("/", pa.large_string()))
+    return pc.replace_substring(joined, "//", "/")
 
 
-def _concatenate(*parts: str | pa.Array) -> pa.Array:
-    """Concatenate texts element by element; a single text is used for every element."""
-    texts = [pa.scalar(part, pa.large_string()) if isinstance(part, str) else part for part in parts]
-    return pc.binary_join_element_wise(*texts, pa.scalar("", pa.large_string()))
+def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each number from 0 the first position that has it."""
+    first = np.full(int(numbers.max(initial=-1)) + 1, len(numbers))
+    np.minimum.at(first, numbers, np.arange(len(numbers)))
+    return first
 
 
 def _join_runs(values: pa.Array, starts: NDArray[np.int64]) -> pa.Array:
     """Join the values of each run with `|`; a run begins at each of `starts`."""
     offsets = pa.array(np.append(starts, len(values)), pa.int32())
     return pc.binary_join(pa.ListArray.from_arrays(offsets, values), pa.scalar("|", pa.large_string()))
-
-
-def _as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary) -> pa.Table:
-    """Return the rows with all columns of schema.CATALOG, labels in their standard spelling."""
-    n = len(rows)
-
-    def text(name: str) -> pa.Array:
-        return _array(rows[name])
-
-    def constant(value: str) -> pa.Array:
-        return pa.repeat(pa.scalar(value, pa.large_string()), n)
-
-    stains = text("stains")
-    columns: dict[str, pa.Array] = {
-        "idx": _concatenate(f"{source.dir_name}-", pa.array(np.arange(n)).cast(pa.large_string())),
-        "database": constant(source.database),
-        "name": constant(source.name),
-        "dir_name": constant(source.dir_name),
-        "path": pc.replace_substring_regex(_concatenate(f"{source.dir_name}/", text("file")), r"(?s)/[^/]*$", ""),
-        "filename": pc.replace_substring_regex(text("file"), r"(?s)^.*/", ""),
-        "microscopy": pc.if_else(pc.equal(stains, BRIGHTFIELD), BRIGHTFIELD, constant(source.microscopy)),
-        "channels": text("channels"),
-        "stains": stains,
-        "licence": constant(source.licence_label),
-    }
-    visible = pc.if_else(
-        pc.equal(stains, BRIGHTFIELD),
-        "",
-        pc.replace_substring(stains, "/", "|") if source.cell_visible is None else source.cell_visible,
-    )
-    for name in schema.LABEL_COLUMNS:
-        raw = text(name) if name in rows else visible if name == "cell_visible" else constant(getattr(source, name))
-        columns[name] = vocabulary.apply(raw, name)
-    if "microscopy" in rows:
-        columns["microscopy"] = text("microscopy")
-    return pa.table({name: columns[name].cast(pa.string()) for name in schema.CATALOG.names}, schema=schema.CATALOG)

@@ -29,6 +29,43 @@ InputSize = Annotated[
 Engine = Annotated[str, typer.Option(help="Library that runs the network: auto, torch or openvino.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of threads that decode images.")]
 
+OWN = "Your own images and tables"
+OwnTasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        metavar="IMAGES",
+        help="Your own labelled images: a table (.csv, .tsv, .parquet) with the columns `file` (or one column "
+        "`file_CHANNEL` per channel), `label` and perhaps `group` or `split`, a folder, or a .zip. May be given "
+        "several times.",
+        rich_help_panel=OWN,
+    ),
+]
+Label = Annotated[str | None, typer.Option(help="Column to predict, if it is not called label.", rich_help_panel=OWN)]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="Column with what must not be on both sides of a fold (plate, donor, slide, movie), if it is not called "
+        "group.",
+        rich_help_panel=OWN,
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Column with `train` and the names of test sets, if it is not called split.", rich_help_panel=OWN
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--id",
+        help="Of tables of features: column by which they are joined, to each other or to the images of --task, if it "
+        "is not called id.",
+        rich_help_panel=OWN,
+    ),
+]
+
 
 def listed(given: str, option: str, known: Collection[str]) -> tuple[str, ...]:
     """Return the words of an option that takes several, separated by commas.

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ...builder.commands.options import Json, examples
-from .options import Data, Engine, InputSize, Workers, listed, pixels
+from ...builder.commands.options import Json, Pattern, Strict, examples
+from .options import Data, Engine, Group, IdColumn, Label, OwnTasks, Split, Workers, listed, pixels
 
 if TYPE_CHECKING:
+    from ..own_images import OwnImages
+    from ..own_tables import Columns
+    from ..protocols.settings import EvaluationSettings
+    from ..run import EvaluationRun
     from ..tasks.record import Task
 
+MODELS = "random,imagenet,RUN,fusion"
+OWN_PREPROCESS = "concat-norm"
 EXAMPLES = examples(
+    "cytoimagenet eval --task cells.zip --models random,imagenet,runs/first",
+    "cytoimagenet eval --task plate1/images.csv --label phenotype --group plate --input-size 128 --out results",
+    "cytoimagenet eval --features imagenet.parquet --features cellprofiler.csv --label moa --group plate",
     "cytoimagenet eval --data evaldata",
-    "cytoimagenet eval --tasks cyclops --models random,imagenet,runs/first,fusion --out results",
     "cytoimagenet eval --tasks bbbc021 --features profiles.csv.gz --metadata evaldata/bbbc021 --standardise plate-dmso",
 )
 
@@ -27,38 +36,61 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(
     data: Data = None,
-    tasks: Annotated[str, typer.Option(help="Comma-separated tasks.")] = "bbbc021,coos7,cyclops",
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated tasks. Default: bbbc021,coos7,cyclops, or none with --task or --features."),
+    ] = None,
+    task: OwnTasks = None,
+    label: Label = None,
+    group: Group = None,
+    split: Split = None,
+    id_column: IdColumn = None,
+    pattern: Pattern = None,
+    strict: Strict = False,
     models: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Comma-separated models: random, imagenet, RUN (the newest below ./runs), a training run, any image "
-            "model of transformers, fusion (the features of imagenet and a training run side by side)."
+            "model of transformers, fusion (the features of imagenet and a training run side by side). Default: "
+            "random,imagenet,RUN,fusion."
         ),
-    ] = "random,imagenet,RUN,fusion",
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.json, predictions and report.html.")] = Path("results"),
     features: Annotated[
-        Path | None,
-        typer.Option(help="Score this table of features (.parquet, .csv, .npz) on one task, instead of models."),
+        list[Path] | None,
+        typer.Option(
+            help="Score this table of features (.parquet, .csv, .npz) instead of models. May be given several times: "
+            "the tables are compared with each other."
+        ),
     ] = None,
     metadata: Annotated[
-        Path | None, typer.Option(help="With --features: folder of the task. Default: its folder below --data, if any.")
+        Path | None,
+        typer.Option(help="With --features and --tasks: folder of the task. Default: its folder below --data."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="With --features: name of the features in the results. Default: the file's name.")
+        list[str] | None,
+        typer.Option(help="With --features: name of the features in the results. Default: the file's name."),
     ] = None,
     preprocess: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Comma-separated views of an image: concat (each channel separately) or merge (mean of the channels), "
-            "norm (contrast stretched) or raw (as measured). The report shows the first one."
+            "norm (contrast stretched) or raw (as measured). The report shows the first one. Default: concat-norm for "
+            "your own images, all four for --tasks."
         ),
-    ] = "concat-norm,concat-raw,merge-norm,merge-raw",
-    input_size: InputSize = "native",
+    ] = None,
+    input_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Side of the images shown to the network, in pixels, or native: not resized. Default: 224 for your "
+            "own images, native (published) for --tasks."
+        ),
+    ] = None,
     standardise: Annotated[
         str | None,
         typer.Option(
-            help="Scaling of the features: none, all, train, plate-dmso, sphere-dmso or tvn. "
-            "Default: as published for models, none for a table."
+            help="Scaling of the features: none, all, train, plate-dmso, sphere-dmso or tvn. Default: train (the "
+            "training part of each fold) for your own images and tables, as published for models, none for a table."
         ),
     ] = None,
     taxol: Annotated[
@@ -80,45 +112,45 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Random seed of bootstrap, shuffled labels and folds.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Score features of networks, or a table of features, on the transfer tasks.
+    """Score features of networks, or tables of features, on your own labelled images or on the transfer tasks.
 
-    Runs every task whose data it finds, and prints how to get the data of the others. Running the command again
-    computes only what is missing, and replaces scores with the same settings.
+    With --task IMAGES, each sample is classified by its 11 nearest neighbours and by a linear probe: fitted on `train`
+    where there is a split, else on other groups than its own, else on other samples.
+
+    Without it, runs every transfer task whose data it finds, and prints how to get the data of the others. Running the
+    command again computes only what is missing, and replaces scores with the same settings.
     """
     from ...builder.console import emit
-    from ...builder.errors import UsageError
-    from ..features.views import METHODS
+    from ..own_tables import Columns
     from ..protocols.settings import EvaluationSettings
     from ..report.summary import show
-    from ..run import data_root, finish, score_models, score_table, task_roots
+    from ..run import finish
     from ..tasks.registry import TASKS
 
-    chosen = [TASKS[word] for word in listed(tasks, "--tasks", TASKS)]
     settings = EvaluationSettings(standardise, taxol, ties, cyclops_labels, probe, seed)  # type: ignore[arg-type]
-    root = data_root(data)
-    roots, missing = task_roots(root, chosen)
-    if features is not None:
-        if len(chosen) != 1:
-            raise UsageError("A table of features belongs to one task", next="Name it, such as --tasks bbbc021")
-        run = score_table(features, chosen[0], metadata or roots.get(chosen[0]), out, settings, name)
+    columns = Columns(label, group, split, id_column)
+    chosen = [TASKS[word] for word in listed(tasks, "--tasks", TASKS)] if tasks is not None else []
+    if not (chosen or task or features):
+        chosen = list(TASKS.values())
+    network_options = {"--models": models, "--preprocess": preprocess, "--input-size": input_size}
+    _check_tables(features or [], chosen, task or [], name or [], metadata, network_options)
+    _check_own(columns, chosen, task or [], features or [], pattern, strict=strict)
+    if features:
+        run = _tables(features, name or [], chosen, metadata, data, task, columns, pattern, strict, out, settings)
     else:
-        if metadata is not None or name is not None:
-            raise UsageError("--metadata and --name can only be used with --features")
-        _print_missing(missing, root)
-        if not roots:
-            raise UsageError(
-                "There is no data for any task", where=root, next="Name its folder with --data or CYTOIMAGENET_EVALDATA"
-            )
-        run = score_models(
-            roots,
-            [model.strip() for model in models.split(",") if model.strip()],
+        run = _models(
+            chosen,
+            data,
+            [_images(one, columns, pattern, strict) for one in task or []],
+            models or MODELS,
+            preprocess,
+            input_size,
+            strict,
+            cache,
+            engine,
+            workers,
             out,
             settings,
-            methods=listed(preprocess, "--preprocess", METHODS),
-            size=pixels(input_size),
-            cache=cache,
-            engine=engine,
-            workers=workers,
         )
     if not run.main:
         return
@@ -129,7 +161,128 @@ def evaluate(
         show(run.done, document, out, run.tasks)
 
 
-def _print_missing(missing: list[Task], root: Path) -> None:
+def _check_tables(
+    features: Sequence[Path],
+    chosen: Sequence[Task],
+    own: Sequence[str],
+    names: Sequence[str],
+    metadata: Path | None,
+    network_options: dict[str, str | None],
+) -> None:
+    """Refuse combinations of options with and without `--features` that would be ignored."""
+    from ...builder.errors import UsageError
+
+    if not features:
+        if metadata is not None or names:
+            raise UsageError("--metadata and --name can only be used with --features")
+        return
+    if len(chosen) + len(own) > 1:
+        raise UsageError("Tables of features belong to one task", next="Name one of --tasks, or one --task IMAGES")
+    if metadata is not None and not chosen:
+        raise UsageError("--metadata is the folder of a task", next="Name it, such as --tasks bbbc021")
+    given = [option for option, value in network_options.items() if value is not None]
+    if given:
+        raise UsageError(f"{', '.join(given)} can't be used with --features: nothing is computed from images")
+
+
+def _check_own(
+    columns: Columns,
+    chosen: Sequence[Task],
+    own: Sequence[str],
+    features: Sequence[Path],
+    pattern: str | None,
+    *,
+    strict: bool,
+) -> None:
+    """Refuse options for a user's own samples where there are none."""
+    from ...builder.errors import UsageError
+
+    named = [f"--{key}" for key in columns.named]
+    if named and chosen and not own:
+        raise UsageError(
+            f"{', '.join(named)} can't be used with --tasks", next="Leave out --tasks, or name your images with --task"
+        )
+    if columns.id and not features:
+        raise UsageError("--id is a column of a table of features", next="Name the table with --features")
+    if (pattern or strict) and not own:
+        raise UsageError("--pattern and --strict are for your own images", next="Name them with --task")
+
+
+def _images(images: str, columns: Columns, pattern: str | None, strict: bool) -> OwnImages:
+    from ..own_images import own_images
+
+    return own_images(images, columns, pattern=pattern, strict=strict)
+
+
+def _tables(
+    features: Sequence[Path],
+    names: Sequence[str],
+    chosen: Sequence[Task],
+    metadata: Path | None,
+    data: Path | None,
+    own: Sequence[str] | None,
+    columns: Columns,
+    pattern: str | None,
+    strict: bool,
+    out: Path,
+    settings: EvaluationSettings,
+) -> EvaluationRun:
+    from ..run import data_root, task_roots
+    from ..run_tables import names_of, score_own_tables, score_tables
+
+    tables = names_of(features, names)
+    if chosen:
+        roots, _ = task_roots(data_root(data), chosen)
+        return score_tables(tables, chosen[0], metadata or roots.get(chosen[0]), out, settings)
+    images = _images(own[0], columns, pattern, strict) if own else None
+    return score_own_tables(tables, columns, out, settings, images)
+
+
+def _models(
+    chosen: Sequence[Task],
+    data: Path | None,
+    own: Sequence[OwnImages],
+    models: str,
+    preprocess: str | None,
+    input_size: str | None,
+    strict: bool,
+    cache: Path | None,
+    engine: str,
+    workers: int,
+    out: Path,
+    settings: EvaluationSettings,
+) -> EvaluationRun:
+    from ...builder.errors import UsageError
+    from ..features.views import METHODS
+    from ..run import data_root, score_models, task_roots
+
+    methods = listed(preprocess or (",".join(METHODS) if chosen else OWN_PREPROCESS), "--preprocess", METHODS)
+    size: int | Literal["native"] | None = None if input_size is None else pixels(input_size) or "native"
+    root = data_root(data)
+    roots, missing = task_roots(root, chosen)
+    _print_missing(missing, root)
+    if not roots and not own:
+        raise UsageError(
+            "There is no data for any task",
+            where=root,
+            next="Name its folder with --data or CYTOIMAGENET_EVALDATA, or your own labelled images with --task",
+        )
+    return score_models(
+        roots,
+        [model.strip() for model in models.split(",") if model.strip()],
+        out,
+        settings,
+        methods=methods,
+        size=size,
+        own=own,
+        strict=strict,
+        cache=cache,
+        engine=engine,
+        workers=workers,
+    )
+
+
+def _print_missing(missing: Sequence[Task], root: Path) -> None:
     from ...builder.console import err
 
     for task in missing:

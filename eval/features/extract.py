@@ -28,6 +28,7 @@ from .engine import Runner, runner
 from .engine import choose as choose_engine
 from .processes import Processes
 from .table import Features
+from .tiles import tiles_in
 from .views import METHODS, check_methods
 
 if TYPE_CHECKING:
@@ -168,7 +169,9 @@ def _compute(
     )
     # a batch depends on the images alone, not on what is missing: features are bit-identical in every run
     step = max(1, _pixels_at_once(processes.device) // (len(samples.channels) * inputs.view[0] * inputs.view[1]))
-    parts = {number: [rows[i : i + step] for i in range(0, len(rows), step)] for number, rows in mine}
+    # of large fields fewer images at once: each is cut into many views
+    images = max(1, step // tiles_in(samples.first_shape, inputs.view[0])) if inputs.tile and mine else step
+    parts = {number: [rows[i : i + images] for i in range(0, len(rows), images)] for number, rows in mine}
     batches = decoded(decoder, [part for within in parts.values() for part in within], workers)
     started, seconds = time.perf_counter(), dict.fromkeys(missing, 0.0)
     with progress(f"features of {samples.task}", sum(len(rows) for _, rows in mine)) as bar:

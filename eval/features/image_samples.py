@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ...builder.errors import UsageError
@@ -18,6 +20,7 @@ from ...builder.image_table.reader import PlaneReader
 from ...builder.image_table.table import ImageTable
 from ...builder.images.channel_reader import Refused
 from ..sets.samples import Samples
+from .decode import Refusal
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class ImageSamples(Samples):
         return planes
 
     def load(self, i: int) -> NDArray[np.generic]:
-        """Return sample `i`, shape (channels, height, width), in a type that holds the values of all channels."""
+        """Return sample `i`, shape (channels, height, width), in a type that can represent all its values."""
         return np.stack(self.planes(i))
 
     def digest(self, cache: Path | None = None) -> str:
@@ -107,3 +110,9 @@ def samples_of(table: ImageTable) -> ImageSamples:
     """Return the samples of an image table."""
     rows = table.rows[["id", *table.files, "label", "group", "split"]]
     return ImageSamples(table.name, Path(table.root.path), rows, tuple(table.files), (0, 0), reader=table.reader)
+
+
+def rejections(samples: Samples, refused: Sequence[Refusal]) -> pd.DataFrame:
+    """Return the samples that could not be decoded as `ImageTable.without` takes them."""
+    bad = [(samples.ids[one.sample], one.file, one.reason, one.detail) for one in refused]
+    return pd.DataFrame(bad, columns=["id", "file", "reason", "detail"], dtype="str")

@@ -14,7 +14,7 @@ from ...builder.errors import UsageError
 from ...builder.image_table.table import ImageTable, read_image_table
 from .decode import MOST_THREADS
 from .extract import extract
-from .image_samples import samples_of
+from .image_samples import rejections, samples_of
 from .processes import Processes
 from .profiles import Profiles, profiles_of
 
@@ -75,8 +75,6 @@ def profile(
     UsageError, MetadataError
         If a setting is wrong, no sample can be used, or with `strict` one can't.
     """
-    import pandas as pd
-
     samples = samples_of(table)
     if tile:
         size = None
@@ -94,12 +92,7 @@ def profile(
         workers=workers,
     )
     refused = next(iter(features.values())).refused
-    bad = pd.DataFrame(
-        [(samples.ids[one.sample], one.file, one.reason, one.detail) for one in refused],
-        columns=["id", "file", "reason", "detail"],
-        dtype="str",
-    )
-    usable = table.without(bad, strict=strict)
+    usable = table.without(rejections(samples, refused), strict=strict)
     profiles = profiles_of(usable, features)
     return (profiles.aggregate(aggregate) if aggregate else profiles), usable
 

@@ -18,6 +18,19 @@ def starts(length: int, tile: int) -> list[int]:
     return [round(i * (length - tile) / (count - 1)) for i in range(count)] if count > 1 else [0]
 
 
+def tiles_in(shape: tuple[int, int], tile: int) -> int:
+    """Return the number of tiles of an image of that height and width in pixels.
+
+    Examples
+    --------
+    >>> tiles_in((640, 640), 224), tiles_in((100, 120), 224)
+    (9, 2)
+    """
+    enlarged = max(1.0, tile / min(shape))
+    height, width = (round(length * enlarged) for length in shape)
+    return len(starts(height, tile)) * len(starts(width, tile))
+
+
 def tiles_of(shown: NDArray[np.float32], tile: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Cut the views of one image into tiles.
 

@@ -147,7 +147,7 @@ def _h5ad(profiles: Profiles, file: IO[bytes]) -> None:
 
 
 def _categories(column: pd.Series) -> pd.Categorical:
-    """Return text as categories of Python strings: anndata makes categories of it anyway, but can't write Arrow's."""
+    """Return text as categories of Python strings: anndata makes its own categories, but can't write Arrow strings."""
     values = column.astype("object")
     return pd.Categorical(values, categories=pd.Index(sorted(set(values)), dtype="object"))
 

@@ -89,6 +89,8 @@ def _paired_line(comparison: Mapping[str, Any]) -> str:
     first, second = comparison["models"]
     test, grouped = comparison["mcnemar"], comparison["grouped_p"]
     by_groups = "" if grouped is None else f", by groups p = {grouped:.2g}"
+    corrected = comparison.get("p_holm")
+    by_groups += "" if corrected is None else f", corrected (Holm) p = {corrected:.2g}"
     what = " ".join(comparison[name] for name in ("task", "split", "score", "preprocess") if comparison[name])
     return (
         f"  {what}: {first} against {second} {100 * comparison['difference']:+.2f} points; only one right: "

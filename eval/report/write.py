@@ -108,7 +108,9 @@ def _headline(entries: Sequence[Entry], tasks: Sequence[Presentation], notes: Se
             row += [_with_published(found[column], best, task) for column in columns]
             record = task.best.get((first["score"], split))
             rows.append([*row, Cell(f"{record.percent:.2f} %", record.percent, record.publication) if record else None])
-    text = [*READING, *(task.reading for task in tasks if task.reading), *notes]
+    # also those of earlier runs into the same folder, which are not among the notes of this one
+    remarks = [f"{entry['task']}: {remark}" for entry in entries for remark in entry.get("remarks", ())]
+    text = [*READING, *(task.reading for task in tasks if task.reading), *dict.fromkeys([*notes, *remarks])]
     table = Table(["task", *columns, "best published"], rows, note="Green: our best score of a row.")
     return Section("Scores", text, tables=[table])
 
@@ -244,7 +246,7 @@ def _remark(entry: Entry) -> str:
 def _paired(paired: Iterable[Mapping[str, Any]], title: str) -> Table:
     rows = []
     for pair in paired:
-        exact, grouped = pair["mcnemar"], pair["grouped_p"]
+        exact, grouped, corrected = pair["mcnemar"], pair["grouped_p"], pair.get("p_holm")
         rows.append(
             [
                 in_words(pair["score"]),
@@ -258,14 +260,19 @@ def _paired(paired: Iterable[Mapping[str, Any]], title: str) -> Table:
                 Cell(f"{grouped:.3g}", grouped, tone="" if grouped < SIGNIFICANT else "quiet")
                 if grouped is not None
                 else None,
+                Cell(f"{corrected:.3g}", corrected, tone="" if corrected < SIGNIFICANT else "quiet")
+                if corrected is not None
+                else None,
             ]
         )
     columns = ["score", "set", "preprocessing", "first", "second", "difference, points", "only first", "only second"]
     note = (
-        "McNemar's exact test uses the samples that only one model classifies correctly; the other test swaps the "
-        "models of complete groups. Grey: p of 0.05 or more. Not corrected for the number of comparisons."
+        "McNemar's exact test uses the samples that only one model classifies correctly; the test by groups swaps the "
+        "models of complete groups. Holm: the p-value by groups (else McNemar's), corrected for all comparisons of "
+        "this score and preprocessing, without those of two random networks and with mean intensity. Grey: p of 0.05 "
+        "or more."
     )
-    return Table([*columns, "p, McNemar", "p, groups"], rows, title, note)
+    return Table([*columns, "p, McNemar", "p, groups", "p, Holm"], rows, title, note)
 
 
 def _confusion(entry: Entry) -> Table:

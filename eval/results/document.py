@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -53,6 +54,8 @@ ENTRY: dict[str, tuple[type, ...]] = {
     "rows": (int,),
     "left_out": (int,),
 }
+RANDOM = re.compile(r"random(:\d+)?$").match
+CONTROL = "mean-intensity"  # a model that any other must beat
 MAX_MODELS = 40  # per task, score and settings; every two are compared: 780 pairs
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "copairs", "torch", "transformers", "openvino")
 
@@ -157,7 +160,7 @@ def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, A
             chosen = {name: entry["settings"][name] for name in CHOICES if name in entry["settings"]}
             what = [entry[name] for name in ("task", "split", "score", "preprocess")]
             comparable.setdefault(json.dumps([what, chosen], sort_keys=True), []).append(entry)
-    comparisons = []
+    comparisons: list[dict[str, Any]] = []
     for group in comparable.values():
         group.sort(key=lambda entry: entry["model"])
         tables = {e["key"]: pd.read_parquet(out / "predictions" / f"{e['key']}.parquet") for e in group[:MAX_MODELS]}
@@ -178,7 +181,26 @@ def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, A
                     "grouped_p": grouped_permutation(right_a, right_b, groups) if any(groups) else None,
                 }
             )
+    _correct(comparisons)
     return comparisons
+
+
+def _correct(comparisons: Sequence[dict[str, Any]]) -> None:
+    """Add `p_holm`: the p-value (by groups where they are known), corrected for all comparisons of the same score.
+
+    Comparisons of two random networks, and with the control, answer no question and are not counted; theirs is None.
+    """
+    from ..scores.paired import holm
+
+    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in comparisons:
+        one["p_holm"] = None
+        if CONTROL not in one["models"] and not all(RANDOM(model) for model in one["models"]):
+            families.setdefault((one["score"], one["preprocess"]), []).append(one)
+    for family in families.values():
+        p_values = [one["mcnemar"]["p"] if one["grouped_p"] is None else one["grouped_p"] for one in family]
+        for one, corrected in zip(family, holm(p_values), strict=True):
+            one["p_holm"] = corrected
 
 
 def versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,8 @@ NAMES = {
 IDENTITY = ("task", "split", "score", "model", "preprocess")
 """The fields of an entry that name the score."""
 
-CHOICES = ("standardise", "taxol", "ties", "cyclops_labels", "input_size", "seed")
+MAX_WORDS = 80  # characters of a key in front of its hash
+CHOICES = ("standardise", "taxol", "ties", "cyclops_labels", "input_size", "seed", "label", "group", "split")
 """The settings that are part of the key of an entry: a score with others is another entry."""
 
 
@@ -241,6 +243,7 @@ def settings_in_words(entry: Mapping[str, Any]) -> str:
     words += [settings["metric"]] if settings.get("metric") else []
     words += [f"k = {settings['k']}"] if settings.get("k") else []
     words += [f"{settings['features']:,} features"]
+    words += [settings["folds"]] if settings.get("folds") else []
     words += [f"{settings['dropped']:,} constant or not finite left out"] if settings.get("dropped") else []
     words += [f"taxol {settings['taxol']}"] if settings.get("taxol", "all") != "all" else []
     words += [f"ties {settings['ties']}"] if settings.get("ties", "nearest") != "nearest" else []
@@ -255,4 +258,6 @@ def key_of(entry: Mapping[str, Any]) -> str:
     chosen = {name: entry["settings"][name] for name in CHOICES if name in entry["settings"]}
     identity = json.dumps([[entry[name] for name in IDENTITY], chosen], sort_keys=True)
     words = "-".join(w for w in (entry["task"], entry["split"], entry["score"]) if w)
-    return f"{words}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    # a user's task or split may be called anything, and this becomes the name of a file
+    safe = re.sub(r"[^\w.+() -]", "-", words)[:MAX_WORDS].strip(". ")
+    return f"{safe}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"

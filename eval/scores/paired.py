@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 PERMUTATIONS = 10_000
@@ -81,3 +83,20 @@ def grouped_permutation(
         return float(np.mean(np.abs(signs @ difference) >= observed))
     swapped = np.random.default_rng(seed).integers(0, 2, (draws, len(difference)), dtype=np.int8)
     return float((1 + np.sum(np.abs((swapped * np.int8(2) - np.int8(1)) @ difference) >= observed)) / (1 + draws))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for the number of comparisons (Holm 1979).
+
+    If each comparison is called significant below 0.05 of its corrected value, the chance that any of them is wrong is
+    at most 5 %.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.maximum.accumulate(np.arange(len(p_values), 0, -1) * np.asarray(p_values, float)[order])
+    return [float(p) for p in np.minimum(corrected, 1)]

@@ -73,6 +73,11 @@ class Samples:
         """Decode sample `i`: one array of shape (height, width) per channel."""
         return list(self.load(i))
 
+    @property
+    def first_shape(self) -> tuple[int, int]:
+        """Height and width in pixels of the first sample."""
+        return self.shape
+
     def full_scale(self) -> float:
         """Return the value that becomes 1 in `raw` views, by which the pixels are divided.
 

@@ -109,6 +109,10 @@ class Task(Presentation):
         The standardisations that this task allows.
     network_standardisation : str
         The published one for features of networks; used unless another is chosen.
+    table_standardisation : str
+        The one for tables of features; used unless another is chosen.
+    input_size : int or None
+        Side in pixels to which images are resized unless another is chosen; None for the size of the images.
     options : sequence of str
         The fields of `EvaluationSettings` that apply to this task, in addition to `standardise`, `probe` and `seed`.
     """
@@ -120,17 +124,19 @@ class Task(Presentation):
     score_alternatives: _ScoreAlternatives | None = None
     standardisations: Sequence[Standardisation]
     network_standardisation: Standardisation
+    table_standardisation: Standardisation = "none"
+    input_size: int | None = None
     options: Sequence[str] = ()
 
-    def resolve(self, settings: EvaluationSettings, default: Standardisation = "none") -> EvaluationSettings:
-        """Return the settings with `default` as the standardisation where none was chosen.
+    def resolve(self, settings: EvaluationSettings, default: Standardisation | None = None) -> EvaluationSettings:
+        """Return the settings with `default`, else that for tables, as the standardisation where none was chosen.
 
         Raises
         ------
         UsageError
             If the task does not allow the chosen standardisation.
         """
-        chosen = settings.standardise or default
+        chosen = settings.standardise or default or self.table_standardisation
         if chosen not in self.standardisations:
             raise UsageError(
                 f"--standardise {chosen} does not exist for {self.name}",

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from cytoimagenet.loaders.index import Index
+from cytoimagenet.training.confusion import Confusion
 from cytoimagenet.training.per_class import per_class, summarise
-from cytoimagenet.training.trainer import Confusion
 
 EMPTY = np.empty(0, np.int64)
 INDEX = Index(

@@ -17,10 +17,11 @@ from cytoimagenet.builder.errors import SettingsChangedError, UsageError
 from cytoimagenet.builder.shards.write import write_dataset
 from cytoimagenet.builder.simulate.curated_folder import write_curated
 from cytoimagenet.loaders.index import read_index
+from cytoimagenet.training.checkpoints import newest_checkpoint
 from cytoimagenet.training.model import build_model, load_backbone
 from cytoimagenet.training.recipes import settings
-from cytoimagenet.training.train import make_trainer, train
-from cytoimagenet.training.trainer import newest_checkpoint
+from cytoimagenet.training.setup import make_trainer
+from cytoimagenet.training.train import train
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
@@ -295,11 +296,11 @@ def test_each_batch_uses_mixup_or_cutmix(small_dataset, small_model, tmp_path):
     labels = torch.arange(5)
     images = labels.view(5, 1, 1, 1).float().expand(5, 1, 32, 32)
     torch.manual_seed(0)
-    pasted = [trainer.mix_batch(images, labels)[0].frac().eq(0).all().item() for _ in range(100)]
-    assert 30 < sum(pasted) < 70, "CutMix keeps integers, mixup averages them"
+    pasted = [trainer.objective.mix(images, labels)[0].frac().eq(0).all().item() for _ in range(100)]
+    assert 30 < sum(pasted) < 70, "CutMix keeps whole values, mixup blends them"
     object.__setattr__(trainer.settings, "cutmix", 0.0)
     object.__setattr__(trainer.settings, "mixup", 0.0)
-    assert trainer.mix_batch(images, labels)[1] is labels
+    assert trainer.objective.mix(images, labels)[1] is labels
 
 
 def test_without_validation_images_the_training_images_are_evaluated(tmp_path, small_model):

@@ -35,6 +35,17 @@ def test_rows_are_sorted_by_label_and_processed_by_file(form, tmp_path):
     assert tuple(jobs[1].rows[0]) == ("b-0", "b/2.png#xywh=5,5,9,9", 4)
 
 
+@pytest.mark.parametrize("form", ["frame", "file"])
+def test_a_selection_of_an_earlier_version_has_no_groups(form, tmp_path):
+    selection = pd.DataFrame(ROWS)[schema.SELECTION.names].drop(columns="group")
+    if form == "file":
+        selection.to_parquet(tmp_path / "selection.parquet")
+        selection = tmp_path / "selection.parquet"
+    plan = make_plan(selection)
+    assert plan.selection["group"].to_pylist() == [""] * 4
+    assert plan.selection.column_names == schema.SELECTION.names
+
+
 def test_the_order_of_the_selection_does_not_matter():
     plans = [make_plan(pd.DataFrame(rows)[schema.SELECTION.names]) for rows in (ROWS, ROWS[::-1])]
     assert plans[0].selection.equals(plans[1].selection)

@@ -45,6 +45,42 @@ def test_groups_are_the_connected_parts(rows):
     assert found.tolist() == expected
 
 
+def test_named_groups_of_one_source_join_rows():
+    channels = pa.array(["a/1.tif", "a/2.tif", "b/3.tif", "b/4.tif|b/5.tif", "b/5.tif", "b/6.tif", "a/7.tif"])
+    sources = pa.array(["a", "a", "b", "b", "b", "b", "a"])
+    groups = pa.array(["P1", "P1", "P1", "P2", "", "P2", ""])
+    assert source_groups(channels, sources, groups).tolist() == [0, 0, 2, 3, 3, 3, 6]
+    dictionary = [column.dictionary_encode() for column in (sources, groups)]
+    assert source_groups(channels, *dictionary).tolist() == [0, 0, 2, 3, 3, 3, 6]
+    nobody = pa.array([""] * 7)
+    assert source_groups(channels, sources, nobody).tolist() == source_groups(channels).tolist()
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sets(st.integers(0, 9), min_size=1, max_size=2), st.sampled_from("ab"), st.sampled_from(["", "1", "2", "3"])
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@given(ROWS)
+def test_files_and_named_groups_together_are_the_connected_parts(rows):
+    channels, sources, groups = zip(
+        *(("|".join(f"{source}{n}.tif" for n in sorted(files)), source, group) for files, source, group in rows),
+        strict=True,
+    )
+    found = source_groups(pa.array(channels), pa.array(sources), pa.array(groups))
+    expected = list(range(len(rows)))
+    for _ in rows:  # slow and obvious: join until nothing changes
+        for i, (files, source, group) in enumerate(rows):
+            for j, (others, other, same) in enumerate(rows):
+                if source == other and (files & others or (group and group == same)):
+                    expected[i] = expected[j] = min(expected[i], expected[j])
+    assert found.tolist() == expected
+
+
 @pytest.mark.parametrize(("images", "expected"), [(0, 0), (4, 0), (5, 1), (14, 1), (15, 2), (25, 3), (1000, 100)])
 def test_a_tenth_is_rounded_half_up(images, expected):
     assert validation_target(images) == expected

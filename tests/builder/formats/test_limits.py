@@ -40,7 +40,7 @@ def test_the_plane_of_a_stack():
     assert LIMITS.choose(None, "I", (1,)) == 0
     assert LIMITS.choose(None, "TZC", (1, 1, 1)) == 0
     assert [LIMITS.choose(page, "TC", (3, 2)) for page in range(6)] == list(range(6))
-    with pytest.raises(UnreadableImageError, match=r"a stack of 6 planes \(axes T 3, C 2\); say which with page="):
+    with pytest.raises(UnreadableImageError, match=r"a stack of 6 planes \(axes T 3, C 2\); choose one"):
         LIMITS.choose(None, "TZC", (3, 1, 2))
     for page in (6, -1):
         with pytest.raises(UnreadableImageError, match=f"no page {page}: it has 6, counted from 0"):

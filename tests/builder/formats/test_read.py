@@ -164,7 +164,7 @@ def test_a_stack_is_never_silently_its_first_page(kind):
         whole[whole.index(second) : whole.index(second) + 4] = bytes(4)
         Path(name).write_bytes(whole)
     axis = "C" if kind in ("imagej", "ome", "one page") else "[IQ]"
-    refused(name, rf"a stack of 3 planes \(axes {axis} 3\); say which with page=")
+    refused(name, rf"a stack of 3 planes \(axes {axis} 3\); choose one")
     for page, plane in enumerate(stack):
         same(name, plane, page=page)
     for page in (3, -1):

@@ -185,6 +185,9 @@ def test_class_folders(tmp_path):
     ]
     assert table.notes == ("files that are not images: 1",)
     assert not read_image_table(tmp_path / "cells/long").has("label")
+    (tmp_path / "one/only").mkdir(parents=True)
+    (tmp_path / "one/only/a.png").write_bytes(b"")
+    assert not read_image_table(tmp_path / "one").has("label")  # one folder is no class
     assert read_image_table(tmp_path).notes[-1].startswith("no labels")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"no image and no images.csv"):

@@ -35,6 +35,17 @@ def run(*words):
     return CliRunner().invoke(app, [*map(str, words)])
 
 
+def test_a_catalogue_of_an_earlier_version_has_no_groups(tmp_path, rng):
+    frame = catalogue(300, rng)
+    schema.write(frame, "catalog.parquet", schema.CATALOG)
+    frame.drop(columns="group").to_parquet("earlier.parquet")
+    for name in ("catalog", "earlier"):
+        selection.select(f"{name}.parquet", f"{name}.out.parquet", min_images=20, max_images=50)
+    one, two = (schema.read(f"{name}.out.parquet", schema.SELECTION) for name in ("catalog", "earlier"))
+    pd.testing.assert_frame_equal(one, two)
+    assert len(schema.read("earlier.parquet", schema.CATALOG, ["idx", "group"])) == 300
+
+
 @pytest.mark.parametrize("batch", [7, 2**17])
 def test_the_file_contains_what_the_function_returns(tmp_path, rng, monkeypatch, batch):
     monkeypatch.setattr(selection, "_ROWS_AT_ONCE", batch)

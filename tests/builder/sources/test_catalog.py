@@ -124,6 +124,24 @@ def test_a_second_copy_of_the_boxes_changes_nothing(tmp_path):
     pd.testing.assert_frame_equal(build_catalog(tmp_path).frame, before)
 
 
+def test_movies_donors_and_fields_are_groups(made, tmp_path):
+    simulate_source("idr0041", tmp_path, seed=0, fields=90, pixels=False)
+    movie = build_catalog(tmp_path).frame
+    assert movie["group"].tolist() == movie["path"].str.extract(r"^idr0041/(.*)/rawtif$")[0].tolist()
+    assert movie["group"].nunique() == 3
+    frame = made.frame
+    donor = frame[frame["dir_name"] == "bbbc045"]
+    assert donor["group"].tolist() == donor["path"].str.extract(r"Stained_Montages/([^/]+)/")[0].tolist()
+    patient = frame[frame["dir_name"] == "kag_leukemia"]
+    named = patient["filename"].str.extract(r"^UID_([^_]+)_")[0]
+    assert patient["group"][named.notna()].tolist() == named.dropna().tolist()
+    assert set(patient["group"][named.isna()]) == {"57", ""}  # of the table; the final test set names none
+    stains = frame[frame["dir_name"] == "kag_hpa"]
+    assert stains.groupby("group")["path"].size().unique().tolist() == [4]
+    by_image = frame[frame["dir_name"] == "bbbc013"]
+    assert set(by_image["group"]) == {""}
+
+
 def test_rules_hold_in_every_row(made):
     frame = made.frame
     schema.check(frame, schema.CATALOG)

@@ -81,5 +81,7 @@ def test_tables_of_one_name_are_read_as_one_and_absence_is_noted(tmp_path):
     (tmp_path / "b.csv").write_text("Gene,Well\ny,B01\n")
     columns = {"well": "Well", "gene": "Gene"}
     assert folder.table("?.csv", columns).to_dict("list") == {"well": ["A01", "B01"], "gene": ["x", "y"]}
-    assert folder.table("c.csv", columns) is None
+    assert folder.table("c.csv", columns, required=False) is None
     assert folder.counts.notes == {"no table c.csv": 1}
+    with pytest.raises(MetadataError, match=r"No table 'c.csv' .*\n.*not images: a.csv, b.csv"):
+        folder.table("c.csv", columns)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from cytoimagenet.builder.errors import MetadataError
+from cytoimagenet.builder.errors import MetadataError, UsageError
 from cytoimagenet.builder.sources.folder import Folder
 from cytoimagenet.builder.sources.record import BRIGHTFIELD, Source
 from cytoimagenet.builder.sources.rows import gather, join_labels, read_source
@@ -54,6 +54,70 @@ def test_a_field_is_one_row_in_merging_order_and_brightfield_a_separate_row(tmp_
     ]
     assert frame["licence"].unique().tolist() == ["CC0 1.0 (unverified)"]
     assert (counts.listed, counts.used, counts.rows, dict(counts.skipped)) == (4, 4, 2, {})
+
+
+def test_rows_of_one_field_are_one_group_and_movies_are_named(tmp_path):
+    files = [
+        "p/A1_s1_w1.tif",
+        "p/A1_s1_w2x.TIF",
+        "p/A1_s1_w3.tif",
+        "p/A1_s2_w3.tif",
+        "q/A1_s1_w3.tif",
+        "q/A1_s1_w1.tif",
+    ]
+    frame, _ = read(tmp_path, files)
+    groups = dict(zip(frame["channels"], frame["group"], strict=True))
+    assert groups == {
+        "sham/p/A1_s1_w2x.TIF|sham/p/A1_s1_w1.tif": "p/A1_s1_w1.tif",
+        "sham/p/A1_s1_w3.tif": "p/A1_s1_w1.tif",
+        "sham/p/A1_s2_w3.tif": "p/A1_s2_w3.tif",
+        "sham/q/A1_s1_w1.tif": "q/A1_s1_w1.tif",
+        "sham/q/A1_s1_w3.tif": "q/A1_s1_w1.tif",
+    }
+    frame, _ = read(tmp_path, files, replace(SOURCE, group=("folder", "well")))
+    assert frame["group"].unique().tolist() == ["p/A1", "q/A1"]
+    frame, _ = read(tmp_path, files, replace(SOURCE, apart=()))
+    assert frame["group"].unique().tolist() == [""]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"pattern": r"^(?P<well>[A-H]\d)(?!_thumb)"}, "invalid perl operator"),
+        ({"pattern": r"^(?P<well>[A-H]\d)_(s\d)"}, "unnamed groups"),
+        ({"pattern": r"^(?P<well>[A-H]\d"}, "missing"),
+        ({"skip": ((r"(?<=a)b", "no"),)}, "invalid perl operator"),
+    ],
+)
+def test_a_pattern_that_re2_does_not_know_is_named(tmp_path, change, problem):
+    with pytest.raises(UsageError, match=f"(?s)pattern of the source sham is not valid: .*{problem}.*RE2") as error:
+        read(tmp_path, ["A1_s1_w1.tif"], replace(SOURCE, **change))
+    assert error.value.where in (change.get("pattern"), r"(?<=a)b")
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"), [("Phenotype", "'phenotype'"), ("licences", "'licence'"), ("zz", "Drop it")]
+)
+def test_a_label_that_nothing_reads_is_an_error(tmp_path, column, meant):
+    source = replace(SOURCE, labels=lambda rows, folder: rows.assign(**{column: "x"}))
+    with pytest.raises(MetadataError, match=f"(?s)added a column '{column}', which nothing reads.*sham.*{meant}"):
+        read(tmp_path, ["A1_s1_w1.tif"], source)
+
+
+def test_a_labels_function_may_give_group_licence_and_microscopy(tmp_path):
+    given = {"group": "donor 1", "licence": "MIT", "microscopy": "confocal", "gene": "x"}
+    source = replace(SOURCE, labels=lambda rows, folder: rows.assign(**given))
+    frame, _ = read(tmp_path, ["A1_s1_w1.tif"], source)
+    assert frame[list(given)].to_numpy().tolist() == [["donor 1", "MIT", "confocal", "x targeted"]]
+
+
+def test_a_table_that_is_absent_is_named(tmp_path):
+    def labels(rows, folder):
+        return rows.assign(gene=folder.table("LABEL.csv", {"gene": "gene"})["gene"])
+
+    (tmp_path / "LABELS.csv").write_text("gene\nx\n")
+    with pytest.raises(MetadataError, match=r"(?s)No table 'LABEL\.csv'.*LABELS\.csv, files\.txt"):
+        read(tmp_path, ["A1_s1_w1.tif"], replace(SOURCE, labels=labels))
 
 
 def test_every_file_left_out_has_one_reason(tmp_path):

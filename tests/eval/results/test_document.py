@@ -153,3 +153,28 @@ def test_the_number_of_compared_models_is_bounded(tmp_path, monkeypatch):
     for model in "abc":
         results.merge(tmp_path, scored(model, "aaba"))
     assert [pair["models"] for pair in results.pair(tmp_path)["paired"]] == [["a", "b"]]
+
+
+def test_p_values_are_corrected_over_the_comparisons_that_answer_a_question(tmp_path):
+    right = {"imagenet": "aabb", "first": "aaba", "random:0": "bbaa", "random:1": "bbba", "mean-intensity": "bbaa"}
+    for model, predicted in right.items():
+        results.merge(tmp_path, scored(model, predicted, groups="1234"))
+    results.merge(tmp_path, scored("other", "aaba", score="probe"))
+    results.merge(tmp_path, scored("imagenet", "aabb", score="probe"))
+    found = {(*pair["models"], pair["score"]): pair for pair in results.pair(tmp_path)["paired"]}
+    family = {key: pair for key, pair in found.items() if pair["p_holm"] is not None and key[2] == "knn"}
+    assert sorted(family) == [
+        ("first", "imagenet", "knn"),
+        ("first", "random:0", "knn"),
+        ("first", "random:1", "knn"),
+        ("imagenet", "random:0", "knn"),
+        ("imagenet", "random:1", "knn"),
+    ]
+    # by groups: one of four cells differs (p = 1), three (2 / 2**3), two or four (2 / 2**4)
+    assert family["imagenet", "random:0", "knn"]["grouped_p"] == 0.125
+    assert family["imagenet", "random:0", "knn"]["p_holm"] == 5 * 0.125
+    assert family["first", "imagenet", "knn"]["p_holm"] == 1.0
+    probe = found["imagenet", "other", "probe"]
+    assert probe["p_holm"] == probe["grouped_p"] == 1.0
+    assert found["imagenet", "mean-intensity", "knn"]["p_holm"] is None
+    assert found["random:0", "random:1", "knn"]["p_holm"] is None

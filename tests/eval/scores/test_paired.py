@@ -8,7 +8,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from cytoimagenet.eval.scores.paired import grouped_permutation, mcnemar
+from cytoimagenet.eval.scores.paired import grouped_permutation, holm, mcnemar
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,3 +45,20 @@ def test_grouped_permutation_is_more_conservative_than_mcnemar():
     better = np.isin(group, np.arange(12))  # in 12 groups the first is always right alone, in 8 the second
     assert mcnemar(better, ~better)["p"] < 1e-9
     assert grouped_permutation(better, ~better, group) == pytest.approx(0.5, abs=0.03)
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_is_the_step_down_procedure(p_values):
+    """At every level, the corrected values reject what the procedure as Holm wrote it rejects."""
+    corrected = holm(p_values)
+    assert all(c >= p for c, p in zip(corrected, p_values, strict=True)) and all(0 <= c <= 1 for c in corrected)
+    for level in (0.01, 0.05, 0.3, *[min(c, 0.999) for c in corrected]):
+        rejected, left = set(), len(p_values)
+        for i in sorted(range(len(p_values)), key=lambda i: p_values[i]):
+            if left * p_values[i] > level:
+                break
+            rejected.add(i)
+            left -= 1
+        # ties of p are rejected together
+        assert {i for i, c in enumerate(corrected) if c <= level} == rejected
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])

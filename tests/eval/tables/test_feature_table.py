@@ -215,3 +215,68 @@ def test_parquet_read_in_batches_equals_the_data_frame(tmp_path, monkeypatch, rn
         assert found.names == expected.names and found.values.dtype == expected.values.dtype
         np.testing.assert_array_equal(found.values, expected.values)
         pd.testing.assert_frame_equal(found.keys[[*expected.keys]], expected.keys)
+
+
+@pytest.fixture
+def named(rng):
+    """A table whose keys have unusual names and whose label is a number."""
+    frame = pd.DataFrame(rng.normal(size=(4, 2)), columns=["f0000", "f0001"])
+    return frame.assign(cell=["01", "02", "03", "04"], phenotype=[0, 1, 0, 1], Metadata_Donor=["a", "b", "a", None])
+
+
+def written(frame, suffix, folder):
+    path = folder / f"table{suffix}"
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    elif suffix == ".npz":
+        keys = {name: frame[name].to_numpy() for name in frame if not name.startswith("f0")}
+        keys = {name: array.astype(str) if array.dtype == object else array for name, array in keys.items()}
+        np.savez(path, features=frame[["f0000", "f0001"]].to_numpy(), **keys)
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+COLUMNS = {"id": "cell", "label": "phenotype", "group": "Donor"}
+
+
+@pytest.mark.parametrize("suffix", ["", ".parquet", ".csv", ".csv.gz", ".npz"])
+def test_columns_may_be_named(named, tmp_path, suffix):
+    if suffix == ".npz":
+        named = named.assign(Metadata_Donor=["a", "b", "a", ""])
+    source = written(named, suffix, tmp_path) if suffix else named
+    found = read_table(source, COLUMNS, may_be_empty=["group"])
+    assert found.names == ["f0000", "f0001"]
+    assert {key: found.keys[key].tolist() for key in ("id", "label", "group")} == {
+        **{"id": ["01", "02", "03", "04"], "label": ["0", "1", "0", "1"], "group": ["a", "b", "a", ""]},
+    }
+    np.testing.assert_array_equal(found.values, named[["f0000", "f0001"]])
+
+
+def test_a_named_column_takes_the_place_of_the_usual_one(named):
+    both = named.assign(label="usual", Metadata_moa="too", group="g")
+    found = read_table(both, COLUMNS, may_be_empty=["group"])
+    assert set(found.keys) == {"id", "label", "group"}
+    assert found.keys["label"].tolist() == ["0", "1", "0", "1"]
+    assert read_table(named.assign(group=[1, 2, 3, 4]).drop(columns="phenotype"), {"id": "cell"}).names == [
+        "f0000",
+        "f0001",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": "phenotyp"}, "There is no column 'phenotyp' for the label"),
+        ({"label": "phenotype", "group": "phenotype"}, "'phenotype' can't be both label and group"),
+        ({"group": "Donor"}, "Row 4 has no group"),
+    ],
+)
+def test_wrong_columns(named, columns, message):
+    with pytest.raises(UsageError, match=message):
+        read_table(named, columns)
+
+
+def test_a_named_column_may_be_absent_where_that_is_allowed(named):
+    found = read_table(named.drop(columns="phenotype"), COLUMNS, may_be_absent=["label"], may_be_empty=["group"])
+    assert set(found.keys) == {"id", "group"}

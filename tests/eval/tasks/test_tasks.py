@@ -16,7 +16,8 @@ from cytoimagenet.eval.protocols.settings import EvaluationSettings
 from cytoimagenet.eval.report.summary import show
 from cytoimagenet.eval.results import document
 from cytoimagenet.eval.results.score import NAMES
-from cytoimagenet.eval.run import finish, score_table, task_roots
+from cytoimagenet.eval.run import finish, task_roots
+from cytoimagenet.eval.run_tables import score_tables
 from cytoimagenet.eval.scores.standardise import STANDARDISATIONS
 from cytoimagenet.eval.sets.samples import Samples
 from cytoimagenet.eval.simulate.bbbc021 import simulate_bbbc021
@@ -108,7 +109,7 @@ def test_a_task_of_ones_own_from_table_to_report(tmp_path, capsys, monkeypatch):
     with pytest.raises(UsageError, match="--standardise train does not exist for mine"):
         evaluate(task, features, tmp_path, standardise="train")
     settings = EvaluationSettings(probe=False)
-    run = score_table(tmp_path / "features.csv", task, tmp_path, tmp_path / "results", settings)
+    run = score_tables({"features": tmp_path / "features.csv"}, task, tmp_path, tmp_path / "results", settings)
     written = finish(run)
     assert {entry["task"] for entry in document.read(tmp_path / "results")["results"]} == {"mine"}
     page = (tmp_path / "results" / "report.html").read_text()

@@ -1,0 +1,81 @@
+"""Counts of a network's answers by class, collected on the device without waiting for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+TOP_K = 7  # preprint, 3.2: an answer counts as top-7 if the label is one of the seven most probable classes
+
+
+class Confusion:
+    """Counts of the network's answers for each class.
+
+    Parameters
+    ----------
+    pairs : array, shape (classes, classes), int64
+        Number of images by label (row) and answer (column).
+    in_top_k : array, shape (classes,), int64
+        Number of images of each class whose label is one of the seven most probable classes.
+    loss : float
+        Sum of the cross-entropy over the images.
+
+    Examples
+    --------
+    >>> Confusion(np.array([[3, 1], [2, 4]]), np.array([4, 6]), 5.0).metrics()
+    {'loss': 0.5, 'accuracy': 0.7, 'top7': 1.0}
+    """
+
+    def __init__(self, pairs: NDArray[np.int64], in_top_k: NDArray[np.int64], loss: float) -> None:
+        self.pairs, self.in_top_k, self.loss = pairs, in_top_k, loss
+
+    def metrics(self) -> dict[str, float]:
+        """Return the means over the images: loss, accuracy and top-7 accuracy in [0, 1]."""
+        images = max(int(self.pairs.sum()), 1)
+        return {
+            "loss": self.loss / images,
+            "accuracy": float(np.trace(self.pairs)) / images,
+            "top7": float(self.in_top_k.sum()) / images,
+        }
+
+
+class ConfusionCounter:
+    """Adds up the answers of batches on the device; only `total` waits for it.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes.
+    device : device
+
+    Examples
+    --------
+    >>> counter = ConfusionCounter(2, torch.device("cpu"))
+    >>> counter.add(torch.tensor([[5.0, 0.0], [4.0, 1.0]]), torch.tensor([0, 1]))
+    >>> counter.total().pairs.tolist()
+    [[1, 0], [1, 0]]
+    """
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.classes = classes
+        self.pairs = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+        self.in_top_k = torch.zeros(classes, dtype=torch.int64, device=device)
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+
+    def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Count a batch: `logits`, shape (N, classes), float, and `labels`, shape (N,), int64."""
+        # bincount and masks as indices would read their sizes from the device; index_add_ does not
+        self.loss += functional.cross_entropy(logits, labels, reduction="sum")
+        self.pairs.index_add_(0, labels * self.classes + logits.argmax(1), torch.ones_like(labels))
+        top = logits.topk(min(TOP_K, self.classes), dim=1).indices
+        self.in_top_k.index_add_(0, labels, (top == labels[:, None]).any(1).to(torch.int64))
+
+    def total(self) -> Confusion:
+        """Return the counts over all processes."""
+        if torch.distributed.is_initialized():
+            for total in (self.pairs, self.in_top_k, self.loss):
+                torch.distributed.all_reduce(total)
+        pairs = self.pairs.view(self.classes, self.classes)
+        return Confusion(pairs.cpu().numpy(), self.in_top_k.cpu().numpy(), float(self.loss))

@@ -1,0 +1,84 @@
+"""The batches of a run, and the loader that hands them to the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from ..builder.errors import UsageError
+from ..builder.storage import is_local
+from ..loaders.batches import Batches
+from ..loaders.cache import CacheReader, build_cache
+from ..loaders.index import Index
+from ..loaders.mapstyle import RowReader
+from ..loaders.stream import ShardReader, decode_threads
+from .recipes import Settings
+
+EVALUATION_BATCHES = 4
+"""Size of a batch in evaluation, in training batches: no activations are kept for a backward pass, so 4 fit in the
+memory that training needs, and a GPU computes large batches faster."""
+
+
+def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0, world: int = 1) -> Batches:
+    """Return the batches of a run, read by the loader that its settings name.
+
+    Parameters
+    ----------
+    index : Index
+    chosen : Settings
+    training : bool
+        True: in the order of an epoch, in full batches. False: every image once.
+    rank, world : int
+        Index of this process (0, 1, ...) and number of processes.
+
+    Raises
+    ------
+    UsageError
+        If the classes are to be balanced by sampling, which streaming can't do.
+    """
+    kind = chosen.loader
+    if kind == "auto":
+        kind = "map" if is_local(index.root) else "stream"
+    balance = training and chosen.balance == "sampling"
+    if balance and kind == "stream":
+        raise UsageError(
+            "balance=sampling needs random access, but loader=stream reads shards in order",
+            next="Use --set loader=map, --set loader=cache, or --set balance=loss",
+        )
+    reader: Any
+    if kind == "stream":
+        reader = ShardReader(index, chosen.size)
+    elif kind == "map":
+        reader = RowReader(index, chosen.size, balance=balance)
+    else:
+        path = build_cache(index.root, size=chosen.size, folder=chosen.cache_dir, workers=chosen.workers)
+        reader = CacheReader(index, path, balance=balance)
+    workers = chosen.workers
+    if workers is None or kind == "stream":
+        # the validation split may have fewer shards than the requested number of threads
+        workers = decode_threads(workers if training else None, len(index.shards), world)
+    return Batches(
+        reader,
+        batch_size=chosen.batch_size if training else EVALUATION_BATCHES * chosen.batch_size,
+        training=training,
+        accumulation=chosen.accumulation,
+        workers=workers,
+        seed=chosen.seed,
+        rank=rank,
+        world=world,
+    )
+
+
+def data_loader(batches: Batches, device: torch.device) -> DataLoader[Any]:
+    """Return the loader of the batches, which are already divided among the processes, for one device.
+
+    For a GPU the batches are in pinned memory, so that copying them to the device does not wait.
+    """
+    return DataLoader(
+        batches,
+        batch_size=None,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(0),  # without it each pass would advance torch's global generator
+    )

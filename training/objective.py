@@ -1,0 +1,111 @@
+"""From a batch of bytes to loss and logits: augmentation, network and loss, all on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from ..loaders.transforms import augment, cutmix, mixup, to_float, to_rgb
+from .model import IDENTITY
+from .recipes import Settings
+
+
+class Objective:
+    """What a run minimises.
+
+    Parameters
+    ----------
+    settings : Settings
+    classes : int
+        Number of classes.
+    normalisation : (mean, std)
+        Three values each, for pixels in [0, 1].
+    device : device
+    class_weights : array, shape (classes,), optional
+        Weights of the classes in the loss.
+    bf16 : bool
+        Compute the network in bfloat16 where autocast does so; the weights stay in float32.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        classes: int,
+        normalisation: tuple[Sequence[float], Sequence[float]],
+        device: torch.device,
+        *,
+        class_weights: NDArray[np.float32] | None = None,
+        bf16: bool = False,
+    ) -> None:
+        self.settings, self.classes, self.device, self.bf16 = settings, classes, device, bf16
+        self.normalisation = normalisation
+        self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in normalisation)
+        self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
+
+    def __call__(
+        self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augment a batch, and return its mean loss and its logits.
+
+        Parameters
+        ----------
+        model : Module
+        images : tensor, shape (N, 1, H, W), uint8
+        labels : tensor, shape (N,), int64
+
+        Returns
+        -------
+        loss : tensor, shape ()
+        logits : tensor, shape (N, classes), float
+            Without gradient.
+        """
+        chosen = self.settings
+        augmented = augment(
+            to_float(images),
+            rotation=chosen.rotation,
+            flips=chosen.flips,
+            zoom=chosen.zoom,
+            contrast=chosen.contrast,
+        )
+        augmented, target = self.mix(augmented, labels)
+        pixels = self.inputs(augmented)
+        with self.autocast():
+            logits = model(pixel_values=pixels).logits
+        logits = logits.float()
+        loss = functional.cross_entropy(
+            logits, target, weight=self.class_weights, label_smoothing=chosen.label_smoothing
+        )
+        return loss, logits.detach()
+
+    def inputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Convert grey images, shape (N, 1, H, W), float in [0, 1], to the input of the network, shape (N, 3, H, W)."""
+        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        # subtracting 0 and dividing by 1 would change no value, but takes as long as a large layer of the network
+        images = to_rgb(images) if self.normalisation == IDENTITY else to_rgb(images, self.mean, self.std)
+        return images.contiguous(memory_format=layout)
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in bfloat16 within this context, if the settings say so."""
+        if not self.bf16:
+            yield
+            return
+        with torch.autocast(self.device.type, torch.bfloat16):
+            yield
+
+    def mix(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply mixup or CutMix to a batch, or neither, as the settings choose."""
+        mixup_alpha, cutmix_alpha = self.settings.mixup, self.settings.cutmix
+        if mixup_alpha and cutmix_alpha:  # one of them at random, never both
+            mixup_alpha, cutmix_alpha = (mixup_alpha, 0.0) if float(torch.rand(())) < 0.5 else (0.0, cutmix_alpha)
+        if mixup_alpha:
+            return mixup(images, labels, self.classes, mixup_alpha)
+        if cutmix_alpha:
+            return cutmix(images, labels, self.classes, cutmix_alpha)
+        return images, labels
