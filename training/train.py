@@ -94,13 +94,14 @@ def train(
     chosen = settings(recipe, **changes)
     if resume:
         chosen = _resumed(out, data_dir, chosen, changes)
-    subset: dict[str, Any] = {"category": chosen.category, "labels": chosen.labels, "database": chosen.database}
+    subset: dict[str, Any] = {name: getattr(chosen, name) for name in ("category", "labels", "database", "quality")}
     index = read_index(data_dir, "train", **subset)
     validation = _validation(data_dir, subset)
     folder = Path(out) if out is not None else run_folder.default_folder(chosen.recipe, index.digest)
     rank, world = rank_and_world()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names))
+    facts["audit"] = index.audit
     facts["images_per_step"] = chosen.batch_size * chosen.accumulation * world
     # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
     facts = (

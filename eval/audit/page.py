@@ -15,7 +15,7 @@ from ...builder.dataset import quality
 from ...builder.dataset.manifest import Manifest
 from ...builder.dataset.read_images import read_images
 from ...builder.pages.webpage import render_page
-from .run import Findings
+from .findings import Findings
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 60  # images of a gallery

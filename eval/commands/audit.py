@@ -7,21 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from .embed import Chosen, Folder, Json
-from .options import Workers
-
-EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet audit cytoimagenet
-
-  cytoimagenet audit cytoimagenet --embeddings imagenet --evaldata evaldata --task mycells/images.csv
-"""
+from ...builder.commands.options import Json, examples
+from .embed import Folder
+from .options import Chosen, Workers
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this command to the application."""
-    app.command("audit", epilog=EXAMPLES)(audit)
+    app.command(
+        "audit",
+        epilog=examples(
+            "cytoimagenet audit cytoimagenet",
+            "cytoimagenet audit cytoimagenet --embeddings imagenet --evaldata evaldata --task mycells/images.csv",
+        ),
+    )(audit)
 
 
 def audit(

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .options import Engine, Model, Workers
+from ...builder.commands.options import Json, examples
+from .options import Chosen, Engine, Model, Workers
 
-EMBED_EXAMPLES = """
-[bold]Examples[/bold]
-
-  cytoimagenet embed cytoimagenet --model imagenet
-
-  cytoimagenet embed cytoimagenet --model runs/first --input-size 128
-
-  torchrun --no-python --nproc-per-node 4 cytoimagenet embed cytoimagenet --model runs/first
-"""
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The dataset folder, local or a URL.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Chosen = Annotated[
-    str | None, typer.Option("--embeddings", help="Model whose embeddings to use. Default: the only one in DIR.")
-]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
-    app.command("embed", epilog=EMBED_EXAMPLES)(embed)
+    app.command(
+        "embed",
+        epilog=examples(
+            "cytoimagenet embed cytoimagenet --model imagenet",
+            "cytoimagenet embed cytoimagenet --model runs/first --input-size 128",
+            "torchrun --no-python --nproc-per-node 4 cytoimagenet embed cytoimagenet --model runs/first",
+        ),
+    )(embed)
+    app.command(
+        "similar",
+        epilog=examples(
+            "cytoimagenet similar cytoimagenet plankton-000007",
+            "cytoimagenet similar cytoimagenet cell.tif --images 50",
+            "cytoimagenet similar cytoimagenet cell.tif --images 50",
+        ),
+    )(similar)
 
 
 def embed(
@@ -62,3 +66,34 @@ def embed(
         rows, dimensions = entry["rows"], entry["settings"]["dimensions"]
         out.print(f"{path} in {folder}: {rows:,} vectors of {dimensions:,} values", markup=False)
         out.print(f"Next: cytoimagenet audit {folder}, or cytoimagenet explore atlas {folder}", markup=False)
+
+
+def similar(
+    folder: Folder,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Key of an image of the dataset, or an image file.")],
+    out: Annotated[
+        Path, typer.Option(help="The picture to write (PNG). The table is written to a .csv with the same name.")
+    ] = Path("similar.png"),
+    images: Annotated[int, typer.Option(min=1, max=500, help="Number of similar images.")] = 24,
+    embeddings: Chosen = None,
+    engine: Engine = "auto",
+    as_json: Json = False,
+) -> None:
+    """Find the images of a dataset that look most like an image, by the cosine similarity of their embeddings."""
+    from ...builder.console import emit
+    from ...builder.console import out as console
+    from ...builder.storage import write_atomic
+    from ..explore import figures
+    from ..explore.similar import similar as search
+
+    table, pictures = search(folder, image, model=embeddings, images=images, engine=engine)
+    captions = [f"{Path(image).name}\n(this image)"]
+    captions += [f"{label}\n{value:.3f}" for label, value in zip(table["label"], table["similarity"], strict=True)]
+    write_atomic(out, figures.neighbours(pictures, captions))
+    write_atomic(out.with_suffix(".csv"), table.to_csv(index=False).encode())
+    if as_json:
+        emit({"figure": str(out), "images": table.to_dict("records")})
+        return
+    for row in table.itertuples():
+        console.print(f"{row.similarity:.4f}  {row.label}  ({row.name}, {row.split})  {row.key}", markup=False)
+    console.print(f"\nWrote {out} and {out.with_suffix('.csv')}", markup=False)

@@ -17,6 +17,7 @@ from ..report.plots import as_png, literal, new_figure
 MAX_COLOURS = 20  # that can be distinguished; further values share a grey
 PANEL_INCHES = 4.2
 MAX_BARS = 40
+CAPTION_LENGTH = 28  # characters of a line below a picture
 
 
 def maps(panels: Sequence[tuple[str, pd.DataFrame, str]]) -> bytes:
@@ -124,3 +125,32 @@ def grid(images: Sequence[NDArray[np.generic]], columns: int, tile: int = 112, g
         buffer, "PNG"
     )
     return buffer.getvalue()
+
+
+def neighbours(images: Sequence[NDArray[np.generic]], captions: Sequence[str], columns: int = 5) -> bytes:
+    """Return grey images in a grid, each with its caption below it; the first has a frame.
+
+    Parameters
+    ----------
+    images : sequence of array, shape (height, width), uint8
+    captions : sequence of str
+        One per image, in up to two lines.
+    columns : int
+        Number of images per row.
+    """
+    rows = -(-len(images) // columns)
+    figure, axes = new_figure(1.9 * columns, 2.2 * rows, nrows=rows, ncols=columns, squeeze=False)
+    for number, one in enumerate(np.ravel(axes)):
+        one.set_xticks([])
+        one.set_yticks([])
+        one.spines[:].set_visible(number == 0)
+        if number >= len(images):
+            continue
+        one.imshow(images[number], cmap="gray", vmin=0, vmax=255)
+        one.spines[:].set(color="#0b6e8f", linewidth=3)
+        lines = [
+            line if len(line) <= CAPTION_LENGTH else line[: CAPTION_LENGTH - 1] + "…"
+            for line in captions[number].split("\n")
+        ]
+        one.set_xlabel(literal("\n".join(lines)), fontsize=7.5)
+    return as_png(figure)
