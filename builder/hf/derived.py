@@ -90,7 +90,7 @@ def read_vectors(
     label = rows["label"].map(number).to_numpy()
     chosen = (rows["split"] == split).to_numpy()
     if classes is not None:
-        chosen &= np.isin(label, list(classes))
+        chosen = chosen & np.isin(label, list(classes))
     keys = rows["key"].to_numpy()
     for start, block in open_embeddings(manifest, model).blocks():
         for place in np.flatnonzero(chosen[start : start + len(block)]).tolist():

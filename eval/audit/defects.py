@@ -21,9 +21,9 @@ from .pixels import Pixels, measure
 OUT_OF_FOCUS, DEBRIS, EMPTY, TEXT, SCALE_BAR = "out_of_focus", "debris", "empty", "text", "scale_bar"
 KINDS = (OUT_OF_FOCUS, DEBRIS, EMPTY, TEXT, SCALE_BAR)
 
-EXAMPLES = 6000  # images that get a defect, at most
+EXAMPLES = 5000  # images that get a defect, at most
 FOLDS = 3
-ROUNDS = 80  # of boosting
+ROUNDS = 60  # of boosting
 LETTERS = "ABCDEFGHKLMNPRSTUVXYZabcdeghkmnpqrsuvxyz0123456789"
 
 Image = NDArray[np.uint8]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHARES = np.linspace(0.1, 0.95, 40)  # of the items that are wrong on purpose, above the thresholds that are tried
-FEWEST = 10  # given items above the threshold, below which none is flagged
-PURITY = 0.6  # least expected share of wrong items among those flagged at the threshold
+FEWEST = 5  # given items above the threshold, below which none is flagged
+PURITY = 0.7  # least expected share of wrong items among those flagged at the threshold
 Z95 = 1.96
 NONE_FOUND = 3.0  # upper end of the 95 % interval of a count of 0
 
@@ -86,8 +86,14 @@ def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDA
         value += region.sum() * scale / detected[chosen]
         variance += float((sizes.astype(float) ** 2).sum()) * (scale / detected[chosen]) ** 2
     error = Z95 * variance**0.5
+    # right items that reach above the threshold raise the estimate: stricter thresholds, which fewer of them reach,
+    # bound the lower end, although fewer items are counted there
+    low = value - error
+    for chosen in range(best + 1):
+        sizes = np.unique(group[given >= thresholds[chosen]], return_counts=True)[1].astype(float)
+        low = min(low, (found[chosen] - Z95 * float((sizes**2).sum()) ** 0.5) * scale / detected[chosen])
     # a wrong item that is made wrong once more may become right: up to that many of the wrong ones are not counted
-    low = max(0.0, value / (1 + value) - error)
+    low = max(0.0, float(low) / (1 + float(value)))
     high = value + max(error, NONE_FOUND * scale / detected[best])
     flag_from = np.inf
     if found[best] >= FEWEST:
