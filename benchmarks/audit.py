@@ -35,6 +35,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from cytoimagenet.builder.dataset.embeddings import open_embeddings
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.dataset.map_images import map_images, read_places
@@ -179,21 +180,23 @@ DEFECTS: dict[str, Callable[[np.random.Generator, Image], Image]] = {
 class Data:
     """A dataset folder in memory."""
 
-    def __init__(self, folder: str, model: str | None, workers: int) -> None:
+    def __init__(self, folder: str, model: str | None, workers: int, classes: int | None, per_class: int) -> None:
         self.manifest = Manifest.load(folder)
         self.workers = workers
-        self.places = read_places(self.manifest)
-        parts = map_images(self.manifest.root, self.places, lambda images: images, workers=workers)
-        self.images: list[Image] = [image for part in parts for image in part]
         rows = self.manifest.metadata(["label", "dir_name", "idx"])
-        names = list(self.manifest.class_names)
+        chosen = _sample(rows["label"], classes, per_class)
+        rows = rows.iloc[chosen].reset_index(drop=True)
+        places = read_places(self.manifest).take(pa.array(chosen))
+        parts = map_images(self.manifest.root, places, lambda images: images, workers=workers)
+        self.images: list[Image] = [image for part in parts for image in part]
+        names = sorted(rows["label"].unique())
         self.label = pd.Categorical(rows["label"], categories=names).codes.astype(np.int64)
         self.classes = len(names)
         self.source = pd.factorize(rows["dir_name"])[0].astype(np.int64)
         self.group = pd.factorize(rows["dir_name"] + "\n" + rows["idx"])[0].astype(np.int64)
         embeddings = open_embeddings(self.manifest, model)
         self.settings = embeddings.settings
-        self.vectors = embeddings.load()
+        self.vectors = embeddings.take(chosen)
 
     def measured(self, images: list[Image]) -> Pixels:
         """Return the measurements of images, as the audit takes them."""
@@ -211,6 +214,17 @@ class Data:
         return np.concatenate(
             [run(np.stack([to_square(i, side) for i in batch]).astype(np.float32) / 255) for batch in batches]
         )
+
+
+def _sample(label: pd.Series, classes: int | None, per_class: int) -> np.ndarray:
+    """Return the rows of all images, or of some images of some of the classes that have so many."""
+    if classes is None:
+        return np.arange(len(label))
+    rng = np.random.default_rng(0)
+    large = [name for name, count in label.value_counts().sort_index().items() if count >= per_class]
+    names = rng.permutation(large)[:classes]
+    rows = [rng.permutation(np.flatnonzero((label == name).to_numpy()))[:per_class] for name in names]
+    return np.sort(np.concatenate(rows))
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
@@ -339,7 +353,7 @@ def _fastdup(
         return result
 
 
-def labels(data: Data, seed: int) -> dict[str, Any]:
+def labels(data: Data, seed: int, noise: str) -> dict[str, Any]:
     """Plant wrong labels, estimate their share and flag them."""
     pixels = data.measured(data.images)
     pairs = find_duplicates(pixels, workers=data.workers).pairs
@@ -357,8 +371,10 @@ def labels(data: Data, seed: int) -> dict[str, Any]:
     closest = np.nan_to_num(distance, nan=np.inf).argmin(axis=1)
     probabilities = _logistic(scaled, group)
     result: dict[str, Any] = {"images": len(data.label), "classes": data.classes}
-    base = None
-    for kind, share in [("none", 0.0), *((k, s) for k in ("uniform", "nearest") for s in WRONG_SHARES)]:
+    base: float | None = None
+    for kind, share in (("none", 0.0), *((k, s) for k in ("uniform", "nearest") for s in WRONG_SHARES)):
+        if kind not in noise.split(","):
+            continue
         rng = np.random.default_rng([seed, round(1000 * share), len(kind)])
         wrong = rng.random(len(data.label)) < share
         label = data.label.copy()
@@ -378,11 +394,11 @@ def labels(data: Data, seed: int) -> dict[str, Any]:
             **_precision_recall(found.flagged, wrong),
             "cpu seconds": seconds,
         }
-        if base is None:
-            base = one["estimate"]
-        truth = one["planted"] + base * (1 - one["planted"])
-        one["planted plus what was there"] = truth
-        one["interval contains it"] = bool(found.total.low <= truth <= found.total.high)
+        base = one["estimate"] if kind == "none" else base
+        if base is not None:
+            truth = one["planted"] + base * (1 - one["planted"])
+            one["planted plus what was there"] = truth
+            one["interval contains it"] = bool(found.total.low <= truth <= found.total.high)
         suspicion = np.maximum.reduce(list(found.judgement.suspicion.values()))
         one["precision at recall 0.5"] = _precision_at(suspicion, wrong, 0.5)
         result[f"{kind} {share:.0%}"] = {"audit": one, "cleanlab": _cleanlab(probabilities, label, wrong)}
@@ -510,18 +526,21 @@ def main() -> None:
     parser.add_argument("folder", help="dataset folder with embeddings")
     parser.add_argument("--embeddings", help="model; by default the only one in the folder")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--noise", default="none,uniform,nearest", help="which wrong labels to plant")
+    parser.add_argument("--classes", type=int, help="a sample: this number of classes; by default all images")
+    parser.add_argument("--per-class", type=int, default=40, help="with --classes: images of each class")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--fastdup", help="Python of an environment with fastdup, which needs other versions than ours")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    data = Data(options.folder, options.embeddings, options.workers)
+    data = Data(options.folder, options.embeddings, options.workers, options.classes, options.per_class)
     results: dict[str, Any] = {}
     for part in options.parts.split(","):
         if part == "duplicates":
             results[part] = duplicates(data, options.seed, options.fastdup)
         elif part == "labels":
-            results[part] = labels(data, options.seed)
+            results[part] = labels(data, options.seed, options.noise)
         else:
             results[part] = outliers(data, options.seed)
         results["peak memory in GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)

@@ -35,15 +35,16 @@ class Planted:
 def write_folder(rows: pd.DataFrame, images: list[np.ndarray], out: Path) -> None:
     """Write a dataset folder of some images; `rows` has the columns of `schema.ROW`."""
     curated = out.parent / f"{out.name}.curated"
-    store, facts = b"", []
+    store, facts, end = [], [], 0
     for image in images:
         png = encode_png(image)
-        facts.append((image.shape[1], image.shape[0], pixel_digest(image), "store.bin", len(store), len(png)))
-        store += png
+        facts.append((image.shape[1], image.shape[0], pixel_digest(image), "store.bin", end, len(png)))
+        store.append(png)
+        end += len(png)
     names = ["width", "height", "sha256", "store", "store_offset", "store_size"]
     frame = rows.assign(**pd.DataFrame(facts, columns=names, index=rows.index))[schema.CURATED.names]
     curated.mkdir(parents=True)
-    (curated / "store.bin").write_bytes(store)
+    (curated / "store.bin").write_bytes(b"".join(store))
     schema.write(frame, curated / "rows.parquet", schema.CURATED)
     rejected = pd.DataFrame(columns=schema.REJECTED.names).astype(str)
     schema.write(rejected, curated / "rejected.parquet", schema.REJECTED)
