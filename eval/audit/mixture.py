@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHARES = np.linspace(0.1, 0.95, 40)  # of the items that are wrong on purpose, above the thresholds that are tried
-FEWEST = 5  # given items above the threshold, below which none is flagged
+FEWEST = 7  # items that are flagged together at least; fewer may be there by chance
 PURITY = 0.7  # least expected share of wrong items among those flagged at the threshold
 Z95 = 1.96
 NONE_FOUND = 3.0  # upper end of the 95 % interval of a count of 0
@@ -95,9 +95,8 @@ def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDA
     # a wrong item that is made wrong once more may become right: up to that many of the wrong ones are not counted
     low = max(0.0, float(low) / (1 + float(value)))
     high = value + max(error, NONE_FOUND * scale / detected[best])
-    flag_from = np.inf
-    if found[best] >= FEWEST:
-        flag_from = thresholds[value >= PURITY * found * scale / detected].min(initial=np.inf)
+    pure = (value >= PURITY * found * scale / detected) & (found >= FEWEST)
+    flag_from = thresholds[pure].min(initial=np.inf)
     estimate = Estimate(min(float(value), 1.0), min(low, 1.0), min(float(high), 1.0))
     return Mixture(estimate, float(thresholds[best]), float(detected[best]), float(flag_from))
 

@@ -40,12 +40,14 @@ def write_page(manifest: Manifest, found: Findings) -> str:
     rows, table = found.rows, found.table
     wrong = _worst(table, quality.WRONG_LABEL, "label_suspicion")
     outliers = _worst(table, quality.OUTLIER, "outlier_score")
-    doubtful = table["outlier_score"].to_numpy().argsort(kind="stable")[::-1][:SHOWN]
+    doubtful_labels = np.flatnonzero((table["suggested_label"] != "").to_numpy())
+    doubtful_labels = doubtful_labels[np.argsort(-table["label_suspicion"].to_numpy()[doubtful_labels], kind="stable")]
+    doubtful_labels = doubtful_labels[: 0 if len(wrong) else SHOWN]
+    doubtful = np.argsort(-table["outlier_score"].to_numpy(), kind="stable")[: 0 if len(outliers) else SHOWN]
     evaluation = np.flatnonzero(table["evaluation_match"] != "")[:SHOWN]
     groups = _groups(found)
-    shown = np.unique(
-        np.concatenate([wrong, outliers, doubtful, evaluation, *(g["images"] for g in groups)]).astype(int)
-    )
+    galleries = [wrong, doubtful_labels, outliers, doubtful, evaluation, *(group["images"] for group in groups)]
+    shown = np.unique(np.concatenate(galleries).astype(int))
     pictures = dict(zip(shown.tolist(), map(_as_uri, read_images(rows.iloc[shown], manifest.root)), strict=True))
 
     def card(image: int, note: str) -> dict[str, Any]:
@@ -64,7 +66,8 @@ def write_page(manifest: Manifest, found: Findings) -> str:
         "audit",
         summary=found.summary,
         words=WORDS,
-        wrong=[card(i, _label_note(table.iloc[i])) for i in wrong.tolist()],
+        any_wrong=len(wrong) > 0,
+        wrong=[card(i, _label_note(table.iloc[i])) for i in [*wrong.tolist(), *doubtful_labels.tolist()]],
         outliers=[card(i, _outlier_note(table.iloc[i])) for i in (outliers if len(outliers) else doubtful).tolist()],
         any_outlier=len(outliers) > 0,
         groups=[

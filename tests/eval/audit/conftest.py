@@ -78,7 +78,7 @@ def planted(small_dataset, tmp_path_factory) -> Planted:
     train = [row for row in order[21:] if rows.loc[row, "split"] == "train"]
     for row in train[:8]:
         name = f"copy-of-{rows.loc[row, 'filename']}"
-        new.append({**rows.loc[row], "filename": name, "idx": name, "split": "validation"})
+        new.append({**rows.loc[row], "filename": name, "idx": name, "channels": name, "split": "validation"})
         images.append((30 + 0.7 * np.rot90(images[row])).astype(np.uint8))
         result.copies[name] = rows.loc[row, "filename"]
     table = []

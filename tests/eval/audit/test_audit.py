@@ -62,10 +62,16 @@ def test_images_of_the_task_are_found(audited, table):
     assert all("/" in name and "foreign" not in name for name in matched)
 
 
-def test_crops_of_one_source_image_share_its_fold(audited, table):
+def test_columns_are_in_their_range_and_keys_belong_to_the_right_images(audited, table):
+    idx = table.set_index("key")["idx"]
+    overlapping = table[table["overlap"] > 0]
+    assert len(overlapping) > 0
     assert table["overlap"].between(0, 1).all()
-    assert (table["overlap"] == 0).all()  # the simulated crops are next to each other
-    assert (table["label_probability"].between(0, 1)).all()
+    assert idx[overlapping["overlap_key"]].tolist() == overlapping["idx"].tolist()
+    assert (table.loc[table["overlap"] == 0, "overlap_key"] == "").all()
+    assert (idx[table["nearest_key"]].to_numpy() != table["idx"]).all()  # the nearest of other source images
+    assert table["nearest_distance"].between(0, 2).all()
+    assert table["label_probability"].between(0, 1).all()
     assert ((table["suggested_label"] == "") | (table["suggested_label"] != table["label"])).all()
 
 
@@ -80,7 +86,8 @@ def test_the_result_depends_on_neither_workers_nor_the_place(audited, tmp_path):
 
 def test_the_folder_stays_sound_and_its_digest_the_same(audited, planted):
     report = inspect(audited.folder)
-    assert report.problems == [] and report.notes == []
+    assert report.problems == []
+    assert report.notes == []
     manifest = Manifest.load(audited.folder)
     assert set(manifest.derived) == {"quality.parquet", "audit.html", "embeddings/tiny.parquet"}
     assert manifest.derived["quality.parquet"]["settings"]["dataset"] == manifest.digest
@@ -164,7 +171,7 @@ def test_the_command_prints_the_summary(audited, tmp_path):
     summary = Manifest.load(audited.folder).derived["quality.parquet"]["settings"]["summary"]
     lines = "\n".join(lines_of(json.loads(json.dumps(summary))))
     assert f"{summary['images']} images of 5 classes" in lines
-    assert f"{len(audited.in_the_task)} found in" in lines or "found in" in lines
+    assert f"{summary['flagged']['in_evaluation_set']} found in task (5)" in lines
     assert "not compared" in "\n".join(lines_of({**summary, "compared_with": {}}))
 
 
