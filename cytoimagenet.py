@@ -51,6 +51,9 @@ __all__ = [
     "train",
 ]
 
+if __name__ == "__main__":  # `python -m cytoimagenet` in a checkout; in the wheel `__main__.py` does it
+    import_module("cytoimagenet").main()
+
 __path__ = [str(Path(__file__).resolve().parent)]
 if __spec__ is not None:
     __spec__.submodule_search_locations = __path__
@@ -76,14 +79,15 @@ _MODULE_OF = {
 }
 
 # From here on `datasets.load_dataset("cytoimagenet")` returns our columns.
-import_module(f"{__name__}.builder.hf.hook").install()
+import_module("cytoimagenet.builder.hf.hook").install()
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module at its first use."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    with import_module(f"{__name__}.builder.extras").naming_the_extra():
+        value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 
@@ -99,4 +103,4 @@ def main() -> None:
     app = console.application(__version__)
     for package in ("builder", "loaders", "training", "eval"):
         import_module(f"{__name__}.{package}.commands").add_to(app)
-    console.run(app)
+    console.run(app, "cytoimagenet")

@@ -6,6 +6,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 MOVED = {
     "cytoimagenet.py": "cytoimagenet/__init__.py",
+    "__main__.py": "cytoimagenet/__main__.py",
     "dataset_card.md": "cytoimagenet/dataset_card.md",
     "builder/py.typed": "cytoimagenet/py.typed",
 }

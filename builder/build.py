@@ -19,6 +19,7 @@ from .dataset.manifest import Manifest
 from .defaults import MAX_IMAGES, MIN_IMAGES, SHARD_SIZE_BYTES
 from .errors import SettingsChangedError
 from .labels import select as labels
+from .labels.report import nothing_selected
 from .sources.catalog import Catalog, rejected_file, write_catalog
 
 CATALOG = "catalog.parquet"
@@ -157,7 +158,7 @@ def select(raw: str | PathLike[str], work: str, recipe: Recipe, *, strict: bool 
     """Write the catalogue and the classes of RAW; return the path of the selected rows, and what was read."""
     catalog, selection = storage.join(work, CATALOG), storage.join(work, "selection.parquet")
     catalogue = write_catalog(raw, catalog, recipe.sources or None, strict=strict)
-    labels.select(
+    report = labels.select(
         catalog,
         selection,
         min_images=recipe.min_images,
@@ -165,6 +166,8 @@ def select(raw: str | PathLike[str], work: str, recipe: Recipe, *, strict: bool 
         seed=recipe.seed,
         allocation=recipe.allocation,  # type: ignore[arg-type]
     )
+    if not report["selected"]:
+        raise nothing_selected(report, where=os.fspath(raw))
     return selection, catalogue
 
 

@@ -11,27 +11,66 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from .errors import CytoImageNetError
+from .extras import naming_the_extra
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+PANELS = {
+    "Your own images": ("images", "features"),
+    "Data: get, check and share a dataset": (
+        "pull", "import-kaggle", "info", "verify", "preview", "browse", "card", "push",
+    ),
+    "Curation: build a dataset from sources": ("sources", "catalog", "label", "curate", "shard", "build", "qc"),
+    "Training": ("train", "cache", "convert-weights", "push-model"),
+    "Evaluation": ("eval", "explore", "demo"),
+}  # fmt: skip
+"""Panel of `cytoimagenet --help`: its commands, in the order in which they are shown. A new command is added here."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of the signal, as in shells."""
 
 
+class _InPanels(TyperGroup):
+    """Lists the commands in the order of `PANELS`."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        """Return the names of the commands, those of no panel last."""
+        order = {name: place for place, name in enumerate(name for names in PANELS.values() for name in names)}
+        return sorted(super().list_commands(context), key=lambda name: order.get(name, len(order)))
+
+
 class _Application(typer.Typer):
-    """Shows docstrings without their line breaks, so that help fits the width of the terminal."""
+    """Groups commands in panels; shows docstrings without line breaks, so that help fits the width of the terminal."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
+        options.setdefault("rich_help_panel", panel_of(name))
+
         def add(function: _Function) -> _Function:
             text = options.pop("help", None) or _without_line_breaks(inspect.getdoc(function) or "")
             return super(_Application, self).command(name, help=text, **options)(function)
 
         return add
+
+    def add_typer(self, application: typer.Typer, *, name: str | None = None, **options: Any) -> None:
+        options.setdefault("rich_help_panel", panel_of(name))
+        super().add_typer(application, name=name, **options)
+
+
+def panel_of(command: str | None) -> str | None:
+    """Return the panel of a command in `cytoimagenet --help`.
+
+    Examples
+    --------
+    >>> panel_of("train")
+    'Training'
+    """
+    return next((panel for panel, commands in PANELS.items() if command in commands), None)
 
 
 def _without_line_breaks(text: str) -> str:
@@ -43,11 +82,13 @@ def application(version: str) -> typer.Typer:
     """Return the application without commands; each package adds its own."""
     app = _Application(
         name="cytoimagenet",
+        cls=_InPanels,
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        help="Microscopy images to pretrain on: raw sources -> dataset -> training -> transfer scores.",
+        help="Train and test image networks on microscopy: features of your own images, the CytoImageNet dataset, "
+        "training on it, and tests of features.",
     )
 
     def show(value: bool) -> None:
@@ -64,10 +105,18 @@ def application(version: str) -> typer.Typer:
     return app
 
 
-def run(app: typer.Typer) -> NoReturn:
-    """Run the application; print an error that the user can act on as plain text, never as a traceback."""
+def run(app: typer.Typer, name: str | None = None) -> NoReturn:
+    """Run the application; print an error that the user can act on as plain text, never as a traceback.
+
+    Parameters
+    ----------
+    app : Typer
+    name : str, optional
+        Name of the command in its help. Default: that of the running script.
+    """
     try:
-        app()
+        with naming_the_extra():
+            app(prog_name=name)
     except CytoImageNetError as error:
         fail(error)
     except SystemExit as end:

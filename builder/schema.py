@@ -170,8 +170,18 @@ class _Writable(Protocol):
 
 
 def writer(file: _Writable, schema: pa.Schema) -> pq.ParquetWriter:
-    """Return a Parquet writer, compressed and with a checksum in every page, so that damage is found on reading."""
-    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
+    """Return a Parquet writer: compressed, with a page index, and a checksum in every page to find damage on reading.
+
+    Pages end where their content says, so that rows which are appended leave the pages of the others as they are.
+    """
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        write_page_checksum=True,
+        write_page_index=True,
+        use_content_defined_chunking=True,
+    )
 
 
 def note_own_sources(writer: pq.ParquetWriter, facts: Mapping[str, Mapping[str, str]]) -> None:

@@ -17,6 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from .errors import UsageError
+from .extras import MissingPackageError
 
 TEMPORARY = ".partial-"  # the name of every unfinished file starts with this
 PROTOCOLS = ("file", "local", "memory", "s3", "gs", "gcs", "hf", "http", "https", "az", "abfs", "abfss")
@@ -47,7 +48,9 @@ def filesystem(path: str | PathLike[str]) -> tuple[fsspec.AbstractFileSystem, st
         return _local(), LocalFileSystem._strip_protocol(text)
     try:
         fs, inner = fsspec.url_to_fs(text)
-    except ImportError as error:
+    except ImportError as error:  # raised by fsspec, without the name of the module
+        if protocol == "s3":
+            raise MissingPackageError("s3fs", "s3") from error
         raise UsageError(f"{protocol}:// needs another package: {error}", where=text) from error
     return fs, inner
 

@@ -48,6 +48,8 @@ class EvaluationRun:
         What was left out, and why.
     steps : list of dict
         Duration and peak memory of each step.
+    folders : dict of str to Path
+        The folder of each model that was loaded from this disk, by its name in the results.
     """
 
     out: Path
@@ -56,6 +58,7 @@ class EvaluationRun:
     done: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)
 
     def note(self, text: str) -> None:
         """Print a note now and in the report."""
@@ -140,6 +143,7 @@ def score_models(
         ):
             run.note(f"{task.name}: {note}")
     networks, fused = _networks(models, run)
+    run.folders = {network.name: Path(network.source) for network in networks if Path(network.source).is_dir()}
     options: dict[str, Any] = {"methods": methods, "engine": engine, "workers": workers}
     computed = {}
     for task, found in samples.items():

@@ -7,7 +7,7 @@ ranges, a subset reads only its own bytes, and resuming within an epoch skips im
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from ..builder import schema
 from ..builder.dataset import quality as audits
-from ..builder.dataset.manifest import QUALITY, Manifest
+from ..builder.dataset.class_names import find_classes
+from ..builder.dataset.manifest import Manifest
+from ..builder.dataset.names import QUALITY
 from ..builder.errors import CheckFailedError, UsageError
 from .subsets import LABEL_SUBSETS
 
@@ -193,8 +195,7 @@ def _subset(
         _check_known([category], sorted({entry["category"] for entry in manifest.classes}), "category")
         kept &= (table["category"] == category).to_numpy()
     if labels is not None:
-        names = _label_names(labels, manifest.class_names)
-        _check_known(names, manifest.class_names, "label")
+        names = find_classes(_label_names(labels, manifest.class_names), manifest.class_names, manifest.root)
         kept &= table["label"].isin(names).to_numpy()
     if database is not None:
         _check_known([database], sorted(table["database"].unique()), "database")
@@ -202,7 +203,7 @@ def _subset(
     return kept
 
 
-def _label_names(labels: str | Collection[str], class_names: Collection[str]) -> list[str]:
+def _label_names(labels: str | Collection[str], class_names: Sequence[str]) -> list[str]:
     """Return the labels to keep. Of a named subset, labels that this dataset lacks are left out."""
     if isinstance(labels, str):
         if labels not in LABEL_SUBSETS:

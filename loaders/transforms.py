@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ..builder.formats.grey_png import decode_png
+from .blur import gaussian_blur
 from .index import Index
 from .order import Ids
 
@@ -117,8 +118,9 @@ def rotate(
     *,
     mirror: torch.Tensor | None = None,
     zoom: torch.Tensor | None = None,
+    shift: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rotate each image about its centre, with bilinear interpolation and reflected borders.
+    """Rotate each image about a point, with bilinear interpolation and reflected borders.
 
     Parameters
     ----------
@@ -129,6 +131,9 @@ def rotate(
         Images to flip left to right before the rotation. Together with any angle this gives every flip.
     zoom : tensor, shape (N,), optional
         Magnification; 1 keeps the scale.
+    shift : tensor, shape (N, 2), optional
+        The point about which an image is rotated, and which is in the centre of the result: x and y in half sides from
+        the centre of the image, in [-1, 1]. By default the centre.
 
     Returns
     -------
@@ -145,6 +150,8 @@ def rotate(
     # a rotation of a rectangle free of shear
     theta[:, 0, 0], theta[:, 0, 1] = sign * cos, -sign * sin * height / width
     theta[:, 1, 0], theta[:, 1, 1] = sin * width / height, cos
+    if shift is not None:
+        theta[:, :, 2] = shift
     grid = functional.affine_grid(theta, [n, images.shape[1], height, width], align_corners=False)
     # half-sample reflection: d c b a | a b c d | d c b a, as in the published pipeline
     return functional.grid_sample(
@@ -158,9 +165,12 @@ def augment(
     rotation: float = 360.0,
     flips: bool = False,
     zoom: float = 0.0,
+    crop: float = 0.0,
     contrast: float = 0.0,
+    blur: float = 0.0,
+    noise: float = 0.0,
 ) -> torch.Tensor:
-    """Apply a random rotation, flip, zoom and contrast to each image of a batch.
+    """Apply a random rotation, flip, zoom, crop, contrast, blur and noise, in this order, to each image of a batch.
 
     Random numbers come from torch's generator of the device of the images.
 
@@ -173,21 +183,38 @@ def augment(
         Mirror each image with probability 1/2.
     zoom : float
         Magnifications are log-uniform between 1 / (1 + zoom) and 1 + zoom; 0 does not zoom.
+    crop : float
+        Crops have a share of the area that is uniform in [1 - crop, 1], and a random place; they are magnified to the
+        size of the image. 0 shows complete images.
     contrast : float
         Intensities are raised to a power that is log-uniform between 1 / (1 + contrast) and 1 + contrast; 0 keeps them.
+    blur : float
+        Standard deviations of a Gaussian blur in pixels are uniform in [0, blur]; 0 does not blur.
+    noise : float
+        Standard deviations of Gaussian noise are uniform in [0, noise]; 0 adds none.
 
     Returns
     -------
     tensor, shape (N, 1, H, W), float in [0, 1]
     """
     n, device = len(images), images.device
-    if rotation or flips or zoom:
+    if rotation or flips or zoom or crop:
         degrees = torch.rand(n, device=device) * rotation
         mirror = torch.rand(n, device=device) < 0.5 if flips else None
         scale = _log_uniform(n, zoom, device) if zoom else None
-        images = rotate(images, degrees, mirror=mirror, zoom=scale)
+        shift = None
+        if crop:
+            side = (1 - crop * torch.rand(n, device=device)).sqrt()
+            shift = (2 * torch.rand(n, 2, device=device) - 1) * (1 - side).unsqueeze(1)
+            scale = 1 / side if scale is None else scale / side
+        images = rotate(images, degrees, mirror=mirror, zoom=scale, shift=shift)
     if contrast:
         images = images.clamp(0, 1) ** _log_uniform(n, contrast, device).view(n, 1, 1, 1)
+    if blur:
+        images = gaussian_blur(images, blur * torch.rand(n, device=device), blur)
+    if noise:
+        deviation = noise * torch.rand(n, 1, 1, 1, device=device)
+        images = (images + deviation * torch.randn_like(images)).clamp(0, 1)
     return images
 
 

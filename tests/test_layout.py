@@ -21,6 +21,7 @@ ALLOWED = {
 
 GROUND = {
     "errors",
+    "extras",
     "progress",
     "console",
     "storage",
@@ -38,7 +39,7 @@ BUILDER = {
     "sources": {"formats", "image_table"},
     "labels": set(),
     "formats": set(),
-    "dataset": {"formats"},
+    "dataset": set(),
     "images": {"formats"},
     "image_table": {"formats", "images"},
     "curate": {"formats", "images"},

@@ -24,6 +24,15 @@ def at_home(small_dataset, tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_the_first_lines_answer_the_first_questions():
+    top = "\n".join(README.read_text().splitlines()[:14])
+    for answer in ("Is it for me?", "What can I have today?", "*my* images?", "56 GB", "19 MB", "weights"):
+        assert answer in top
+    assert "| I have images | I have features | I want the dataset |" in top
+    shown = re.findall(r"!\[(.*?)\]\((.*?)\)", README.read_text())
+    assert all("simulated" in text.lower() for text, place in shown if place == "docs/demo.png")
+
+
 def test_there_are_five_snippets():
     assert len(SNIPPETS) == 5
 

@@ -139,26 +139,8 @@ def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
     facts : dict
         See `write_card`.
     """
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
-    name = f"{chosen.model}, recipe {chosen.recipe}"
-    results = [
-        EvalResult(
-            task_type="image-classification",
-            dataset_type="cytoimagenet",
-            dataset_name="CytoImageNet (weak labels)",
-            dataset_split="validation",
-            dataset_revision=facts["digest"],
-            metric_type="accuracy",
-            metric_name=words,
-            metric_value=round(facts["metrics"][key], 4),
-        )
-        for key, words in (
-            ("validation_accuracy", "accuracy"),
-            ("validation_top7", "label among the seven most probable"),
-        )
-        if key in facts["metrics"]
-    ]
     return ModelCardData(
         library_name="transformers",
         pipeline_tag="image-classification",
@@ -166,6 +148,4 @@ def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
         datasets=["cytoimagenet"],
         metrics=["accuracy"],
         tags=["biology", "microscopy", "bioimage", "cytoimagenet"],
-        model_name=name if results else None,  # the Hub requires both a name and results, or neither
-        eval_results=results or None,
     )

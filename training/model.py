@@ -19,10 +19,12 @@ from torch import nn
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetFinalBlockLayer
 
 from ..builder.errors import UsageError
+from ..builder.hf.hub_errors import quiet_client
 from ..builder.storage import write_atomic
 from . import efficientnet_lite as lite
 from .efficientnet import IMAGE_SIZE, KerasEfficientNetForImageClassification, b0_config, build_b0
 from .efficientnet_lite import build_lite
+from .model_names import check_model_name, why_not_from_hub
 
 B0 = "efficientnet-b0"
 IMAGENET = "imagenet"
@@ -174,7 +176,9 @@ def imagenet_backbone() -> Backbone:
 def normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequence[float]]:
     """Return the mean and standard deviation, for pixels in [0, 1], with which a saved model normalises images."""
     try:
-        stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(fspath(path))
+        stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(
+            fspath(path), local_files_only=bool(why_not_from_hub(fspath(path)))
+        )
     except OSError:
         return IDENTITY
     if not stored.get("do_normalize", True) or "image_mean" not in stored:
@@ -206,6 +210,7 @@ def write_normalisation(
     write_atomic(Path(folder) / PREPROCESSOR, (json.dumps(config, indent=2) + "\n").encode())
 
 
+@quiet_client()
 def _load(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
     transformers.utils.logging.disable_progress_bar()
     folder = Path(name)
@@ -218,17 +223,31 @@ def _load(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
             if unfinished
             else "A model folder contains config.json and model.safetensors",
         )
+    check_model_name(name)
+    unreachable = why_not_from_hub(name)
+    offline = {"local_files_only": bool(unreachable)}  # then only a model that was loaded before is found
     try:
-        config = transformers.AutoConfig.from_pretrained(name, **changes)
+        config = transformers.AutoConfig.from_pretrained(name, **changes, **offline)
         model_class: Any = transformers.AutoModelForImageClassification
         if config.model_type == "efficientnet":
             model_class = KerasEfficientNetForImageClassification
         if not weights:
             return model_class.from_config(config) if hasattr(model_class, "from_config") else model_class(config)
         return model_class.from_pretrained(
-            name, config=config, dtype=torch.float32, ignore_mismatched_sizes=bool(changes), use_safetensors=True
+            name,
+            config=config,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=bool(changes),
+            use_safetensors=True,
+            **offline,
         )
     except (OSError, ValueError) as error:
+        if unreachable:
+            raise UsageError(
+                f"There is no such model folder or model in the cache, and the Hub can't be reached ({unreachable})",
+                where=name,
+                next="Check the name, or run the same command with a network",
+            ) from error
         raise UsageError(
             f"Can't read a model: {str(error).splitlines()[0]}",
             where=name,

@@ -71,7 +71,10 @@ class Objective:
             rotation=chosen.rotation,
             flips=chosen.flips,
             zoom=chosen.zoom,
+            crop=chosen.crop,
             contrast=chosen.contrast,
+            blur=chosen.blur,
+            noise=chosen.noise,
         )
         augmented, target = self.mix(augmented, labels)
         pixels = self.inputs(augmented)

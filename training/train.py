@@ -64,7 +64,7 @@ def train(
     out : str or path, optional
         The run folder; by default `runs/<recipe>-<first 8 digits of the dataset's digest>`.
     recipe : str or path
-        `paper`, `modern`, `quick`, or a YAML file of settings.
+        `adapt`, `paper`, `modern`, `quick`, or a YAML file of settings.
     resume : bool
         Use the settings stored in the run folder. Without it, repeating the same call also resumes the run.
     callbacks : sequence of TrainerCallback

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from ..errors import CytoImageNetError, UsageError
+from ..errors import CytoImageNetError
+from ..extras import naming_the_extra
 
 KAGGLE_DATASET = "stanleyhua/cytoimagenet"
 
@@ -16,16 +17,14 @@ def download(owner_name: str = KAGGLE_DATASET) -> str:
 
     Raises
     ------
-    UsageError
+    MissingPackageError
         If the extra `[kaggle]` is not installed.
     CytoImageNetError
         If Kaggle can't be reached or refuses; the error describes the download by hand.
     """
-    try:
+    with naming_the_extra():
         import kagglehub
         from kagglehub import exceptions as kaggle_errors
-    except ImportError as error:
-        raise UsageError("kagglehub is not installed", next="Run: pip install 'cytoimagenet[kaggle]'") from error
     # OSError: no network, no disk space, and every answer of the server that is an error
     failures: tuple[type[Exception], ...] = (OSError, *filter(_is_error, vars(kaggle_errors).values()))
     try:

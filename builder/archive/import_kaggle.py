@@ -13,9 +13,10 @@ from os import PathLike
 import pyarrow as pa
 
 from .. import resume, storage
+from ..dataset.names import FORMATS
 from ..defaults import SHARD_SIZE_BYTES
 from ..errors import UsageError
-from ..shards.format import FORMATS
+from ..extras import require
 from ..shards.write import write_dataset
 from .check import check_images
 from .files import Archive, Listing, list_archive
@@ -60,6 +61,8 @@ def import_archive(
         If there is no archive, it is incomplete, or it has no metadata.csv.
     MetadataError
         If metadata.csv does not have the published form.
+    MissingPackageError
+        If the extra `[build]` is not installed.
     SettingsChangedError
         If `out` has work of another archive or of other settings.
 
@@ -67,6 +70,7 @@ def import_archive(
     --------
     >>> print(import_archive("cytoimagenet.zip", "cytoimagenet"))  # doctest: +SKIP
     """
+    require("jinja2")  # writes the dataset card, hours later
     if format not in FORMATS:  # reported now, not after hours of checks
         raise UsageError(f"No shard format {format!r}; there are {', '.join(FORMATS)}")
     listing = list_archive(archive)

@@ -46,7 +46,8 @@ def label(
     Rare labels are assigned first: an image of a frequent cell type and a rare compound gets the compound as its class.
     Large classes are downsampled. Images without a class are listed with the reason.
     """
-    from ..console import emit, out
+    from ..console import emit, err, out
+    from ..labels.report import nothing_selected
     from ..labels.report import plot as plot_thresholds
     from ..labels.select import select
     from ..storage import sibling
@@ -59,6 +60,9 @@ def label(
         emit(report)
         return
     _print_tables(report)
+    if not report["selected"]:
+        advice = nothing_selected(report, catalog)
+        err.print(f"Note: {advice.what}. {advice.next}", markup=False)
     out.print(
         f"{report['rows']:,} rows = {report['selected']:,} in {len(report['classes']):,} classes"
         f" + {report['not_selected']:,} not selected",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConstantImageError, NotFiniteImageError, UnreadableImageError, UsageError
+from ..extras import naming_the_extra
 from ..formats.read import read_channel, read_file
 from ..formats.zips import open_member
 from ..images.digest import pixel_digest
@@ -138,10 +139,8 @@ def _refused(path: str, reason: str) -> Iterator[NDArray[Any]]:
 
 def _cells(path: str) -> Iterator[NDArray[Any]]:
     """Yield every channel of every cell of an HDF5 file: shape (n, 2, 64, 64), or (n, 8192) in DeepLoc's."""
-    try:
+    with naming_the_extra():
         import h5py
-    except ImportError as error:
-        raise UsageError("Reading HDF5 needs h5py", where=path, next="pip install h5py") from error
     fs, inner = filesystem(path)
     found = False
     try:

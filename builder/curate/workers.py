@@ -18,6 +18,7 @@ from multiprocessing import connection
 from typing import Any, NamedTuple
 
 from ..errors import CytoImageNetError, UsageError
+from ..extras import naming_the_extra
 from ..images.channel_reader import Reader
 from ..images.make import PixelSettings, SourceImage, images_of
 from .chunk import ChunkResult, make_chunk
@@ -203,13 +204,9 @@ def _prepare_worker() -> None:
 
 
 def _dask(address: str, workers: int | None) -> Workers:
-    try:
+    with naming_the_extra():
         from distributed import Client, LocalCluster
         from distributed.scheduler import KilledWorker
-    except ImportError as error:
-        raise UsageError(
-            "Dask is not installed", where=str(error.name), next="pip install 'cytoimagenet[dask]'"
-        ) from error
     if address == "local":
         count = workers or _cores()
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..errors import UsageError
+from .class_names import find_classes
 from .manifest import Manifest
 
 
@@ -45,11 +45,7 @@ def choose_images(
     UsageError
         If a label is not a class of the dataset.
     """
-    unknown = [label for label in labels or () if label not in manifest.class_names]
-    if unknown:
-        raise UsageError(
-            f"No class {unknown[0]!r} in this dataset", next="`cytoimagenet info DIR --classes` lists them"
-        )
+    labels = find_classes(labels, manifest.class_names, manifest.root) if labels else None
     names = pd.Series(labels if labels else manifest.class_names)
     if not labels and classes is not None and len(names) > classes:
         names = names.sample(classes, random_state=seed)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ..errors import CheckFailedError, SchemaError, UsageError
 from ..storage import filesystem, join
-from .manifest import EMBEDDINGS, Manifest
+from .manifest import Manifest
+from .names import EMBEDDINGS
 
 KEY, SHA256, VECTOR = "key", "sha256", "vector"
 SETTINGS = b"cytoimagenet"  # key of the settings in the metadata of the Parquet file

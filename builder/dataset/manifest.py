@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -24,18 +25,14 @@ from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
 from ..storage import filesystem, is_local, join, read_bytes, sha256_of, size, write_atomic
 from .describe import describe
+from .names import CLASSES, FORMATS, METADATA, NAMES, PAGES, REJECTED, may_have
+from .names import MANIFEST as NAME
+from .not_a_dataset import why_not
 
-NAME = "manifest.json"
 FORMAT = "cytoimagenet"
-METADATA, CLASSES, REJECTED = "metadata.parquet", "classes.parquet", "rejected.parquet"
 TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.REJECTED}
-PAGES = ("README.md", "croissant.json", "preview.png")
-"""Files derived from the manifest, for people and machines to read."""
-
-QUALITY, AUDIT = "quality.parquet", "audit.html"
-EMBEDDINGS = "embeddings"
-DERIVED_NAME = re.compile(rf"{QUALITY}|{AUDIT}|{EMBEDDINGS}/[A-Za-z0-9][A-Za-z0-9._-]{{0,79}}\.parquet")
-"""The files that may be added to a finished folder: the results of `audit`, and one table per model of `embed`."""
+LONGEST_SHOWN = 120  # characters of a name in an error
+MAX_MANIFEST_BYTES = 1 << 26  # of 100,000 shards and 100,000 classes: 30 MB
 
 _OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "derived", "seal")
 _KEY_TYPES = {
@@ -80,7 +77,7 @@ class Manifest:
         Raises
         ------
         UsageError
-            If the folder has no manifest.
+            If there is no such folder, or it has no manifest.
         SchemaError
             If the file is not a manifest, or was written for another schema version.
         CheckFailedError
@@ -90,13 +87,11 @@ class Manifest:
         """
         where = join(root, NAME)
         try:
-            raw = read_bytes(where)
+            raw = _read(where)
         except FileNotFoundError as error:
-            raise UsageError(
-                "This is not a finished dataset folder: it has no manifest.json",
-                where=str(root),
-                next="Run the same `cytoimagenet build` or `shard` again to finish it, or name another folder",
-            ) from error
+            raise why_not(root, NAME) from error
+        except NotADirectoryError as error:
+            raise why_not(root, NAME) from error
         except CytoImageNetError:
             raise
         except Exception as error:  # each kind of storage has a client with its own errors
@@ -185,8 +180,8 @@ class Manifest:
 
     @property
     def all_files(self) -> dict[str, dict[str, Any]]:
-        """Every file of the folder but the manifest: data, pages and derived files, with `bytes` and `sha256`."""
-        return {**self.files, **self.pages, **self.derived}
+        """Every file of the folder but the manifest and its signature, with `bytes` and `sha256`."""
+        return {name: entry for part in NAMES for name, entry in self.data.get(part, {}).items()}
 
     @property
     def digest(self) -> str:
@@ -260,7 +255,7 @@ def write(root: str | PathLike[str], data: dict[str, Any]) -> Manifest:
 
 
 def record_pages(manifest: Manifest) -> Manifest:
-    """Record size and sha256 of the present README.md, croissant.json and preview.png; the digest stays the same."""
+    """Record size and sha256 of the present pages (README.md and the like); the digest stays the same."""
     fs, inner = filesystem(manifest.root)
     pages = {}
     for name in PAGES:
@@ -278,7 +273,7 @@ def record_derived(root: str | PathLike[str], name: str, *, rows: int, settings:
     root : str or path
         The dataset folder. Its manifest is read again, so that entries written in the meantime are kept.
     name : str
-        Path below the folder; matches `DERIVED_NAME`.
+        Path below the folder; a name of `names.NAMES`.
     rows : int
         Rows of the table; 0 for a page.
     settings : mapping
@@ -289,6 +284,16 @@ def record_derived(root: str | PathLike[str], name: str, *, rows: int, settings:
     entry = {"rows": rows, "bytes": size(where), "sha256": sha256_of(where), "settings": dict(settings)}
     derived = {**manifest.derived, name: entry}
     return write(root, {**manifest.data, "derived": {key: derived[key] for key in sorted(derived)}})
+
+
+def _read(where: str) -> bytes:
+    """Read `manifest.json`; a pipe, a device or a file too large for a manifest is refused unread."""
+    if is_local(where) and not stat.S_ISREG(os.stat(filesystem(where)[1]).st_mode):
+        raise SchemaError("manifest.json is not a regular file", where=where)
+    raw = read_bytes(where, 0, MAX_MANIFEST_BYTES + 1)
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise SchemaError(f"manifest.json is larger than {MAX_MANIFEST_BYTES:,} bytes", where=where)
+    return raw
 
 
 def _check_form(data: Any, where: str) -> None:
@@ -312,18 +317,22 @@ def _check_form(data: Any, where: str) -> None:
     derived = data.get("derived", {})  # absent in folders of older versions, and where nothing was added
     if not isinstance(derived, dict):
         raise SchemaError("Keys absent or of another type: derived", where=where)
-    unknown = [name for name in derived if not DERIVED_NAME.fullmatch(name)]
-    if unknown:
-        raise SchemaError(f"Not a file that `embed` or `audit` writes: {unknown[0]!r}", where=where)
     for part, kinds in _ENTRY_TYPES.items():
         content = data.get(part, {})
         entries = content if isinstance(content, list) else content.values()
         for entry in entries:
             if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
                 raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)
-    for path, entry in {**data["files"], **data["pages"], **derived}.items():
-        parts = path.split("/")
-        if path.startswith("/") or "\\" in path or ".." in parts or "" in parts or ":" in path or "\0" in path:
-            raise SchemaError(f"A file outside the dataset folder: {path!r}", where=where)
+    if data["shard_format"] not in FORMATS:
+        raise SchemaError(f"No shard format {data['shard_format'][:LONGEST_SHOWN]!r}", where=where)
+    listed = {part: data.get(part, {}) for part in NAMES}
+    unknown = [n for part, entries in listed.items() for n in entries if not may_have(part, n, data["shard_format"])]
+    if unknown:
+        raise SchemaError(
+            f"It names a file that a dataset folder does not have: {unknown[0][:LONGEST_SHOWN]!r}",
+            where=where,
+            next="Don't use this folder or repository: whoever wrote its manifest may want other files on your disk",
+        )
+    for path, entry in ((path, entry) for entries in listed.values() for path, entry in entries.items()):
         if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
             raise SchemaError(f"No valid size and sha256 for {path}", where=where)

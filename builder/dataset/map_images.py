@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..formats.grey_png import decode_png
 from ..storage import filesystem, join
-from .manifest import METADATA, Manifest
+from .manifest import Manifest
+from .names import METADATA
 from .ranges import reader_of
 
 T = TypeVar("T")

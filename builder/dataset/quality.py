@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from .. import schema
 from ..errors import CheckFailedError, UsageError
 from ..storage import join
-from .manifest import QUALITY, Manifest
+from .manifest import Manifest
+from .names import QUALITY
 
 DUPLICATE_OF_TRAIN = "duplicate_of_train"
 DUPLICATE_ACROSS_CLASSES = "duplicate_across_classes"

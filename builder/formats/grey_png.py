@@ -6,6 +6,7 @@ Pillow's default at the same file size (benchmarks/pixels.py). Reading: libdefla
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from os import PathLike
@@ -25,6 +26,9 @@ MIN_BYTES_TO_INFLATE = 8192
 
 It must also have an eighth of the bytes of the raw pixels. For smaller files the preparation costs more than it saves.
 """
+CHUNKS_WITHOUT_PIXELS = (b"bKGD", b"cHRM", b"gAMA", b"iCCP", b"iTXt", b"pHYs", b"sRGB", b"tEXt", b"tIME", b"zTXt")
+"""Chunks that do not change the grey values that OpenCV reads."""
+
 MAX_STORED_BLOCK_BYTES = 65_535  # of a deflate block without compression
 
 
@@ -88,7 +92,11 @@ def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> 
         raise TooLargeError(where, f"{width} x {height} pixels, at most {MAX_PIXELS:,} allowed")
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(_with_inflated_pixels(data, width, height), np.uint8), cv2.IMREAD_GRAYSCALE)
+    _silence_opencv()
+    checked = _with_inflated_pixels(data, width, height)
+    if checked is data:
+        checked = _checked(memoryview(data), where)
+    image = cv2.imdecode(np.frombuffer(checked, np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise UnreadableImageError(where, "corrupt PNG data")
     return np.asarray(image, np.uint8)
@@ -122,6 +130,39 @@ def _with_inflated_pixels(data: bytes | memoryview, width: int, height: int) -> 
     pieces.append(zlib.adler32(rows).to_bytes(4, "big"))
     body = b"".join(pieces)
     return b"".join((data[:33], struct.pack(">I", len(body) - 4), body, struct.pack(">I", zlib.crc32(body)), END))
+
+
+@functools.cache
+def _silence_opencv() -> None:
+    """Keep OpenCV's own warnings off the screen: each failure is an error of ours."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def _checked(view: memoryview, where: str | PathLike[str]) -> bytes:
+    """Return a PNG without the chunks about which libpng prints warnings, or raise an error if it is damaged.
+
+    libpng prints its warnings and errors to the screen from C, where Python can't catch them. What libpng reads with a
+    warning, such as a file with a wrong checksum in a chunk without pixels, is still read.
+    """
+    pieces: list[bytes | memoryview] = [view[:8]]
+    start, kind = 8, b""
+    while start + 12 <= len(view) and kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", view, start)
+        stop = start + 12 + length
+        right = stop <= len(view) and zlib.crc32(view[start + 4 : stop - 4]) == int.from_bytes(view[stop - 4 : stop])
+        critical = kind[:1].isupper()
+        if stop > len(view) or (critical and not right and kind != b"IEND"):
+            raise UnreadableImageError(where, "corrupt PNG data")
+        if kind == b"IEND":
+            pieces.append(END)
+        elif right and kind not in CHUNKS_WITHOUT_PIXELS:
+            pieces.append(view[start:stop])
+        start = stop
+    if kind != b"IEND":
+        raise UnreadableImageError(where, "corrupt PNG data")
+    return b"".join(pieces)
 
 
 def _deflated_pixels(view: memoryview) -> bytes | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from os import PathLike
 from typing import Any
 
@@ -16,6 +15,7 @@ import datasets
 from datasets.builder import Key
 
 from .. import schema
+from ..dataset.class_names import find_classes
 from ..dataset.find import FOLDER, cache_key, find
 from ..dataset.manifest import Manifest
 from ..dataset.quality import CLEAN
@@ -160,15 +160,7 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         names, labels = self.manifest.class_names, self.config.labels
         if self.config.category is None and labels is None:
             return None
-        labels = [labels] if isinstance(labels, str) else labels
-        for label in labels or ():
-            if label not in names:
-                near = get_close_matches(str(label), names, 3)
-                raise UsageError(
-                    f"No class {label!r} in this dataset",
-                    where=self.manifest.root,
-                    next=f"Did you mean {' or '.join(map(repr, near))}?" if near else "`cytoimagenet info` lists them",
-                )
+        labels = None if labels is None else find_classes(labels, names, self.manifest.root)
         numbers = frozenset(
             index
             for index, entry in enumerate(self.manifest.classes)

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import schema
 from ..dataset.embeddings import open_embeddings, path_of
-from ..dataset.manifest import EMBEDDINGS, QUALITY, Manifest
+from ..dataset.manifest import Manifest
+from ..dataset.names import EMBEDDINGS, QUALITY
 from ..dataset.quality import CLEAN, part, read_quality
 
 __all__ = ["EMBEDDINGS", "clean_keys", "clean_sizes", "digest_of", "read_vectors", "vector_features"]

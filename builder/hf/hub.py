@@ -1,12 +1,15 @@
 """A dataset folder to the Hugging Face Hub and back, checked before the upload and after the download.
 
-An upload is one commit of the files that the manifest names and no others, so that no script gets into the repository.
-Files that the Hub already has are not sent again. The commit is tagged; readers can name the tag to get exactly this
-version. An interrupted download continues; its files are checked against the manifest, which is written last.
+Only the files that the manifest names are uploaded, so that no script gets into the repository. The Hub's client
+divides a large folder into several commits. The manifest is in the last one, which also removes the files of a former
+version, and the tag is set after it: `main` may have files of two versions during an upload, a tag never.
+Data that the Hub already has is not sent again. An interrupted download continues; its files are checked against the
+manifest, which is written last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -17,23 +20,24 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .. import storage
+from .. import resume, storage
 from ..dataset.find import remember
-from ..dataset.manifest import EMBEDDINGS, Manifest
-from ..dataset.manifest import NAME as MANIFEST
+from ..dataset.manifest import Manifest
+from ..dataset.names import EMBEDDINGS, MANIFEST, SIGNATURE, is_known
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify
-from .hub_errors import check_repository_name, in_plain_words
+from .hub_errors import check_reachable, check_repository_name, in_plain_words, quiet_client, why_unreachable
 
 KIND = "dataset"
 HASHING_THREADS = 4
 WRONG_FILES_SHOWN = 5
+NOTE = ".unfinished/pull.json"  # in the folder until all files are there: which dataset they belong to
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """A dataset on the Hub: repository, commit and tag."""
+    """A dataset on the Hub: repository, last commit and tag."""
 
     repository: str
     commit: str
@@ -62,10 +66,15 @@ class Pulled:
     whole: bool
 
 
+@quiet_client()
 def push(
     folder: str | PathLike[str], repository: str, *, tag: str | None = None, private: bool = False, check: bool = True
 ) -> Pushed:
-    """Upload a dataset folder as a dataset repository.
+    """Upload a dataset folder as a dataset repository, in one or more commits, and tag the last one.
+
+    The tag marks a complete version; read this tag rather than `main`, which may be in the middle of an upload. Files
+    of a former version that the dataset no longer has are removed from `main`; files of other names are not touched.
+    A second call continues an interrupted upload.
 
     Parameters
     ----------
@@ -98,15 +107,25 @@ def push(
     if check:
         verify(folder)
     tag = tag or f"v{manifest.schema_version}-{manifest.digest[:8]}"
+    check_reachable(repository)
+    last = [*manifest.pages, MANIFEST]
+    if (Path(folder) / SIGNATURE).exists():
+        last.append(SIGNATURE)
     api = _api()
+    options = {"repo_id": repository, "repo_type": KIND, "folder_path": os.fspath(folder)}
     try:
         api.create_repo(repository, repo_type=KIND, private=private or None, exist_ok=True)
-        # one commit: a reader sees all of the dataset or none of it; a rerun does not send files again
+        # large folders become several commits: the manifest must not be in the first
+        api.upload_folder(
+            **options,
+            allow_patterns=[_literal(name) for name in manifest.all_files if name not in last],
+            commit_message=f"CytoImageNet {tag}: files",
+        )
+        former = {name for name in api.list_repo_files(repository, repo_type=KIND) if is_known(name)}
         commit = api.upload_folder(
-            repo_id=repository,
-            repo_type=KIND,
-            folder_path=os.fspath(folder),
-            allow_patterns=[_literal(name) for name in [*_files(manifest), MANIFEST]],
+            **options,
+            allow_patterns=[_literal(name) for name in last],
+            delete_patterns=[_literal(name) for name in sorted({*former, SIGNATURE} - {*manifest.all_files, *last})],
             commit_message=f"CytoImageNet {tag}",
         )
         api.create_tag(repository, repo_type=KIND, tag=tag, revision=commit.oid, exist_ok=True)
@@ -115,6 +134,7 @@ def push(
     return Pushed(repository, commit.oid, tag)
 
 
+@quiet_client()
 def pull(
     repository: str,
     out: str | PathLike[str] | None = None,
@@ -142,7 +162,9 @@ def pull(
     Raises
     ------
     UsageError
-        If there is no such repository, revision or split.
+        If there is no such repository, revision or split, or `out` has files of something else.
+    SchemaError
+        If the manifest of the repository names a file that a dataset folder does not have.
     CheckFailedError
         If a downloaded file differs from the manifest; such files are removed.
     """
@@ -150,9 +172,12 @@ def pull(
 
     check_repository_name(repository)
     requested = revision or "main"
+    offline = bool(why_unreachable())  # then only what an earlier pull left in the cache is used
     try:
         # the manifest goes to the Hub client's cache first: in the folder it would mark the dataset as complete
-        source = huggingface_hub.hf_hub_download(repository, MANIFEST, repo_type=KIND, revision=requested)
+        source = huggingface_hub.hf_hub_download(
+            repository, MANIFEST, repo_type=KIND, revision=requested, local_files_only=offline
+        )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
     manifest = Manifest.load(Path(source).parent)
@@ -160,8 +185,7 @@ def pull(
         Path(out) if out is not None else storage.cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
     )
     names = _files_to_fetch(manifest, splits, include)
-    if (folder / MANIFEST).exists() and Manifest.load(folder).digest != manifest.digest:
-        raise UsageError("This folder contains another dataset", where=folder, next="Name another --out, or remove it")
+    _claim(folder, manifest)
     commit = Path(source).parent.name  # of the manifest: `main` may move on during the download
     try:
         huggingface_hub.snapshot_download(
@@ -169,16 +193,53 @@ def pull(
             repo_type=KIND,
             revision=commit,
             local_dir=folder,
-            allow_patterns=[_literal(name) for name in names],
+            allow_patterns=[*(_literal(name) for name in names), SIGNATURE],
+            local_files_only=offline,
         )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
     _check_files(folder, manifest, names)
     storage.write_atomic(folder / MANIFEST, Path(source).read_bytes())
+    _remove_traces(folder)
     whole = all((folder / name).exists() for name in _files(manifest))
     if out is None:
         remember(folder, revision)
     return Pulled(str(folder), requested, len(names), whole)
+
+
+def _claim(folder: Path, manifest: Manifest) -> None:
+    """Take a folder for this dataset: an empty one, one that contains it, or one that an interrupted call left.
+
+    Files of anybody else are never overwritten.
+    """
+    if (folder / MANIFEST).exists():
+        if Manifest.load(folder).digest != manifest.digest:
+            raise UsageError(
+                "This folder contains another dataset", where=folder, next="Name another --out, or remove it"
+            )
+        return
+    if folder.exists() and not (folder / NOTE).exists() and any(folder.iterdir()):
+        raise UsageError(
+            "This folder is not empty, and no dataset that `pull` wrote",
+            where=folder,
+            next="Name a new or empty folder with --out: files that are there could be overwritten",
+        )
+    resume.claim(
+        folder,
+        NOTE,
+        {"digest": manifest.digest},
+        what="This folder contains an unfinished download of another dataset",
+        next="Name another --out, or remove it",
+    )
+
+
+def _remove_traces(folder: Path) -> None:
+    """Remove the note of an unfinished download, and the half-downloaded files that killed runs left."""
+    (folder / NOTE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # absent, or not empty
+        (folder / NOTE).parent.rmdir()
+    for left in (folder / ".cache" / "huggingface").glob("**/*.incomplete"):
+        left.unlink(missing_ok=True)
 
 
 def _api() -> Any:

@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from .. import storage
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from .assign import Assignment
 
+LARGEST_LABELS = 5  # named where no label has enough rows
 THRESHOLDS = (10, 20, 50, 100, 150, 200, 250, 287, 350, 400, 500, 700, 1000, 2000, 5000)
 
 
@@ -78,6 +80,42 @@ def summarise(result: Assignment, selection: pa.Table, settings: Mapping[str, An
         "skipped": sorted(skipped, key=lambda line: (-line["rows"], line["label"], line["category"])),
         "thresholds": [{"min_images": t, "labels": int((sizes >= t).sum())} for t in sorted({*THRESHOLDS, min_images})],
     }
+
+
+def nothing_selected(report: Mapping[str, Any], where: str) -> UsageError:
+    """Return the error for a report without classes: the largest labels, and a threshold that gives a class.
+
+    Parameters
+    ----------
+    report : mapping
+        As `summarise` returns it.
+    where : str
+        What was read, for the error.
+
+    Examples
+    --------
+    >>> labels = [{"label": "u2os", "category": "cell_type", "rows": 61}]
+    >>> print(nothing_selected({"settings": {"min_images": 287}, "rows": 96, "skipped": labels}, "RAW"))
+    No label has 287 images, so there is no class [RAW]
+    Try --min-images 61. The largest labels: u2os (cell_type) 61
+    """
+    largest = report["skipped"][:LARGEST_LABELS]
+    if not report["rows"]:
+        return UsageError("There are no images to label", where=where, next="`cytoimagenet catalog` lists what is read")
+    if not largest:
+        return UsageError(
+            f"None of the {report['rows']:,} images has a label",
+            where=where,
+            next="See `cytoimagenet catalog --explain`",
+        )
+    # labels with at least this number of rows exist, and the rarest of them keeps all of its rows
+    enough = largest[min(2, len(largest) - 1)]["rows"]
+    shown = ", ".join(f"{line['label']} ({line['category']}) {line['rows']:,}" for line in largest)
+    return UsageError(
+        f"No label has {report['settings']['min_images']:,} images, so there is no class",
+        where=where,
+        next=f"Try --min-images {enough}. The largest labels: {shown}",
+    )
 
 
 def plot(sizes: Sequence[int], min_images: int, path: str | PathLike[str]) -> None:

@@ -114,7 +114,7 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
             with in_order(join(manifest.root, name)) as raw:
                 file = _HashingReader(raw)
                 try:
-                    _check_tar(file, entry["rows"], index, expected, found, checked)
+                    _check_tar(file, entry["rows"], entry["bytes"], index, expected, found, checked)
                 except _DamageError as error:
                     checked.problems.append(str(error))
                 _compare_hash(file, entry, checked)
@@ -164,12 +164,13 @@ def _compare_hash(file: _HashingReader, entry: dict[str, Any], checked: CheckedS
 def _check_tar(
     file: _HashingReader,
     rows: int,
+    total: int,
     index: dict[str, int],
     expected: list[dict[str, Any]] | None,
     found: list[dict[str, Any]],
     checked: CheckedShard,
 ) -> None:
-    """Read `rows` images of three members each, then the end of the archive; append their rows to `found`."""
+    """Read `rows` images of three members each, then the end of a file of `total` bytes; append the rows to `found`."""
     for number in range(rows):
         start = file.at
         members: dict[str, bytes] = {}
@@ -195,6 +196,8 @@ def _check_tar(
     end = file.read(2 * tarfile.BLOCKSIZE)
     if end.strip(b"\0"):
         raise _DamageError(f"it contains more than the {rows:,} images of the manifest")
+    if file.read(-file.at % tarfile.RECORDSIZE).strip(b"\0") or file.at != total:
+        raise _DamageError("bytes are hidden after its end")
 
 
 def _next_member(file: _HashingReader) -> tuple[str, int]:

@@ -16,10 +16,18 @@ from .. import schema
 from ..dataset.columns import parquet_features
 
 Row = dict[str, Any]
-FORMATS = {"webdataset": "tar", "parquet": "parquet"}
 COLUMNS = ["key", *schema.ROW.names]
 """The columns of `<key>.json`."""
 IMAGES_PER_ROW_GROUP = 100  # a reader of a Parquet shard has this many in memory
+PARQUET_PAGES: dict[str, Any] = {
+    # a reader finds the page of a row without reading its row group
+    "write_page_index": True,
+    # A page ends where its content says, so that a new version of a dataset has the pages of the former one where the
+    # images are the same, and the Hub stores them once. An image of 8 kB or more is a page of its own. With pyarrow's
+    # bounds (256 kB, 1 MB) a page has several images, and images that were removed move the bounds of many pages:
+    # benchmarks/chunks.py
+    "use_content_defined_chunking": {"min_chunk_size": 4 << 10, "max_chunk_size": 8 << 10},
+}
 
 
 class Tally:
@@ -146,6 +154,7 @@ def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[s
         use_dictionary=rest,
         write_statistics=["label", *rest],
         write_page_checksum=True,
+        **PARQUET_PAGES,
     ) as writer:
         for batch in batched(items, IMAGES_PER_ROW_GROUP):
             file.awaited.extend(png for _, png in batch)

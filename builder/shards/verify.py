@@ -7,38 +7,46 @@ lead outside, and archives within archives.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os import PathLike, cpu_count
+from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import schema
 from ..dataset import embeddings, quality
-from ..dataset.manifest import CLASSES, EMBEDDINGS, METADATA, PAGES, QUALITY, TABLES, Manifest
-from ..dataset.manifest import NAME as MANIFEST
+from ..dataset.manifest import TABLES, Manifest
+from ..dataset.names import CLASSES, EMBEDDINGS, MANIFEST, METADATA, QUALITY, README, SIGNATURE
+from ..dataset.signature import Signer, check_signature
 from ..errors import CheckFailedError, CytoImageNetError
 from ..progress import Bar, progress
-from ..schema import SAMPLE
-from ..storage import filesystem, join, sha256_of
+from ..storage import filesystem, is_local, join, sha256_of
 from .check import CheckedShard, check_shard, on_disk
+from .together import SHARDS_WITH_ROWS, check_together
 
 UNFINISHED = ".unfinished"  # folder of work in progress of `shard` and `embed`
 DANGEROUS = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib", ".dill")
 HARMLESS = (".cache/", ".git/", ".gitattributes", ".gitignore", ".DS_Store")  # written by git, the Hub and Finder
+VIEWER_ROW_BYTES = 2_000_000  # larger rows are not shown by the Hub's viewer: docs/hub, datasets-upload-guide-llm
 PROBLEMS_SHOWN = 20  # in the error; the report has all
 
 
 @dataclass
 class Report:
-    """Result of `verify`: numbers of files, bytes and images read, problems, and notes that are no problems."""
+    """Result of `verify`: numbers of files, bytes and images read, problems, and notes that are no problems.
+
+    Attributes
+    ----------
+    signature : str
+        "none", "not checked", or "valid"; an invalid one is a problem, and "not checked".
+    """
 
     root: str
+    signature: str = "none"
     files: int = 0
     bytes: int = 0
     images: int = 0
@@ -46,7 +54,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+def verify(root: str | PathLike[str], *, workers: int | None = None, signer: Signer | None = None) -> Report:
     """Check a dataset folder against its manifest, and its files against each other.
 
     Parameters
@@ -55,13 +63,15 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         The dataset folder, local or a URL.
     workers : int, optional
         Number of shards read at the same time.
+    signer : Signer, optional
+        Who must have signed the manifest. Without it a signature is neither needed nor checked.
 
     Raises
     ------
     CheckFailedError
         If there is any problem; its attribute `problems` lists all of them.
     """
-    report = inspect(root, workers=workers)
+    report = inspect(root, workers=workers, signer=signer)
     if report.problems:
         shown = "\n".join(f"  {problem}" for problem in report.problems[:PROBLEMS_SHOWN])
         count = f"{len(report.problems):,} problem{'s' if len(report.problems) > 1 else ''}"
@@ -76,7 +86,7 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
     return report
 
 
-def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Signer | None = None) -> Report:
     """Check a dataset folder as `verify` does, and return the report instead of raising an error."""
     report = Report(str(root))
     try:
@@ -85,6 +95,12 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         report.problems.append(f"{MANIFEST}: {error.what}")
         return report
     sound = _check_files(manifest, report)
+    if signer is not None:
+        try:
+            check_signature(manifest, signer)
+            report.signature = "valid"
+        except CheckFailedError as error:
+            report.problems.append(f"{SIGNATURE}: {error.what}")
     with ExitStack() as open_files:
         tables = _check_small_files(manifest, sound, report, open_files)
         with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
@@ -95,9 +111,22 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         report.bytes += result.bytes
         report.files += 1
     if METADATA in tables:
-        _check_together(manifest, dict(checked), report)
+        problems, notes = check_together(manifest, dict(checked))
+        report.problems += problems
+        report.notes += notes
+        _note_large_rows(manifest, tables[METADATA], report)
     report.images = sum(manifest.rows(split) for split in schema.SPLITS)
     return report
+
+
+def _note_large_rows(manifest: Manifest, metadata: str, report: Report) -> None:
+    """Note rows of Parquet shards that the Hub's viewer does not show; all but a few hundred bytes are the image."""
+    if manifest.shard_format == "parquet":
+        sizes = pq.read_table(metadata, columns=["size"])["size"].to_numpy()
+        large = int((sizes > VIEWER_ROW_BYTES - 10_000).sum())
+        if large:
+            rows = "1 row is" if large == 1 else f"{large:,} rows are"
+            report.notes.append(f"{rows} larger than 2 MB: the Hub's viewer does not show such rows")
 
 
 def _check_files(manifest: Manifest, report: Report) -> set[str]:
@@ -107,7 +136,7 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
     if "http" in str(fs.protocol):
         report.notes.append("Over HTTP a folder can't be listed: unexpected files can't be found")
         sizes = {}
-        for path in entries:
+        for path in [*entries, SIGNATURE]:
             try:
                 sizes[path] = fs.size(join(inner, path))
             except FileNotFoundError:
@@ -115,16 +144,20 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
     else:
         base = len(inner.rstrip("/")) + 1
         sizes = {path[base:]: entry["size"] for path, entry in fs.find(inner, detail=True).items()}
+    report.signature = "not checked" if SIGNATURE in sizes else "none"
+    special = _special_files(inner, sizes, report) if is_local(manifest.root) else set()
     sound: set[str] = set()
     unfinished = False
     for path, entry in entries.items():
         if path not in sizes:
             report.problems.append(f"{path}: absent")
+        elif path in special:
+            report.problems.append(f"{path}: not a regular file")
         elif sizes[path] is not None and sizes[path] != entry["bytes"]:
             report.problems.append(f"{path}: {sizes[path]:,} bytes; the manifest records {entry['bytes']:,}")
         else:
             sound.add(path)
-    for path in sorted(set(sizes) - set(entries) - {MANIFEST}):
+    for path in sorted(set(sizes) - set(entries) - {MANIFEST, SIGNATURE}):
         if path.endswith(DANGEROUS):
             report.problems.append(f"{path}: unexpected, and of a kind that can run code; don't open it")
         elif path.startswith(f"{UNFINISHED}/"):
@@ -133,9 +166,27 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
             report.problems.append(f"{path}: unexpected")
     if unfinished:
         report.notes.append(f"{UNFINISHED}/ is the work of an interrupted command; run it again to finish it")
-    if PAGES[0] not in entries:
-        report.problems.append(f"{PAGES[0]}: absent; without it `datasets` does not know the columns")
+    if README not in entries:
+        report.problems.append(f"{README}: absent; without it `datasets` does not know the columns")
     return sound
+
+
+def _special_files(root: str, names: Iterable[str], report: Report) -> set[str]:
+    """Return the names that are no regular files, such as pipes, which must not be opened; note the links."""
+    special, links = set(), []
+    for name in names:
+        path = Path(root, name)
+        if path.is_symlink():
+            links.append(name)
+        if not path.is_file():  # of a link: what it points to
+            special.add(name)
+    if links:
+        report.notes.append(
+            f"{len(links):,} of the files are links to other places, which can change: {min(links)}, ..."
+            if len(links) > 1
+            else f"{links[0]} is a link to another place, which can change"
+        )
+    return special
 
 
 def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open_files: ExitStack) -> dict[str, str]:
@@ -224,7 +275,10 @@ def _done(waiting: dict[Future[CheckedShard], str], bar: Bar) -> Iterator[tuple[
 
 
 def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[str, pa.Table | None]]:
-    """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order."""
+    """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order.
+
+    Only shards of the split `sample`, and all shards if there is no good table, come without rows.
+    """
     left = {name for name in sound if name.startswith("data/")}
     if metadata is not None:
         with pq.ParquetFile(metadata) as table:
@@ -236,74 +290,5 @@ def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[s
                     left.remove(name)
                     yield name, rows
     for name in sorted(left):
-        yield name, None
-
-
-def _check_together(manifest: Manifest, checked: dict[str, CheckedShard], report: Report) -> None:
-    """Check the rules that concern all shards together."""
-    by_split: dict[str, list[CheckedShard]] = {}
-    for name, result in checked.items():
-        by_split.setdefault(name.removeprefix("data/").split("-", 1)[0], []).append(result)
-    _check_keys_are_unique(by_split, report)
-    _check_split_sums(manifest, report)
-    # a damaged shard is reported once; the counts and the sample, which are then wrong too, are not
-    all_good = all(
-        name in checked and not checked[name].problems
-        for split in manifest.splits
-        for name, *_ in manifest.shards(split)
-    )
-    if all_good:
-        _check_class_counts(manifest, by_split, report)
-        _check_sample(by_split, report)
-    _check_sides(manifest, by_split, report)
-
-
-def _check_keys_are_unique(by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    keys = _joined([result.keys for split in schema.SPLITS for result in by_split.get(split, [])])
-    repeated = len(keys) - len(np.unique(keys))
-    if repeated:
-        report.problems.append(f"{METADATA}: {repeated:,} keys occur twice")
-
-
-def _check_split_sums(manifest: Manifest, report: Report) -> None:
-    for split, entry in manifest.splits.items():
-        shards = manifest.shards(split)
-        sums = {"rows": sum(s[1] for s in shards), "bytes": sum(s[2] for s in shards), "shards": len(shards)}
-        if sums != {name: entry.get(name) for name in sums}:
-            report.problems.append(f"{MANIFEST}: split {split!r} is not the sum of its shards")
-
-
-def _check_class_counts(manifest: Manifest, by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    counts: Counter[tuple[str, str]] = Counter()
-    for results in by_split.values():
-        for result in results:
-            counts.update(result.counts)
-    for entry in manifest.classes:
-        found = {split: counts[entry["label"], split] for split in schema.SPLITS}
-        if any(found[split] != entry[split] for split in schema.SPLITS):
-            recorded = {split: entry[split] for split in schema.SPLITS}
-            report.problems.append(
-                f"{MANIFEST}: class {entry['label']!r} has {found} images, the manifest records {recorded}"
-            )
-
-
-def _check_sample(by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    sample = _joined([result.keys for result in by_split.get(SAMPLE, [])])
-    train = _joined([result.keys for result in by_split.get("train", [])])
-    if len(np.setdiff1d(sample, train)):
-        report.problems.append("data/sample: contains images that are not in train")
-
-
-def _check_sides(manifest: Manifest, by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    """Check that all crops of a source image are in one split, unless the folder has the published split."""
-    if manifest.settings.get("split") == "published":
-        report.notes.append("Split by crop, as published: crops of one source image are in train and in validation")
-        return
-    train, validation = (_joined([result.sources for result in by_split.get(s, [])]) for s in schema.SPLITS)
-    both = np.intersect1d(train, validation)
-    if len(both):
-        report.problems.append(f"{METADATA}: {len(both):,} source images have crops in train and in validation")
-
-
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty(0, np.uint64)
+        has_rows = metadata is not None and name.startswith(SHARDS_WITH_ROWS)
+        yield name, schema.METADATA.empty_table() if has_rows else None

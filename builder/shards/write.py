@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from .. import resume, schema
 from ..dataset import manifest as manifests
 from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
+from ..dataset.names import FORMATS
 from ..dataset.ranges import Fetch, reader_of
 from ..defaults import SHARD_SIZE_BYTES
 from ..errors import CheckFailedError, SchemaError, UsageError
@@ -31,7 +32,7 @@ from ..progress import progress
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries, sha256_of, size
 from ..versions import versions_of
-from .format import FORMATS, WRITERS, Tally, batched
+from .format import WRITERS, Tally, batched
 from .plan import ShardPlan, plan_shards
 from .sort import rows_of_shard, sort_rows, sorting_folder
 
@@ -99,7 +100,7 @@ def write_dataset(
     if done is not None:
         return done
     plan = plan_shards(
-        schema.read(rows_file, schema.CURATED, ["label", "category", "filename", "split", "store_size"]),
+        schema.read(rows_file, schema.CURATED, ["label", "category", "filename", "split", "store_size", "sha256"]),
         shard_size=shard_size,
         seed=seed,
         suffix=FORMATS[format],
@@ -284,7 +285,7 @@ def _count_splits(plan: ShardPlan, files: Mapping[str, Mapping[str, Any]]) -> di
 
 
 def _publish(out: str, data: dict[str, Any]) -> Manifest:
-    """Write README.md, croissant.json and preview.png, then, last, the manifest; remove the notes on the shards."""
+    """Write README.md and the other pages, then, last, the manifest; remove the notes on the shards."""
     from ..pages.write import write_pages  # only here: reading and checking shards needs no templates
 
     data["digest"] = manifests.digest(data)

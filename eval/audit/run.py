@@ -9,7 +9,8 @@ from ...builder import schema
 from ...builder.dataset import quality
 from ...builder.dataset.embeddings import names as models_of
 from ...builder.dataset.embeddings import open_embeddings
-from ...builder.dataset.manifest import AUDIT, QUALITY, Manifest, record_derived
+from ...builder.dataset.manifest import Manifest, record_derived
+from ...builder.dataset.names import AUDIT, QUALITY
 from ...builder.pages.write import rewrite_pages
 from ...builder.storage import join, write_atomic
 from .evaluation import evaluation_sets

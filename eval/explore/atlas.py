@@ -23,8 +23,9 @@ from PIL import Image
 
 from ...builder.dataset import quality
 from ...builder.dataset.embeddings import open_embeddings
-from ...builder.dataset.manifest import QUALITY, Manifest
+from ...builder.dataset.manifest import Manifest
 from ...builder.dataset.map_images import map_images, read_places
+from ...builder.dataset.names import QUALITY
 from ...builder.images.contact_sheet import grid
 from ...builder.pages.webpage import render_page
 from ...builder.progress import progress

@@ -108,14 +108,14 @@ def embed(
 
 
 def file_name(model: str) -> str:
-    """Return the name of a model as the name of a file.
+    """Return the name of a model as the name of a file, in lower case as all names of a dataset folder.
 
     Examples
     --------
     >>> file_name("random:3")
     'random-3'
     """
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")[:80] or "model"
+    return re.sub(r"[^a-z0-9._-]+", "-", model.lower()).strip("-._")[:80] or "model"
 
 
 def _check_same(manifest: Manifest, model: str, settings: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...builder.errors import UsageError
+from ...builder.extras import MissingPackageError
 
 ENGINES = ("auto", "torch", "openvino")
 Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -30,16 +31,15 @@ def choose(engine: str, device: str) -> str:
     Raises
     ------
     UsageError
-        If the engine is unknown, or OpenVINO is not installed or the device is not a CPU.
+        If the engine is unknown, or the device is not a CPU; `MissingPackageError` if OpenVINO is not installed.
     """
     if engine not in ENGINES:
         raise UsageError(f"There is no engine {engine!r}", next=f"Use one of {', '.join(ENGINES)}")
     installed, fits = find_spec("openvino") is not None, device == "cpu"
-    if engine == "openvino" and not (installed and fits):
-        raise UsageError(
-            "OpenVINO is not installed" if not installed else f"OpenVINO runs on a CPU only, not on {device}",
-            next="pip install 'cytoimagenet[fast]'" if not installed else "Use --engine torch",
-        )
+    if engine == "openvino" and not installed:
+        raise MissingPackageError("openvino", "fast")
+    if engine == "openvino" and not fits:
+        raise UsageError(f"OpenVINO runs on a CPU only, not on {device}", next="Use --engine torch")
     return "openvino" if engine != "torch" and installed and fits else "torch"
 
 

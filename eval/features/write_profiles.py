@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...builder.errors import UsageError
+from ...builder.extras import naming_the_extra
 from ...builder.storage import atomic_writer
 from .profiles import Profiles
 from .table import SETTINGS_OF_THE_RUN
@@ -56,10 +57,8 @@ def _writer(path: str | PathLike[str]) -> Callable[[Profiles, IO[bytes]], None]:
     if found is None:
         raise UsageError(f"Features are not written as {Path(name).name!r}", next=f"Use {', '.join(WRITERS)}")
     if found is _h5ad:
-        try:
+        with naming_the_extra():
             import anndata  # noqa: F401
-        except ImportError as error:
-            raise UsageError(".h5ad needs another package", next="pip install 'cytoimagenet[anndata]'") from error
     return found
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Metric = Literal["cosine", "euclidean"]
 
 BLOCK_BYTES = 64 << 20  # of scores, or of short lists, in memory at once
-SPARE = 8  # length of a short list beyond k
+EXTRA_NEIGHBOURS = 8  # candidates kept beyond k, which exact distances then put in order
 GROUP = 64  # candidates per group in the first pass of the selection
 THREADS = min(8, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 2  # numpy releases the lock
 FLOAT32_ROUNDING = 2.0**-24  # largest relative error of one operation
@@ -84,7 +84,7 @@ def nearest(
     centre = candidates.mean(axis=0, dtype=np.float64).astype(candidates.dtype) if metric == "euclidean" else None
     prepared, length = _prepare(candidates, centre)
     half = (length**2 / 2).astype(np.float32) if metric == "euclidean" else None
-    count = min(k + SPARE, m)
+    count = min(k + EXTRA_NEIGHBOURS, m)
     if itself:
         listed, values = _short_lists_of_each_other(prepared, half, count, differ)
     else:

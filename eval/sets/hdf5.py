@@ -8,7 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...builder.errors import MetadataError, UsageError
+from ...builder.errors import MetadataError
+from ...builder.extras import naming_the_extra
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ def open_file(path: str | PathLike[str]) -> Any:
     ------
     MetadataError
         If the file is missing, cut off or not HDF5.
-    UsageError
+    MissingPackageError
         If h5py is not installed.
     """
     if not Path(path).is_file():
@@ -39,10 +40,8 @@ def open_file(path: str | PathLike[str]) -> Any:
 @lru_cache(maxsize=32)
 def _handle(path: str, process: int, inode: int, changed: int) -> Any:
     # one handle per process (HDF5 does not survive a fork) and state of the file
-    try:
+    with naming_the_extra():
         import h5py
-    except ImportError as error:
-        raise UsageError("Reading HDF5 needs h5py", where=path, next="pip install 'cytoimagenet[train]'") from error
     return h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
 
 

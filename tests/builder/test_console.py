@@ -1,6 +1,7 @@
-"""The frame of the command line: help, and the message of an interrupted command."""
+"""The frame of the command line: help, its panels, and the message of an interrupted command."""
 
 import pytest
+import typer
 from cytoimagenet.builder import console
 from typer.testing import CliRunner
 
@@ -43,3 +44,19 @@ def test_help_is_shown_without_the_line_breaks_of_docstrings(monkeypatch):
     assert "The first line of a paragraph and the second." in shown and "\n a command" in shown
     shown = CliRunner().invoke(app, ["rest", "--help"]).output
     assert "Other words." in shown and "Not shown" not in shown
+
+
+def test_every_command_is_in_a_panel_of_the_help(monkeypatch):
+    """A new command is added to `console.PANELS`."""
+    monkeypatch.setenv("COLUMNS", "100")
+    app = console.application("0")
+    for package in ("builder", "loaders", "training", "eval"):
+        __import__(f"cytoimagenet.{package}.commands", fromlist=["add_to"]).add_to(app)
+    names = [name for commands in console.PANELS.values() for name in commands]
+    assert len(names) == len(set(names)), "a command is in two panels"
+    assert set(typer.main.get_command(app).commands) == set(names)
+    shown = CliRunner().invoke(app, ["--help"]).output
+    titles = [line.strip("╭─╮ ") for line in shown.splitlines() if line.startswith("╭")]
+    assert titles == ["Options", *console.PANELS]
+    listed = [line.split()[1] for line in shown.splitlines() if line.startswith("│") and line[2:3].isalpha()]
+    assert [name for name in listed if name in names] == names  # in the order of the table

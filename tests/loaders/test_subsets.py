@@ -30,7 +30,7 @@ def test_a_named_subset_leaves_out_labels_that_the_dataset_lacks(small_dataset):
 
 
 def test_a_list_of_labels_must_be_complete(small_dataset):
-    with pytest.raises(UsageError, match="No label 'yeast'"):
+    with pytest.raises(UsageError, match="No class 'yeast'"):
         read_index(small_dataset, labels=["actin", "yeast"])
-    with pytest.raises(UsageError, match="No label 'toy21'"):
+    with pytest.raises(UsageError, match="No class 'toy21'"):
         read_index(small_dataset, labels="toy21")

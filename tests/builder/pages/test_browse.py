@@ -160,6 +160,6 @@ def test_the_commands(small_dataset, tmp_path, monkeypatch, capsys):
         (folder / name).write_text("spoilt")
     (folder / "croissant.json").unlink()
     code, out, _ = typed("card", folder)
-    assert code == 0 and "Wrote README.md, croissant.json, preview.png" in out
+    assert code == 0 and "Wrote README.md, croissant.json, preview.png, LICENSE.md" in out
     assert Manifest.load(folder).data == before
     verify(folder)

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.dataset.names import FORMATS
 from cytoimagenet.builder.formats.grey_png import encode_png
 from cytoimagenet.builder.shards.check import MAX_PROBLEMS, check_shard
-from cytoimagenet.builder.shards.format import FORMATS, WRITERS, Tally
+from cytoimagenet.builder.shards.format import WRITERS, Tally
 
 INDEX = {"actin": 0, "human": 1}
 SPLITS = ("train", "validation", "train")

@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import pickle
 import random
 import shutil
@@ -231,6 +232,17 @@ def test_bytes_hidden_behind_a_member_or_the_end_are_found(copy):
     assert any("bytes are hidden after" in problem for problem in problems(copy))
 
 
+def test_bytes_behind_the_end_of_a_shard_are_found(copy):
+    data = (copy / SHARD).read_bytes()
+    for more in (b"#!/bin/sh\n".ljust(tarfile.RECORDSIZE, b"\0"), bytes(tarfile.RECORDSIZE)):
+        (copy / SHARD).write_bytes(data + more)
+        sealed(copy, files=[SHARD])
+        assert f"{SHARD}: bytes are hidden after its end" in problems(copy)
+    (copy / SHARD).write_bytes(data[:-1] + b"x")
+    sealed(copy, files=[SHARD])
+    assert f"{SHARD}: bytes are hidden after its end" in problems(copy)
+
+
 def test_shards_that_are_noise_are_problems_not_crashes(copy, rng):
     noise = rng.integers(0, 256, 3000, dtype=np.uint8).tobytes()
     for name in (SHARD, VALIDATION, "data/sample-00000-of-00001.tar"):
@@ -331,6 +343,52 @@ def test_images_without_metadata_and_the_reverse(copy):
 
     sealed(copy, counted, files=["metadata.parquet"])
     assert f"{SHARD}: 33 images; metadata.parquet has 32" in problems(copy)
+
+
+def test_a_table_without_rows_is_found(copy):
+    """The manifest agrees with the table, and every shard with its own entry."""
+    with pq.ParquetWriter(copy / "metadata.parquet", schema.METADATA):
+        pass
+
+    def counted(manifest):
+        manifest["files"]["metadata.parquet"]["rows"] = 0
+
+    sealed(copy, counted, files=["metadata.parquet"])
+    found = problems(copy)
+    assert "metadata.parquet: 0 rows; the shards have 300 images" in found
+    assert sum(problem.endswith("images; metadata.parquet has 0") for problem in found) == 9
+
+
+def test_rows_of_an_unknown_shard_are_found(copy):
+    table = pq.read_table(copy / "metadata.parquet")
+    stray = table.slice(0, 1).to_pylist()[0] | {"key": "stray", "shard": "data/train-00008-of-00009.tar"}
+    with pq.ParquetWriter(copy / "metadata.parquet", schema.METADATA) as writer:
+        for name in dict.fromkeys(table["shard"].to_pylist()):
+            part = [row for row in table.to_pylist() if row["shard"] == name]
+            writer.write_table(type(table).from_pylist(part, schema=schema.METADATA))
+        writer.write_table(type(table).from_pylist([stray], schema=schema.METADATA))
+
+    def counted(manifest):
+        manifest["files"]["metadata.parquet"]["rows"] += 1
+
+    sealed(copy, counted, files=["metadata.parquet"])
+    assert problems(copy) == ["metadata.parquet: 301 rows; the shards have 300 images"]
+
+
+def test_pipes_are_not_opened_and_links_are_noted(copy, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(copy / SHARD, elsewhere)
+    (copy / SHARD).symlink_to(elsewhere)
+    report = inspect(copy)
+    assert (report.problems, report.notes) == ([], [f"{SHARD} is a link to another place, which can change"])
+    (copy / SHARD).unlink()
+    os.mkfifo(copy / SHARD)
+
+    def empty(manifest):
+        manifest["files"][SHARD]["bytes"] = 0  # the size of a pipe
+
+    sealed(copy, empty)
+    assert f"{SHARD}: not a regular file" in problems(copy)
 
 
 def test_wrong_offsets_of_a_parquet_folder_are_found(twin, tmp_path):
