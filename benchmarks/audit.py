@@ -38,13 +38,13 @@ import pandas as pd
 import pyarrow as pa
 from cytoimagenet.builder.dataset.embeddings import open_embeddings
 from cytoimagenet.builder.dataset.manifest import Manifest
-from cytoimagenet.builder.dataset.map_images import map_images, read_places
 from cytoimagenet.eval.audit.defects import find_outliers
 from cytoimagenet.eval.audit.duplicates import Duplicates, connected, find_duplicates, groups_of
 from cytoimagenet.eval.audit.pixels import Pixels, collect, measure
 from cytoimagenet.eval.audit.probabilities import NEIGHBOURS, features, train
 from cytoimagenet.eval.audit.wrong_labels import find_wrong_labels
 from cytoimagenet.eval.scores.neighbours import nearest
+from cytoimagenet.loaders.map_images import map_images, read_places
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
@@ -485,8 +485,6 @@ def outliers(data: Data, seed: int) -> dict[str, Any]:
             **_ranking(found.score, planted),
             **_precision_recall(found.flagged, planted),
             "flagged": int(found.flagged.sum()),
-            "estimate": found.estimate.share,
-            "interval": [found.estimate.low, found.estimate.high],
             "within the first 2 %, by kind": {
                 name: float((rank[chosen[kind == name]] < 0.02 * len(images)).mean()) for name in DEFECTS
             },

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ...builder.errors import ConstantImageError
 from ...builder.images.normalise import normalise
 from ...builder.progress import progress
-from .mixture import Estimate, compare
 from .pixels import Pixels, measure
 
 OUT_OF_FOCUS, DEBRIS, EMPTY, TEXT, SCALE_BAR = "out_of_focus", "debris", "empty", "text", "scale_bar"
@@ -24,6 +23,7 @@ KINDS = (OUT_OF_FOCUS, DEBRIS, EMPTY, TEXT, SCALE_BAR)
 EXAMPLES = 5000  # images that get a defect, at most
 FOLDS = 3
 ROUNDS = 60  # of boosting
+FLAG_FROM = 0.98  # score; of images flagged there, about a third have a defect where one image in 100 has one
 LETTERS = "ABCDEFGHKLMNPRSTUVXYZabcdeghkmnpqrsuvxyz0123456789"
 
 Image = NDArray[np.uint8]
@@ -40,14 +40,12 @@ class Outliers:
     kind : array, shape (images,), int64
         The most probable defect, an index into `KINDS`.
     flagged : array, shape (images,), bool
-    estimate : Estimate
-        Share of images with a defect.
+        Score of at least `FLAG_FROM`.
     """
 
     score: NDArray[np.float32]
     kind: NDArray[np.int64]
     flagged: NDArray[np.bool_]
-    estimate: Estimate
 
 
 def _as_grey(plane: NDArray[np.floating]) -> Image:
@@ -244,7 +242,6 @@ def _classify(
     number = np.unique(group, return_inverse=True)[1]
     fold = (np.random.default_rng(seed).permutation(int(number.max()) + 1) % FOLDS)[number]
     score, best = np.zeros(len(given), np.float32), np.zeros(len(given), np.int64)
-    of_wrong = np.zeros(len(wrong), np.float32)
     for left_out in range(FOLDS):
         train = np.flatnonzero(fold[chosen] != left_out)
         test = np.flatnonzero(fold == left_out)
@@ -261,12 +258,4 @@ def _classify(
         here = model.predict_proba(given[test])
         score[test] = 1 - here[:, 0]
         best[test] = defects[here[:, 1:].argmax(axis=1)]
-        rest = np.flatnonzero(fold[chosen] == left_out)
-        of_wrong[rest] = 1 - model.predict_proba(wrong[rest])[:, 0]
-    mixture = compare(_odds(score), _odds(of_wrong), number)
-    return Outliers(score, best, _odds(score) >= mixture.flag_from, mixture.estimate)
-
-
-def _odds(probability: NDArray[np.float32]) -> NDArray[np.float64]:
-    clipped = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
-    return np.log(clipped / (1 - clipped))
+    return Outliers(score, best, score >= FLAG_FROM)

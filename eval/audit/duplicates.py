@@ -19,7 +19,7 @@ from .registration import PAIRS_AT_ONCE, similarity
 CANDIDATES = 5  # images with the nearest spectra that each image is compared with
 CERTAIN = 0.97  # correlation of details from which on two images are near duplicates
 LEAST = 0.86  # below it they never are; between the two it depends on what else looks like them
-MUCH_CLOSER = 0.5  # a near duplicate differs at most this much as the third most similar image does
+MUCH_CLOSER = 0.2  # a near duplicate differs at most this much as the third most similar image does
 RANK_OF_OTHERS = 2  # 0 is the most similar image: two copies of an image do not hide each other
 
 

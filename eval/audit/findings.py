@@ -15,8 +15,8 @@ from ...builder import schema
 from ...builder.dataset import quality
 from ...builder.dataset.embeddings import open_embeddings
 from ...builder.dataset.manifest import Manifest
-from ...builder.dataset.map_images import map_images, read_places
 from ...builder.errors import UsageError
+from ...loaders.map_images import map_images, read_places
 from ..scores.neighbours import nearest
 from .defects import KINDS as DEFECTS
 from .defects import Outliers, find_outliers
@@ -97,7 +97,7 @@ def examine(
         duplicates,
         labels,
         outliers,
-        _summary(rows, table, labels, outliers, sets, trained.judged),
+        _summary(rows, table, labels, sets, trained.judged),
         classes,
     )
 
@@ -236,7 +236,6 @@ def _summary(
     rows: pd.DataFrame,
     table: pd.DataFrame,
     labels: WrongLabels,
-    outliers: Outliers,
     sets: Sequence[EvaluationSet],
     judged: NDArray[np.bool_],
 ) -> dict[str, Any]:
@@ -254,7 +253,6 @@ def _summary(
         "judged": int(judged.sum()),
         "wrong_labels": _rounded(labels.total),
         "wrong_labels_by_kind": {kind: _rounded(estimate) for kind, estimate in labels.by_kind.items()},
-        "outliers": _rounded(outliers.estimate),
         "compared_with": {one.name: len(one.ids) for one in sets},
         "clean": {name: int((clean & (split == name)).sum()) for name in schema.SPLITS},
     }

@@ -14,8 +14,8 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from ...builder.dataset.manifest import Manifest
-from ...builder.dataset.map_images import map_images, read_places
 from ...builder.progress import progress
+from ...loaders.map_images import map_images, read_places
 
 SIDE = 64  # pixels of the copy on which two images are compared
 SMALL = 32  # pixels of the copy whose spectrum is compared first

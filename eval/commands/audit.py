@@ -68,7 +68,7 @@ def lines_of(summary: dict[str, Any]) -> list[str]:
     lines = [
         f"{summary['images']:,} images of {summary['classes']:,} classes; {summary['judged']:,} labels judged",
         f"  wrong labels      {percent(summary['wrong_labels'])}; {flagged['label']:,} flagged",
-        f"  outliers          {percent(summary['outliers'])}; {flagged['outlier']:,} flagged",
+        f"  outliers          {flagged['outlier']:,} flagged",
         f"  near duplicates   {summary['duplicate_images']:,} images in {summary['duplicate_groups']:,} groups: "
         f"{summary['duplicate_groups_across_split']:,} across train and validation, "
         f"{summary['duplicate_groups_across_classes']:,} across classes",

@@ -24,12 +24,12 @@ from PIL import Image
 from ...builder.dataset import quality
 from ...builder.dataset.embeddings import open_embeddings
 from ...builder.dataset.manifest import Manifest
-from ...builder.dataset.map_images import map_images, read_places
 from ...builder.dataset.names import QUALITY
 from ...builder.images.contact_sheet import grid
 from ...builder.pages.webpage import render_page
 from ...builder.progress import progress
 from ...builder.storage import write_atomic
+from ...loaders.map_images import map_images, read_places
 from .maps import project
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from ...builder.dataset import embeddings as files
 from ...builder.dataset.manifest import Manifest, record_derived
-from ...builder.dataset.map_images import map_images, read_places
 from ...builder.errors import UsageError
 from ...builder.pages.write import rewrite_pages
 from ...builder.progress import progress
 from ...builder.storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries, write_atomic
+from ...loaders.map_images import map_images, read_places
 from ...loaders.transforms import to_square
 from .engine import choose as choose_engine
 from .engine import runner

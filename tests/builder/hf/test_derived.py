@@ -110,3 +110,30 @@ def test_through_load_dataset_of_datasets(folder):
         "vector",
     ]
     assert "image" in datasets.load_dataset("cytoimagenet", "clean", data_dir=str(folder))["train"].column_names
+
+
+def test_which_files_a_pull_fetches(folder):
+    from cytoimagenet.builder.hf.hub import _files, _files_to_fetch
+
+    add_embeddings(folder, "first", 6)
+    add_embeddings(folder, "second", 3)
+    add_audit(folder, 4)
+    manifest = Manifest.load(folder)
+    names = {"quality.parquet", "embeddings/first.parquet", "embeddings/second.parquet"}
+    assert names <= set(_files(manifest))
+
+    def fetched(splits=(), include=()):
+        found = set(_files_to_fetch(manifest, splits, include))
+        assert {"quality.parquet", "metadata.parquet", "README.md"} <= found
+        return {name for name in found if name.startswith(("data/", "embeddings/"))}
+
+    shards = {name for name in manifest.files if name.startswith("data/")}
+    assert fetched() == shards | {"embeddings/first.parquet", "embeddings/second.parquet"}
+    assert fetched(include=["embeddings/f*"]) == {"embeddings/first.parquet"}
+    assert fetched(splits=["validation"]) == {name for name in shards if "validation" in name}
+    assert fetched(splits=["validation"], include=["embeddings/*"]) == fetched(splits=["validation"]) | {
+        "embeddings/first.parquet",
+        "embeddings/second.parquet",
+    }
+    with pytest.raises(UsageError, match="No embedding matches"):
+        fetched(include=["embeddings/third*"])

@@ -140,7 +140,7 @@ def test_the_card_has_the_numbers(audited, small_dataset):
     card = (audited.folder / "README.md").read_text()
     summary = Manifest.load(audited.folder).derived["quality.parquet"]["settings"]["summary"]
     part = card[card.index("## How good are the labels") : card.index("## How it was made")]
-    assert f"| wrong labels | {100 * summary['wrong_labels'][0]:.1f} % |" in part
+    assert f"- Wrong labels: {100 * summary['wrong_labels'][0]:.1f} % (95 % interval" in part
     assert f"{summary['duplicate_images']} images in {summary['duplicate_groups']} groups" in part
     assert f"{summary['clean']['train']} training and {summary['clean']['validation']} validation images" in part
     assert "`embeddings/tiny.parquet`" in card

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..formats.grey_png import decode_png
-from ..storage import filesystem, join
-from .manifest import Manifest
-from .names import METADATA
-from .ranges import reader_of
+from ..builder.dataset.manifest import Manifest
+from ..builder.dataset.names import METADATA
+from ..builder.dataset.ranges import reader_of
+from ..builder.formats.grey_png import decode_png
+from ..builder.storage import filesystem, join
 
 T = TypeVar("T")
 
