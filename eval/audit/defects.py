@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +66,11 @@ def out_of_focus(image: Image, rng: np.random.Generator) -> Image:
     import cv2
 
     blur = rng.uniform(0.035, 0.1) * min(image.shape)
-    plane = cv2.GaussianBlur(image.astype(np.float32), (0, 0), max(1.5, blur), borderType=cv2.BORDER_REFLECT)
+    plane: NDArray[Any] = cv2.GaussianBlur(
+        image.astype(np.float32), (0, 0), max(1.5, blur), borderType=cv2.BORDER_REFLECT
+    )
     if rng.random() < 0.5:
-        plane = _stretched(plane)  # type: ignore[assignment]
+        plane = _stretched(plane)
     return _as_grey(plane + rng.normal(0, rng.uniform(0, 3), image.shape))
 
 

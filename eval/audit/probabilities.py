@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -231,7 +232,7 @@ def _temperature(model: Model, seed: int) -> float:
     return min(TEMPERATURES, key=lambda temperature: (loss[temperature], temperature))
 
 
-def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(scores: NDArray[Any]) -> NDArray[Any]:
     """Return probabilities with a sum of 1 in each row."""
     scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     return scores / scores.sum(axis=1, keepdims=True)
