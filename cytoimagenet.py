@@ -10,6 +10,7 @@ both.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,12 @@ def __dir__() -> list[str]:
 
 def main() -> None:
     """Run the command line: each package adds its own commands."""
-    console = import_module(f"{__name__}.builder.console")
-    app = console.application(__version__)
-    for package in ("builder", "loaders", "training", "eval"):
-        import_module(f"{__name__}.{package}.commands").add_to(app)
-    console.run(app, "cytoimagenet")
+    try:
+        console = import_module(f"{__name__}.builder.console")
+        app = console.application(__version__)
+        for package in ("builder", "loaders", "training", "eval"):
+            import_module(f"{__name__}.{package}.commands").add_to(app)
+        console.run(app, "cytoimagenet")
+    except KeyboardInterrupt:  # Ctrl-C while Python imports: later ones are reported by `console.run`
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)

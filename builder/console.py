@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.text import Text
 from typer.core import TyperGroup
 
 from .errors import CytoImageNetError
@@ -18,8 +20,38 @@ from .extras import naming_the_extra
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal may take for a command, and those that reverse the direction of the text after them."""
+
+_JSON_ESCAPED = re.compile(r"[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Return a text with its control characters made visible; line feeds and tabs stay.
+
+    Labels, names of files and messages of libraries come from files, and must not command the terminal.
+
+    Examples
+    --------
+    >>> printable("\x1b[31mactin\u202e")
+    '\\x1b[31mactin\\u202e'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class _PlainConsole(Console):
+    """Prints every text as it is: `[` starts no markup, `:` no emoji, and control characters are made visible."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text to be rendered; rich calls this for every text, also for those in tables."""
+        return super().render_str(printable(text), **options)
+
+
+out = _PlainConsole()
+err = _PlainConsole(stderr=True)
 
 PANELS = {
     "Your own images": ("images", "features"),
@@ -114,6 +146,9 @@ def run(app: typer.Typer, name: str | None = None) -> NoReturn:
     name : str, optional
         Name of the command in its help. Default: that of the running script.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal lacks is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         with naming_the_extra():
             app(prog_name=name)
@@ -146,4 +181,12 @@ def fail(error: CytoImageNetError) -> NoReturn:
 
 def emit(value: Any) -> None:
     """Print a value as JSON, for machines (`--json`)."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    # JSON escapes only some of the control characters, and can't contain what standard output has no character for
+    encoding = sys.stdout.encoding or "utf-8"
+    plain = _JSON_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    try:
+        plain.encode(encoding)
+    except UnicodeEncodeError:
+        plain = json.dumps(value, indent=2, default=str)
+    sys.stdout.write(plain + "\n")

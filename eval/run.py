@@ -191,8 +191,8 @@ def _usable(own: OwnImages, features: Features, run: EvaluationRun, *, strict: b
 
 
 def _refuse_equal_names(tasks: Sequence[Task]) -> None:
-    names = [task.name for task in tasks]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    names = [task.name.casefold() for task in tasks]  # files are named by them: macOS and Windows ignore case
+    twice = next((task.name for task in tasks if names.count(task.name.casefold()) > 1), None)
     if twice is not None:
         raise UsageError(f"Two tasks are called {twice}", next="Rename one of the tables, folders or zips")
 

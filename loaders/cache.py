@@ -21,6 +21,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ..builder import schema
+from ..builder.dataset.describe import size as size_text
 from ..builder.dataset.manifest import Manifest
 from ..builder.errors import CheckFailedError, UsageError
 from ..builder.progress import progress
@@ -128,9 +129,10 @@ def _decode(data_dir: str | PathLike[str], manifest: Manifest, path: Path, size:
 
 
 def _resume_or_allocate(file: Path, progress_file: Path, shape: tuple[int, int, int]) -> dict[str, int]:
-    """Return the number of decoded images of each split; if there is no progress file, allocate the disk space."""
-    if file.exists() and progress_file.exists():
-        return json.loads(progress_file.read_bytes())
+    """Return the number of decoded images of each split; if there are no usable files, allocate the disk space."""
+    done = _read_progress(progress_file)
+    if done is not None and _shape_of(file) == shape:
+        return done
     open_memmap(file, mode="w+", dtype=np.uint8, shape=shape).flush()
     with open(file, "r+b") as allocated:
         try:
@@ -138,12 +140,31 @@ def _resume_or_allocate(file: Path, progress_file: Path, shape: tuple[int, int, 
         except OSError as error:
             file.unlink()
             raise UsageError(
-                f"The cache needs {np.prod(shape) / 1e9:.1f} GB: {error.strerror}",
+                f"The cache needs {size_text(int(np.prod(shape)))}: {error.strerror}",
                 where=str(file.parent),
                 next="Choose a folder on a larger disk with --out, or a smaller --size",
             ) from error
     write_atomic(progress_file, b"{}")
     return {}
+
+
+def _shape_of(file: Path) -> tuple[int, ...] | None:
+    """Return the shape of the array in a file; None if there is none, or it is damaged."""
+    try:
+        return tuple(np.load(file, mmap_mode="r", allow_pickle=False).shape)
+    except Exception:  # numpy raises errors of every kind for a damaged header
+        return None
+
+
+def _read_progress(progress_file: Path) -> dict[str, int] | None:
+    """Return the number of decoded images of each split; None if the file is absent or damaged, by a crash."""
+    try:
+        done = json.loads(progress_file.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    if not isinstance(done, dict) or any(type(count) is not int or count < 0 for count in done.values()):
+        return None
+    return done
 
 
 def _blocks(index: Index, size: int, start: int, workers: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -189,7 +210,9 @@ class CacheReader:
             raise CheckFailedError("This is the decoded cache of another dataset", where=str(path), next=remedy)
         try:
             self.pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except Exception as error:  # numpy raises errors of every kind for a damaged header
+            if isinstance(error, FileNotFoundError):
+                raise
             raise CheckFailedError(f"Not a decoded cache: {error}", where=str(path), next=remedy) from error
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or len(self.pixels) != index.total:
             raise CheckFailedError(

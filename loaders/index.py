@@ -20,6 +20,7 @@ from ..builder.dataset import quality as audits
 from ..builder.dataset.class_names import find_classes
 from ..builder.dataset.manifest import Manifest
 from ..builder.dataset.names import QUALITY
+from ..builder.dataset.ranges import MAX_IMAGE_BYTES
 from ..builder.errors import CheckFailedError, UsageError
 from .subsets import LABEL_SUBSETS
 
@@ -144,10 +145,13 @@ def read_index(
         )
     rows = np.flatnonzero(chosen)
     part = table.iloc[rows]
-    shards = tuple(path for path, *_ in manifest.shards(split))
+    entries = manifest.shards(split)
+    shards = tuple(path for path, *_ in entries)
     shard = pd.Categorical(part["shard"], categories=list(shards)).codes.astype(np.int64)
     if (shard < 0).any():
         raise CheckFailedError("metadata.parquet names a shard that the manifest lacks", where=str(data_dir))
+    offset, size = part["offset"].to_numpy(np.int64), part["size"].to_numpy(np.int64)
+    _check_places(offset, size, np.array([entry[2] for entry in entries], np.int64)[shard], str(data_dir))
     category_of = {entry["label"]: entry["category"] for entry in manifest.classes}
     return Index(
         root=str(data_dir),
@@ -157,8 +161,8 @@ def read_index(
         categories=tuple(category_of[name] for name in class_names),
         shards=shards,
         shard=shard,
-        offset=part["offset"].to_numpy(np.int64),
-        size=part["size"].to_numpy(np.int64),
+        offset=offset,
+        size=size,
         label=pd.Categorical(part["label"], categories=list(class_names)).codes.astype(np.int64),
         row=rows.astype(np.int64),
         total=len(table),
@@ -180,6 +184,20 @@ def database_argument(database: str | None, source: str | None) -> str | None:
         raise UsageError("`source` is the former name of `database`: give one of them", next="Use database=")
     warnings.warn("`source` is now called `database`", DeprecationWarning, stacklevel=3)
     return source
+
+
+def _check_places(
+    offset: NDArray[np.int64], size: NDArray[np.int64], shard_bytes: NDArray[np.int64], where: str
+) -> None:
+    """Raise an error unless every image is within its shard, whose size the manifest records."""
+    wrong = (offset < 0) | (size <= 0) | (size > MAX_IMAGE_BYTES) | (offset > shard_bytes - size)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise CheckFailedError(
+            f"metadata.parquet names {size[row]:,} bytes from {offset[row]:,} of a shard of {shard_bytes[row]:,} bytes",
+            where=where,
+            next=f"Run: cytoimagenet verify {where}",
+        )
 
 
 def _subset(

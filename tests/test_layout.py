@@ -20,8 +20,11 @@ ALLOWED = {
 }
 
 GROUND = {
+    "bounded_parquet",
+    "child",
     "errors",
     "extras",
+    "locks",
     "progress",
     "console",
     "storage",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 from transformers import TrainerCallback
 
 from ..builder.errors import UsageError
+from ..builder.locks import only_run
 from ..loaders.index import Index, read_index
 from ..loaders.processes import rank_and_world
 from . import run_folder
 from .card import write_card
 from .checkpoints import newest_checkpoint
 from .device import device_flags
+from .disk import disk_errors
 from .division import divide
 from .feeding import batches_of, data_loader
 from .per_class import per_class, summarise
@@ -80,7 +83,8 @@ def train(
     Raises
     ------
     UsageError
-        If a setting is wrong, the folder contains something else, or there is nothing to resume.
+        If a setting is wrong, the folder contains something else, another run is writing to it, or there is nothing to
+        resume.
     SettingsChangedError
         If the folder contains a run with other settings or of another dataset.
 
@@ -103,31 +107,33 @@ def train(
     facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names))
     facts["audit"] = index.audit
     facts["images_per_step"] = chosen.batch_size * chosen.accumulation * world
-    # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
-    facts = (
-        run_folder.claim(folder, chosen, facts)
-        if rank == 0
-        else run_folder.read_facts(folder) or {**facts, "finished": False}
-    )
-    if facts["finished"]:
-        return Run(folder, facts["metrics"])
-    stored = run_folder.stored_settings(folder) or chosen
-    chosen = divide(chosen, facts["images_per_step"], world, accumulation=stored.accumulation)
-    with device_flags(chosen):
-        trainer = make_trainer(folder, chosen, index, validation, rank, world, callbacks)
-        checkpoint = _from_rank_0(newest_checkpoint(folder) if rank == 0 else None)
-        step = 0 if checkpoint is None else trainer.restore(checkpoint)
-        # each process has its own random rotations; after a change of their number there are no stored generators
-        torch.manual_seed(chosen.seed * 65_537 + rank + step * 1_000_003)
-        if rank == 0:
-            facts = run_folder.note_division(folder, facts, chosen, step=step, world=world)
-        try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        finally:
-            trainer.writer.close()
-        finished = _finish(trainer, folder, facts, index, validation)
-    _from_rank_0(None)  # no process returns before the run folder is complete
-    return finished
+    keep_complete = newest_checkpoint if rank == 0 else bool
+    with only_run(folder) if rank == 0 else nullcontext(), disk_errors(folder, keep_complete):
+        # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
+        facts = (
+            run_folder.claim(folder, chosen, facts)
+            if rank == 0
+            else run_folder.read_facts(folder) or {**facts, "finished": False}
+        )
+        if facts["finished"]:
+            return Run(folder, facts["metrics"])
+        stored = run_folder.stored_settings(folder) or chosen
+        chosen = divide(chosen, facts["images_per_step"], world, accumulation=stored.accumulation)
+        with device_flags(chosen):
+            trainer = make_trainer(folder, chosen, index, validation, rank, world, callbacks)
+            checkpoint = _from_rank_0(newest_checkpoint(folder) if rank == 0 else None)
+            step = 0 if checkpoint is None else trainer.restore(checkpoint)
+            # each process has its own random rotations; after a change of their number there are no stored generators
+            torch.manual_seed(chosen.seed * 65_537 + rank + step * 1_000_003)
+            if rank == 0:
+                facts = run_folder.note_division(folder, facts, chosen, step=step, world=world)
+            try:
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            finally:
+                trainer.writer.close()
+            finished = _finish(trainer, folder, facts, index, validation)
+        _from_rank_0(None)  # no process returns before the run folder is complete
+        return finished
 
 
 def _from_rank_0(value: Any) -> Any:

@@ -26,6 +26,7 @@ from .names import EMBEDDINGS
 KEY, SHA256, VECTOR = "key", "sha256", "vector"
 SETTINGS = b"cytoimagenet"  # key of the settings in the metadata of the Parquet file
 ROW_GROUP = 2048  # images
+MAX_DIMENSIONS = 100_000
 
 
 def columns(dimensions: int) -> pa.Schema:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.R
 LONGEST_SHOWN = 120  # characters of a name in an error
 MAX_MANIFEST_BYTES = 1 << 26  # of 100,000 shards and 100,000 classes: 30 MB
 
+MAX_NUMBER = 2**63
+MAX_DEPTH = 32  # of lists and mappings in the manifest; ours has up to five
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can contain it, UTF-8 can't
 _OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "derived", "seal")
 _KEY_TYPES = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
@@ -104,7 +108,7 @@ class Manifest:
             ) from error
         try:
             data = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SchemaError(f"manifest.json is not JSON: {error}", where=where) from error
         _check_form(data, where)
         if digest(data) != data["digest"] or seal(data) != data["seal"] or rendered(data) != raw:
@@ -298,6 +302,7 @@ def _read(where: str) -> bytes:
 
 def _check_form(data: Any, where: str) -> None:
     """Refuse data that is not a manifest, before anything uses it."""
+    _check_values(data, where)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise SchemaError("This is not the manifest of a CytoImageNet dataset", where=where)
     wrong = [name for name, kind in _KEY_TYPES.items() if not isinstance(data.get(name), kind)]
@@ -336,3 +341,21 @@ def _check_form(data: Any, where: str) -> None:
     for path, entry in ((path, entry) for entries in listed.values() for path, entry in entries.items()):
         if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
             raise SchemaError(f"No valid size and sha256 for {path}", where=where)
+
+
+def _check_values(data: Any, where: str) -> None:
+    """Refuse values that JSON can contain, but that can't be written again, or printed."""
+    waiting = [(data, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
+        elif isinstance(value, list):
+            waiting += [(inner, depth + 1) for inner in value]
+        elif isinstance(value, str):
+            if not value.isascii() and _SURROGATE.search(value):
+                raise SchemaError(f"A text of the manifest is not Unicode: {value[:40]!a}", where=where)
+        elif isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:  # also NaN
+            raise SchemaError("A number of the manifest is too large, or is no number", where=where)
+        if depth > MAX_DEPTH:
+            raise SchemaError(f"The manifest is nested more than {MAX_DEPTH} deep", where=where)

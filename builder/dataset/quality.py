@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -49,6 +52,36 @@ COLUMNS = pa.schema(
     ]
 )
 """The columns of `quality.parquet`; docs/quality.md explains them."""
+
+
+_SUMMARY: dict[str, Any] = {
+    "images": int, "classes": int, "judged": int, "duplicate_images": int, "duplicate_groups": int,
+    "duplicate_groups_across_split": int, "duplicate_groups_across_classes": int,
+    "wrong_labels": [float, float, float], "flagged": dict.fromkeys(FLAGS, int), "compared_with": {},
+    "clean": {"train": int, "validation": int},
+}  # fmt: skip
+
+
+def summary_of(manifest: Manifest) -> Mapping[str, Any] | None:
+    """Return the summary of the last audit of the images of a folder, or None if there is none or it is incomplete.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the folder; it may come from anybody.
+    """
+    settings = manifest.derived.get(QUALITY, {"settings": {}})["settings"]
+    summary = settings.get("summary")
+    return summary if settings.get("dataset") == manifest.digest and _has_form(summary, _SUMMARY) else None
+
+
+def _has_form(value: Any, form: Any) -> bool:
+    """Return whether a value has the types of a form, and at least its keys."""
+    if isinstance(form, dict):
+        return isinstance(value, dict) and all(name in value and _has_form(value[name], form[name]) for name in form)
+    if isinstance(form, list):
+        return isinstance(value, list) and len(value) == len(form) and all(map(_has_form, value, form))
+    return type(value) is form or (form is float and type(value) is int)
 
 
 def read_quality(manifest: Manifest, columns: list[str] | None = None) -> pd.DataFrame:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .. import schema
-from ..dataset import embeddings
+from ..dataset import embeddings, quality
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
-from ..dataset.names import QUALITY, README
+from ..dataset.names import README
+from ..errors import CheckFailedError
 from ..storage import join, write_atomic
 from .licences import LICENCES
 from .markdown import cell, linked
@@ -139,6 +140,8 @@ def body(manifest: Manifest) -> str:
     environment.filters["linked"] = linked
     environment.filters["percent"] = percent
     rows = manifest.metadata(["dir_name", "database", "label"])
+    if not len(rows) or not manifest.classes:
+        raise CheckFailedError("The dataset has no image or no class", where=manifest.root, next="Build it again")
     counts = rows["dir_name"].value_counts()
     # the user's own source may have the name of one of the 40
     records: Mapping[str, Source | OwnSource] = {**SOURCES, **own}
@@ -167,15 +170,9 @@ def body(manifest: Manifest) -> str:
         smallest=min(train),
         most=(str(databases.index[0]), float(databases.iloc[0])),
         digest=manifest.digest,
-        audit=_audit(manifest),
+        audit=quality.summary_of(manifest),
         embeddings=_embeddings(manifest),
     )
-
-
-def _audit(manifest: Manifest) -> Mapping[str, Any] | None:
-    """Return the summary of the last audit of these images, or None."""
-    settings = manifest.derived.get(QUALITY, {"settings": {}})["settings"]
-    return settings.get("summary") if settings.get("dataset") == manifest.digest else None
 
 
 def _embeddings(manifest: Manifest) -> list[dict[str, Any]]:
@@ -185,11 +182,11 @@ def _embeddings(manifest: Manifest) -> list[dict[str, Any]]:
         {
             "name": name,
             "model": one.get("model", ""),
-            "dimensions": int(one.get("dimensions", 0)),
-            "size": one.get("input_size", ""),
+            "dimensions": one["dimensions"],
+            "size": str(one.get("input_size", "")),
         }
         for name, one in settings.items()
-        if one.get("dataset") == manifest.digest
+        if one.get("dataset") == manifest.digest and type(one.get("dimensions")) is int
     ]
 
 

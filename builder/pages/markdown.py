@@ -6,16 +6,18 @@ import html
 import re
 from typing import Any
 
+from ..console import printable
+
 
 def cell(value: Any) -> str:
-    r"""Return a value as text of a Markdown table: on one line, with all markup escaped.
+    r"""Return a value as text of a Markdown table: on one line, with all markup and control characters escaped.
 
     Examples
     --------
     >>> cell("a|b <script>")
     'a\\|b &lt;script&gt;'
     """
-    text = html.escape(" ".join(str(value).split()), quote=False)
+    text = html.escape(printable(" ".join(str(value).split())), quote=False)
     return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
 
 

@@ -15,14 +15,14 @@ from os import PathLike, cpu_count
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import schema
+from ..bounded_parquet import BoundedParquet
 from ..dataset import embeddings, quality
 from ..dataset.manifest import TABLES, Manifest
 from ..dataset.names import CLASSES, EMBEDDINGS, MANIFEST, METADATA, QUALITY, README, SIGNATURE
 from ..dataset.signature import Signer, check_signature
-from ..errors import CheckFailedError, CytoImageNetError
+from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..progress import Bar, progress
 from ..storage import filesystem, is_local, join, sha256_of
 from .check import CheckedShard, check_shard, on_disk
@@ -105,7 +105,7 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Si
         tables = _check_small_files(manifest, sound, report, open_files)
         with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
             workers = workers or min(8, 2 * (cpu_count() or 1))
-            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar))
+            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar, report))
     for name, result in sorted(checked, key=lambda pair: pair[0]):
         report.problems += [f"{name}: {problem}" for problem in result.problems]
         report.bytes += result.bytes
@@ -122,7 +122,10 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Si
 def _note_large_rows(manifest: Manifest, metadata: str, report: Report) -> None:
     """Note rows of Parquet shards that the Hub's viewer does not show; all but a few hundred bytes are the image."""
     if manifest.shard_format == "parquet":
-        sizes = pq.read_table(metadata, columns=["size"])["size"].to_numpy()
+        try:
+            sizes = BoundedParquet(metadata, METADATA).read(["size"])["size"].to_numpy()
+        except SchemaError:
+            return  # reported with the shards
         large = int((sizes > VIEWER_ROW_BYTES - 10_000).sum())
         if large:
             rows = "1 row is" if large == 1 else f"{large:,} rows are"
@@ -211,7 +214,11 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
             derived[name] = path
     report.problems += [f"{name}: not in the manifest" for name in TABLES if name not in manifest.files]
     if CLASSES in tables:
-        classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
+        try:
+            classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
+        except SchemaError as error:
+            classes = []
+            report.problems.append(f"{CLASSES}: {error.what}")
         if classes != [{"index": i, **entry} for i, entry in enumerate(manifest.classes)]:
             report.problems.append(f"{CLASSES}: its classes are not those of the manifest")
     for name, path in derived.items():
@@ -223,14 +230,22 @@ def _check_derived(manifest: Manifest, name: str, path: str, metadata: str | Non
     """Check that embeddings and the table of an audit have one row per image, in the order of the metadata."""
     entry = manifest.derived[name]
     if name.startswith(f"{EMBEDDINGS}/"):
-        columns, compared = embeddings.columns(int(entry["settings"].get("dimensions", 0) or 1)), ["key", "sha256"]
+        dimensions = entry["settings"].get("dimensions")
+        if type(dimensions) is not int or not 1 <= dimensions <= embeddings.MAX_DIMENSIONS:
+            report.problems.append(f"{name}: the manifest does not record its number of dimensions")
+            return
+        columns, compared = embeddings.columns(dimensions), ["key", "sha256"]
     elif name == QUALITY:
         columns, compared = quality.COLUMNS, ["key"]
     else:
         return
     if not _is_table(path, name, entry["rows"], columns, report) or metadata is None:
         return
-    own, images = (pq.read_table(file, columns=compared) for file in (path, metadata))
+    try:
+        own, images = (BoundedParquet(file, name).read(compared) for file in (path, metadata))
+    except SchemaError as error:
+        report.problems.append(f"{name}: {error.what}")
+        return
     if not own.replace_schema_metadata(None).equals(images.replace_schema_metadata(None)):
         report.problems.append(f"{name}: its rows are not the images of {METADATA}")
 
@@ -238,11 +253,11 @@ def _check_derived(manifest: Manifest, name: str, path: str, metadata: str | Non
 def _is_table(path: str, name: str, rows: int, expected: pa.Schema, report: Report) -> bool:
     """Return whether a file is a Parquet table with the columns it must have; its number of rows is checked too."""
     try:
-        with pq.ParquetFile(path) as table:
-            columns, found = table.schema_arrow.remove_metadata(), table.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        report.problems.append(f"{name}: not a readable Parquet file: {error}")
+        table = BoundedParquet(path, name)
+    except SchemaError as error:
+        report.problems.append(f"{name}: {error.what}")
         return False
+    columns, found = table.schema.remove_metadata(), table.rows
     if found != rows:
         report.problems.append(f"{name}: {found:,} rows; the manifest records {rows:,}")
     if not columns.equals(expected):
@@ -252,12 +267,12 @@ def _is_table(path: str, name: str, rows: int, expected: pa.Schema, report: Repo
 
 
 def _check_shards(
-    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar
+    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar, report: Report
 ) -> Iterator[tuple[str, CheckedShard]]:
     """Check all shards, `workers` at a time, each with its rows of `metadata.parquet`."""
     waiting: dict[Future[CheckedShard], str] = {}
     with ThreadPoolExecutor(workers) as pool:
-        for name, rows in _shards_with_rows(sound, metadata):
+        for name, rows in _shards_with_rows(sound, metadata, report):
             waiting[pool.submit(check_shard, manifest, name, rows)] = name
             while len(waiting) >= 2 * workers:
                 yield from _done(waiting, bar)
@@ -274,21 +289,24 @@ def _done(waiting: dict[Future[CheckedShard], str], bar: Bar) -> Iterator[tuple[
         yield waiting.pop(future), result
 
 
-def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[str, pa.Table | None]]:
+def _shards_with_rows(sound: set[str], metadata: str | None, report: Report) -> Iterator[tuple[str, pa.Table | None]]:
     """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order.
 
     Only shards of the split `sample`, and all shards if there is no good table, come without rows.
     """
     left = {name for name in sound if name.startswith("data/")}
     if metadata is not None:
-        with pq.ParquetFile(metadata) as table:
-            for number in range(table.num_row_groups):  # `shard` writes one row group per shard
-                rows = table.read_row_group(number)
+        try:
+            table = BoundedParquet(metadata, METADATA)
+            for number in range(table.row_groups):  # `shard` writes one row group per shard
+                rows = table.read(row_group=number)
                 names = set(rows["shard"].to_pylist())
                 name = names.pop() if names else ""
                 if not names and name in left:
                     left.remove(name)
                     yield name, rows
+        except SchemaError as error:
+            report.problems.append(f"{METADATA}: {error.what}")
     for name in sorted(left):
         has_rows = metadata is not None and name.startswith(SHARDS_WITH_ROWS)
         yield name, schema.METADATA.empty_table() if has_rows else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,11 +43,12 @@ def audit(
     With embeddings (`cytoimagenet embed`) labels are judged better. The digest of the dataset stays the same.
     """
     from ...builder.console import emit, out
-    from ...builder.dataset.names import QUALITY
+    from ...builder.dataset.quality import summary_of
     from ..audit.run import audit as examine
 
     manifest = examine(folder, embeddings=embeddings, evaldata=evaldata, tasks=task or (), workers=workers, seed=seed)
-    summary = manifest.derived[QUALITY]["settings"]["summary"]
+    summary = summary_of(manifest)
+    assert summary is not None, "the audit was just written"
     if as_json:
         emit(summary)
         return
@@ -56,7 +58,7 @@ def audit(
     out.print(f"The clean part: cytoimagenet train {folder} --set quality=clean", markup=False)
 
 
-def lines_of(summary: dict[str, Any]) -> list[str]:
+def lines_of(summary: Mapping[str, Any]) -> list[str]:
     """Return the summary of an audit as lines of text."""
 
     def percent(estimate: list[float]) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 import pandas as pd
 
-from ...builder.errors import UsageError
+from ...builder.bounded_parquet import ALWAYS_ALLOWED_BYTES, MAX_RATIO, BoundedParquet
+from ...builder.errors import SchemaError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,8 +171,12 @@ def read_table(
             return _split(pd.read_csv(path, dtype=dict.fromkeys(text, str)), str(path), named)
         if name.endswith(".npz"):
             return _from_npz(path, named)
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UsageError(f"Not a readable table: {error}", where=path) from error
+    except UsageError:
+        raise
+    except SchemaError as error:
+        raise UsageError(f"Not a readable table: {error.what}", where=path) from error
+    except Exception as error:  # zip, numpy, Arrow and pandas raise errors of every kind for damaged files
+        raise UsageError(f"Not a readable table: {str(error) or type(error).__name__}", where=path) from error
     raise UsageError("A table of features is a .parquet, .csv, .csv.gz or .npz file", where=path)
 
 
@@ -224,6 +229,7 @@ def _from_parquet(path: Path, named: Named) -> FeatureTable:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    bounded = BoundedParquet(str(path), path)
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         index = (schema.pandas_metadata or {}).get("index_columns", [])
@@ -243,7 +249,7 @@ def _from_parquet(path: Path, named: Named) -> FeatureTable:
                 values[at : at + len(batch), i] = batch[name].to_numpy(zero_copy_only=False)
             at += len(batch)
     rest = [name for name in dict.fromkeys(schema.names) if name not in kinds]
-    keys, _, _ = _columns(pd.read_parquet(path, columns=rest), str(path), replace(named, may_be_absent=frozenset(KEYS)))
+    keys, _, _ = _columns(bounded.read(rest).to_pandas(), str(path), replace(named, may_be_absent=frozenset(KEYS)))
     return _checked(keys, values, list(kinds), str(path), named)
 
 
@@ -252,6 +258,10 @@ def _is_bool(column: pd.Series) -> bool:
 
 
 def _from_npz(path: Path, named: Named) -> FeatureTable:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * path.stat().st_size):
+        raise UsageError(f"The table unpacks to {unpacked:,} bytes, far more than a file of its size", where=path)
     with np.load(path, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     matrices = [name for name, array in found.items() if array.ndim == 2 and array.dtype.kind in "fiu"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.training import convert as convert_module
 from cytoimagenet.training.convert import WeightsError, convert
 from cytoimagenet.training.model import load_backbone, normalisation
 
@@ -155,3 +156,43 @@ def test_other_files_are_refused(published, tmp_path):
         convert(tmp_path / "absent.h5", tmp_path / "out")
     with pytest.raises(UsageError, match="not empty"):
         convert(path, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def published_file(published, tmp_path_factory):
+    return as_keras_2(save_older(published, tmp_path_factory.mktemp("published") / "weights.h5"))
+
+
+def test_a_file_at_which_hdf5_never_returns_is_refused(published_file, tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import h5py\nplain = h5py.File\ndef File(*a, **k):\n    while True: pass\nh5py.File = File\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setattr(convert_module, "SECONDS_TO_READ", 3)
+    with pytest.raises(WeightsError, match="is damaged: no result after 3 seconds"):
+        convert(published_file, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "raw bytes", "damaged names", "no attribute"])
+def test_weights_elsewhere_or_damaged_are_refused(published_file, tmp_path, kind):
+    copy = tmp_path / "weights.h5"
+    copy.write_bytes(published_file.read_bytes())
+    with h5py.File(copy, "a") as file:
+        group = file["stem_conv"]
+        name = "stem_conv/kernel:0"
+        if kind == "link":
+            del group[name]
+            group[name] = h5py.ExternalLink(str(published_file), f"/stem_conv/{name}")
+        elif kind == "raw bytes":
+            shape, kind_of = group[name].shape, group[name].dtype
+            del group[name]
+            group.create_dataset(name, shape, kind_of, external=[(str(published_file), 0, h5py.h5f.UNLIMITED)])
+        elif kind == "damaged names":
+            group.attrs["weight_names"] = np.array([b"\xff\xfe/kernel"])
+        else:
+            file.attrs["layer_names"] = 3
+    with pytest.raises(WeightsError) as raised:
+        convert(copy, tmp_path / "out")
+    assert raised.value.where == str(copy)

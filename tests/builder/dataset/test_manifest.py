@@ -157,3 +157,29 @@ def test_the_manifest_answers(small_dataset):
         "shard_size=128000000", "min_images=1", "shuffled by seed 0", f"pyarrow={pa.__version__}", manifest.digest,
     ):  # fmt: skip
         assert part in text
+
+
+def nested(depth):
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"seed": 5', '"seed": NaN', "too large, or is no number"),
+        ('"seed": 5', '"seed": 1e999', "too large, or is no number"),
+        ('"bytes": 30', f'"bytes": {"9" * 400}', "too large, or is no number"),
+        ('"bytes": 30', f'"bytes": {"9" * 5000}', "not JSON"),
+        ('"images": 5', f'"images": {nested(800)}', "nested more than 32 deep"),
+        ('"images": 5', f'"images": {nested(100_000)}', "not JSON|nested"),
+        ('"actin"', r'"\ud800"', "not Unicode"),
+        ('"actin"', '"\\udfffx"', "not Unicode"),
+    ],
+)
+def test_numbers_and_texts_that_no_manifest_has(tmp_path, old, new, reason):
+    manifests.write(tmp_path, DATA)
+    text = (tmp_path / "manifest.json").read_text()
+    assert old in text
+    (tmp_path / "manifest.json").write_text(text.replace(old, new))
+    with pytest.raises(SchemaError, match=reason):
+        Manifest.load(tmp_path)

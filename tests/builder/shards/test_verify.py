@@ -14,15 +14,19 @@ from functools import partial
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.dataset import manifest as manifests
-from cytoimagenet.builder.errors import CheckFailedError, CytoImageNetError
+from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.errors import CheckFailedError, CytoImageNetError, SchemaError
 from cytoimagenet.builder.shards.format import header
 from cytoimagenet.builder.shards.verify import inspect, verify
 from cytoimagenet.builder.shards.write import write_dataset
 from cytoimagenet.builder.simulate.curated_folder import write_curated
+
+from tests import memory
 
 SHARD = "data/train-00000-of-00008.tar"
 VALIDATION = "data/validation-00000-of-00001.tar"
@@ -485,3 +489,30 @@ def test_without_a_manifest_there_is_one_problem(tmp_path):
     assert problems(tmp_path) == ["manifest.json: This is not a finished dataset folder: it has no manifest.json"]
     with pytest.raises(CheckFailedError):
         verify(tmp_path)
+
+
+def test_metadata_that_is_no_text_is_a_problem_and_no_traceback(copy):
+    table = pq.read_table(copy / "metadata.parquet")
+    broken = pa.Array.from_buffers(pa.string(), 300, pa.array([b"\xff\xfe"] * 300).buffers())
+    at = table.column_names.index("gene")
+    table = table.set_column(at, table.schema.field("gene"), broken)
+    pq.write_table(table, copy / "metadata.parquet")
+    sealed(copy, files=["metadata.parquet"])
+    assert any("metadata.parquet: Not a readable Parquet file" in one for one in problems(copy))
+    with pytest.raises(SchemaError, match="Not a readable Parquet file"):
+        Manifest.load(copy).metadata()
+
+
+def test_a_bomb_in_metadata_is_a_problem_and_no_lack_of_memory(copy):
+    table = pq.read_table(copy / "metadata.parquet")
+    at = table.column_names.index("gene")
+    long = pa.array(["x" * 2**23] * 300)  # 2.5 GB, stored once
+    table = table.set_column(at, table.schema.field("gene"), long)
+    pq.write_table(table, copy / "metadata.parquet", compression="zstd")
+    del long, table
+    sealed(copy, files=["metadata.parquet"])
+    assert (copy / "metadata.parquet").stat().st_size < 200_000
+    with memory.at_most(600 * 2**20):
+        assert any("its texts would take 2,516," in one for one in problems(copy))
+        with pytest.raises(SchemaError, match="its texts would take"):
+            Manifest.load(copy).metadata()
