@@ -41,6 +41,9 @@ COMMANDS = {
     "push-model": ("train", "run me/model"),
     "eval": ("train", "--tasks cyclops --data evaldata"),
     "features": ("train", "raw --model random"),
+    "embed": ("train", "cytoimagenet --model random"),
+    "audit": ("train", "cytoimagenet"),
+    "similar": ("train", "cytoimagenet actin-000000"),
     "explore": ("train", "composition cytoimagenet --out figures"),
     "demo": ("imagenet", "--out demo"),
 }
