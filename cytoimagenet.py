@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .eval.features.own_images import extract_features
     from .loaders.mapstyle import MapDataset
     from .loaders.stream import stream
+    from .loaders.webdataset_reader import webdataset
     from .loaders.weights import class_weights
     from .training.model import load_backbone
     from .training.train import train
@@ -50,6 +51,7 @@ __all__ = [
     "read_images",
     "stream",
     "train",
+    "webdataset",
 ]
 
 if __name__ == "__main__":  # `python -m cytoimagenet` in a checkout; in the wheel `__main__.py` does it
@@ -77,6 +79,7 @@ _MODULE_OF = {
     "read_images": "builder.dataset.read_images",
     "stream": "loaders.stream",
     "train": "training.train",
+    "webdataset": "loaders.webdataset_reader",
 }
 
 # From here on `datasets.load_dataset("cytoimagenet")` returns our columns.

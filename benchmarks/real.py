@@ -57,7 +57,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 MIN_IMAGES = 10  # per class
 TASKS = {"mitocheck": "MitoCheck", "tcell": "T cells", "yeast_wt2": "Yeast WT2"}
-NAMES = {"random": "random weights", "imagenet": "ImageNet", "mean-intensity": "mean intensity"}
+NAMES = {"mean-intensity": "mean intensity", "random": "random weights", "imagenet": "ImageNet"}
 UNTRAINED = (*NAMES,)
 REFERENCE = "imagenet"
 
@@ -214,7 +214,7 @@ def correct_p_values(tables: Mapping[str, pd.DataFrame], against: Sequence[str])
 
 def markdown(tables: Mapping[str, pd.DataFrame], validation: Mapping[str, float], reference: str) -> str:
     """Return a table: scores, and differences to the reference, with 95 % intervals, in percent."""
-    head = [word for task in tables for word in (TASKS.get(task, task), f"- {NAMES.get(reference, reference)}")]
+    head = [word for task in tables for word in (TASKS.get(task, task), f"minus {NAMES.get(reference, reference)}")]
     lines = ["| features | " + " | ".join(head) + " | mean of the tasks | validation accuracy |"]
     lines += ["|---" * (len(head) + 3) + "|"]
     for name in next(iter(tables.values())).index:
@@ -236,7 +236,8 @@ def markdown(tables: Mapping[str, pd.DataFrame], validation: Mapping[str, float]
 
 def plot(tables: Mapping[str, pd.DataFrame], reference: str, about: str) -> bytes:
     """Plot the differences to the reference, one panel per task."""
-    names = [name for name in next(iter(tables.values())).index if name not in {reference, "mean-intensity"}][::-1]
+    shown = [name for name in next(iter(tables.values())).index if name not in {reference, "mean-intensity"}]
+    names = sorted(shown, key=UNTRAINED.__contains__)[::-1]  # from below: untrained networks first
     figure, axes = new_figure(8.4, 1.6 + 0.32 * len(names), ncols=len(tables), sharey=True, squeeze=False)
     for panel, (task, table) in zip(axes[0], tables.items(), strict=True):
         panel.axvline(0, color="#555555", linewidth=1)
@@ -247,7 +248,8 @@ def plot(tables: Mapping[str, pd.DataFrame], reference: str, about: str) -> byte
             )
             panel.plot([low, high], [place, place], color=colour, linewidth=3, solid_capstyle="round")
             panel.plot(value, place, "o", color=colour, markersize=8)
-            panel.annotate(f"{value:+.1f}", (value, place), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+            text = panel.annotate(f"{value:+.1f}", (value, place), (0, 8), textcoords="offset points", ha="center")
+            text.set(fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         panel.set_title(
             f"{TASKS.get(task, task)}\n{NAMES.get(reference, reference)}: {100 * table.loc[reference, 'value']:.1f} %"
         )
@@ -256,6 +258,7 @@ def plot(tables: Mapping[str, pd.DataFrame], reference: str, about: str) -> byte
         panel.grid(axis="x", color="#dddddd", linewidth=0.6)
         panel.set_axisbelow(True)
     axes[0][0].set_yticks(range(len(names)), [NAMES.get(name, name) for name in names], fontsize=11)
+    axes[0][0].set_ylabel("Features")
     what = f"Difference to the features of {NAMES.get(reference, reference)}, percentage points (95 % interval)"
     figure.supxlabel(f"{what}\n{about}", fontsize=10)
     return as_png(figure, dpi=150)

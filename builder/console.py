@@ -56,7 +56,7 @@ err = _PlainConsole(stderr=True)
 PANELS = {
     "Your own images": ("images", "features"),
     "Data: get, check and share a dataset": (
-        "pull", "import-kaggle", "info", "verify", "preview", "browse", "card", "push",
+        "pull", "import-kaggle", "info", "verify", "preview", "browse", "card", "sign", "push",
     ),
     "Curation: build a dataset from sources": ("sources", "catalog", "label", "curate", "shard", "build", "qc"),
     "Training": ("train", "cache", "convert-weights", "push-model"),

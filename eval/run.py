@@ -279,10 +279,11 @@ def task_roots(root: Path, tasks: Sequence[Task]) -> tuple[dict[Task, Path], lis
 
 def finish(run: EvaluationRun) -> dict[str, Any]:
     """Compare the models, write timing.json and the report; return the document of results."""
-    from .report.write import write_report
+    from .report.write import command_line, today, write_report
 
     document = results.pair(run.out)
     # what differs between equal runs is not in results.json, which depends on the input alone
     write_atomic(run.out / "timing.json", json.dumps(run.steps, indent=1).encode())
-    write_report(document, run.out, tasks=run.tasks, notes=run.notes, steps=run.steps)
+    facts = {"written": today(), "command": command_line()}
+    write_report(document, run.out, tasks=run.tasks, notes=run.notes, steps=run.steps, facts=facts)
     return document

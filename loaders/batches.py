@@ -31,6 +31,7 @@ class ImageReader(Protocol):
     """Reads the pixels of indexed images: shards in order, single images, or the decoded cache."""
 
     index: Index
+    size: int  # side of the images in pixels
 
     def order(self, seed: int, epoch: int) -> Ids:
         """Return the order of a training epoch."""
@@ -86,6 +87,11 @@ class Batches(IterableDataset[dict[str, Any]]):
         # [epoch, epoch to skip in, batches to skip], in shared memory: the persistent workers of a DataLoader are
         # copies made earlier and would not see a change of plain attributes
         self._position = torch.tensor([epoch, -1, 0]).share_memory_()
+
+    def __repr__(self) -> str:
+        process = f", process {self.rank} of {self.world}" if self.world > 1 else ""
+        batches = f"{len(self):,} batch{'es' * (len(self) != 1)} of {self.batch_size}"
+        return f"Batches({self.reader.index.describe()}, {self.reader.size} px, {batches}{process})"
 
     @property
     def class_names(self) -> tuple[str, ...]:

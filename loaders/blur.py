@@ -28,7 +28,7 @@ def gaussian_blur(images: torch.Tensor, sigma: torch.Tensor, largest: float) -> 
     --------
     >>> point = torch.zeros(1, 1, 5, 5)
     >>> point[0, 0, 2, 2] = 1
-    >>> gaussian_blur(point, torch.tensor([0.5]), 0.5)[0, 0, 2].round(decimals=2).tolist()
+    >>> [round(value, 2) for value in gaussian_blur(point, torch.tensor([0.5]), 0.5)[0, 0, 2].tolist()]
     [0.0, 0.08, 0.62, 0.08, 0.0]
     """
     n, _, height, width = images.shape

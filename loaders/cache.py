@@ -220,6 +220,7 @@ class CacheReader:
                 where=str(path),
                 next=remedy,
             )
+        self.size = int(self.pixels.shape[1])
 
     def order(self, seed: int, epoch: int) -> Ids:
         """Return the order of an epoch: all images shuffled, or sampled by class."""

@@ -71,6 +71,11 @@ class Index:
     def __len__(self) -> int:
         return len(self.label)
 
+    def describe(self) -> str:
+        """Return split and numbers of images and classes in words."""
+        images, classes = len(self), len(self.class_names)
+        return f"{self.split}, {images:,} image{'s' * (images != 1)}, {classes:,} class{'es' * (classes != 1)}"
+
     def where(self, image: int) -> str:
         """Describe the place of an image, for an error message."""
         return f"{self.root}/{self.shards[self.shard[image]]}, {self.size[image]} bytes from {self.offset[image]}"

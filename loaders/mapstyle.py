@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from threading import Lock
@@ -87,9 +87,10 @@ class RowReader:
         self.__dict__.update(state)
         self._lock = Lock()
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # at the exit of the interpreter the module `os` may be gone: the default value keeps its function
         for file in getattr(self, "_files", {}).values():
-            os.close(file)
+            close(file)
 
 
 class MapDataset(Dataset[dict[str, Any]]):
@@ -140,6 +141,9 @@ class MapDataset(Dataset[dict[str, Any]]):
         database = database_argument(database, source)
         self.index = read_index(data_dir, split, category=category, labels=labels, database=database, quality=quality)
         self.reader = RowReader(self.index, size)
+
+    def __repr__(self) -> str:
+        return f"MapDataset({self.index.describe()}, {self.reader.size} px)"
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ GROUND = {
     "versions",
     "resume",
     "seeded",
+    "ambiguous",
     "text_tables",
 }
 """Modules of `builder/` that every module may import."""

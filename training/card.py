@@ -31,6 +31,7 @@ compared.
 | code | {revision} |
 | libraries | {versions} |
 | processes | {processes} |
+| weights | {weights} |
 
 ## Results after {epochs}
 
@@ -118,6 +119,7 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         revision=f"commit `{facts['revision']}`" if facts["revision"] else "installed package",
         versions=", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
         processes=facts["processes"],
+        weights=_weights(chosen, facts, epochs=len(table)),
         epochs="1 epoch" if len(table) == 1 else f"{len(table)} epochs",
         scores=scores,
         seen=summary["classes"],
@@ -128,6 +130,14 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         settings=to_yaml(chosen),
     )
     write_atomic(folder / "README.md", text.encode())
+
+
+def _weights(chosen: Settings, facts: dict[str, Any], *, epochs: int) -> str:
+    """Return which epoch the weights are of."""
+    text = f"of epoch {facts['kept_epoch']} of {epochs}"
+    if epochs < chosen.epochs:
+        text += f"; training stopped early, {chosen.epochs} epochs were planned"
+    return text + (", the highest validation accuracy" if chosen.keep == "best" else "")
 
 
 def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:

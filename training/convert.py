@@ -21,7 +21,7 @@ from ..builder.errors import UsageError
 from .disk import disk_errors
 from .efficientnet import IMAGE_SIZE, build_b0
 from .keras_weights import BATCH_NORM, WeightsError, read_weights
-from .model import write_normalisation
+from .normalisation import write_normalisation
 
 SECONDS_TO_READ = 120  # of 20 MB; damaged files can make libhdf5 run without end
 

@@ -82,3 +82,8 @@ def data_loader(batches: Batches, device: torch.device) -> DataLoader[Any]:
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(0),  # without it each pass would advance torch's global generator
     )
+
+
+def to_device(batch: dict[str, torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Copy the images and labels of a batch to the device without waiting for it."""
+    return batch["images"].to(device, non_blocking=True), batch["labels"].to(device, non_blocking=True)

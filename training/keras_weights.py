@@ -87,11 +87,14 @@ def _by_name(file: h5py.File, layers: Sequence[tuple[str, str]], where: Path) ->
 def _older_layout(root: h5py.Group, where: Path) -> Weights:
     """Return the weights of a file with one group per layer."""
     weights: Weights = {}
-    for layer in map(_text, root.attrs["layer_names"]):
+    for layer in map(_text, np.atleast_1d(root.attrs["layer_names"])):
         group = root.get(layer)
         if not isinstance(group, h5py.Group):
             raise WeightsError(f"The file lists a layer {layer!r} but does not contain it", where=where)
-        for name in map(_text, group.attrs.get("weight_names", ())):
+        names = np.atleast_1d(group.attrs.get("weight_names", ()))
+        if names.size and names.dtype.kind not in "SUO":
+            raise WeightsError(f"The layer {layer!r} lists weights that are no names: {names[0]!r}", where=where)
+        for name in map(_text, names):
             # `layer/kernel:0`, with further parts in front for a nested network
             parts = name.split(":")[0].split("/")
             owner = parts[-2] if len(parts) > 1 else layer

@@ -74,6 +74,9 @@ class Settings:
     channels_last: bool = True  # memory layout of the images: 1.4 times as fast on CPUs, and suits tensor cores
     compile: Literal["auto", "none", "inductor", "reduce-overhead", "eager"] = "auto"  # auto: on a GPU where it pays
     deterministic: bool = False  # use only GPU kernels that give the same bits in every run; slower. CPUs always do so
+    keep: Literal["last", "best"] = "last"  # weights of the run: of the last epoch, or of the best validation accuracy
+    patience: int = 0  # stop after this number of evaluations without a better validation accuracy; 0 never stops early
+    report_to: Literal["none", "wandb", "mlflow"] = "none"  # also send the log to Weights & Biases or MLflow
     evaluate_every: int = 1  # epochs between two evaluations on the validation images
     save_every: int = 0  # steps between two checkpoints within an epoch; 0 saves after epochs only
 

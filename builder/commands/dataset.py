@@ -133,10 +133,10 @@ def sign(
         typer.Option(help="PEM file with your private key. Default: no key; log in with the browser instead."),
     ] = None,
 ) -> None:
-    """Sign a dataset folder, so that others can check that it is yours: verify it, and write manifest.sig.
+    r"""Sign a dataset folder, so that others can check that it is yours: verify it, and write manifest.sig.
 
     With --key nothing is sent anywhere. Without it, Sigstore asks who you are, and publishes your e-mail address and
-    the hash of the manifest in a public log. Needs: pip install 'cytoimagenet[sign]'.
+    the hash of the manifest in a public log. Needs: pip install 'cytoimagenet\[sign]'.
     """
     from ..dataset.signature import sign as write_signature
     from ..extras import require
@@ -154,14 +154,21 @@ def info(
     classes: Annotated[bool, typer.Option("--classes", help="List every class.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print splits, categories, classes, settings, counts and versions of a dataset folder."""
+    """Print splits, categories, classes, settings, counts and versions of a dataset folder.
+
+    Classes that may be wrong are named: those with images of which the source gives several organisms or cell types.
+    """
+    from ..ambiguous import COLUMNS, ambiguous_classes, warnings
     from ..dataset.manifest import Manifest
 
     manifest = Manifest.load(folder)
     if as_json:
         emit(manifest.data)
-    else:
-        out.print(manifest.describe(all_classes=classes), markup=False)
+        return
+    out.print(manifest.describe(all_classes=classes), markup=False)
+    if manifest.settings.get("labels") != "unambiguous":
+        for line in warnings(ambiguous_classes(manifest.metadata(list(COLUMNS)))):
+            out.print(line, markup=False)
 
 
 def preview(

@@ -19,17 +19,22 @@ from ..dataset.class_names import find_classes
 from ..dataset.find import FOLDER, cache_key, find
 from ..dataset.manifest import Manifest
 from ..dataset.quality import CLEAN
+from ..dataset.resize import check_size
 from ..errors import UsageError
 from .derived import EMBEDDINGS, clean_keys, clean_sizes, digest_of, read_vectors, vector_features
-from .examples import SAMPLE, are_few, features, read_chosen, read_shard, split_sizes
+from .examples import SAMPLE, are_few, features, read_chosen, read_shard, resized, split_sizes
 
 
 @dataclass
 class CytoImageNetConfig(datasets.BuilderConfig):
-    """The part of the dataset to load: one category, some labels, the clean part, the embeddings, or all."""
+    """The part of the dataset to load: one category, some labels, the clean part, the embeddings, or all.
+
+    `size` is that of the images; `derived` is the sha256 of the file that `clean` or `embeddings` reads.
+    """
 
     category: str | None = None
     labels: list[str] | None = None
+    size: int | None = None
     model: str | None = None
     derived: str | None = None
 
@@ -57,6 +62,8 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         Only these classes.
     model : str, optional
         With `embeddings`: the model; not needed if the folder has the embeddings of one model only.
+    size : int, optional
+        Side in pixels to which every image is scaled (`dataset/resize.py`); by default they keep their sizes.
     revision : str, optional
         Tag, branch or commit of a copy on the Hub.
     **kwargs
@@ -93,7 +100,17 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
             kwargs["derived"] = digest_of(self.manifest, config_name, kwargs.get("model"))
         super().__init__(cache_dir, dataset_name or FOLDER, config_name, hash or cache_key(self.manifest), **kwargs)
 
+    def __repr__(self) -> str:
+        numbers = self._class_numbers()
+        sizes = self._sizes()
+        classes = len(self.manifest.classes) if numbers is None else len(numbers)
+        parts = [f"{split} {rows:,} image{'s' * (rows != 1)}" for split, rows in sizes.items()]
+        parts.append(f"{classes:,} class{'es' * (classes != 1)}")
+        parts.append("sizes as stored" if self.config.size is None else f"{self.config.size} px")
+        return f"CytoImageNet({self.config.name}: {', '.join(parts)}; {self.manifest.root})"
+
     def _info(self) -> datasets.DatasetInfo:
+        check_size(self.config.size)
         sizes = {} if self.config.data_files else self._sizes()
         splits = {
             name: datasets.SplitInfo(name, num_examples=rows, dataset_name=FOLDER) for name, rows in sizes.items()
@@ -147,7 +164,7 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
                 examples = read_shard(shard, shard_format, classes, count)
             for place, example in enumerate(examples):
                 if kept is None or example["key"] in kept:
-                    yield Key(number, place), example
+                    yield Key(number, place), resized(example, self.config.size)
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of examples of each split of this config; empty splits are left out."""

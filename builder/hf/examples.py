@@ -17,6 +17,7 @@ from ..bounded_parquet import BoundedParquet
 from ..dataset.columns import parquet_features
 from ..dataset.manifest import METADATA, Manifest
 from ..dataset.ranges import MAX_IMAGE_BYTES, in_order, reader_of
+from ..dataset.resize import resize_png
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..formats.grey_png import is_grey_png
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
@@ -132,6 +133,14 @@ def read_shard(
         raise _damaged(f"the problem is after {count:,} images: {error}", path) from error
     if rows is not None and count != rows:
         raise _damaged(f"it has {count:,} images instead of {rows:,}", path)
+
+
+def resized(example: dict[str, Any], size: int | None) -> dict[str, Any]:
+    """Return an example with its image scaled to a square of `size` pixels; unchanged without a size."""
+    if size is None:
+        return example
+    image = example["image"]
+    return {**example, "image": {**image, "bytes": resize_png(image["bytes"], size, example["key"])}}
 
 
 def _damaged(how: str, path: str) -> CheckFailedError:

@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..ambiguous import COLUMNS, ambiguous_classes, reason
 from ..dataset.choose import choose_images
 from ..dataset.manifest import Manifest
 from ..dataset.read_images import read_images
@@ -55,7 +56,8 @@ def write_site(
         If a class has no image.
     """
     manifest = data_dir if isinstance(data_dir, Manifest) else Manifest.load(data_dir)
-    rows = manifest.metadata(["key", "label", "dir_name", "shard", "offset", "size"])
+    rows = manifest.metadata(["key", "dir_name", "shard", "offset", "size", *COLUMNS])
+    doubts = {one.label: reason(one) for one in ambiguous_classes(rows)}
     pairs = rows[["label", "dir_name"]].drop_duplicates().sort_values(["label", "dir_name"])
     sources = pairs.groupby("label")["dir_name"].agg(list).to_dict()
     empty = [label for label in manifest.class_names if label not in sources]
@@ -85,6 +87,7 @@ def write_site(
                         "index": index,
                         "images": entry["train"] + entry["validation"],
                         "sources": sources[entry["label"]],
+                        "doubt": doubts.get(entry["label"], ""),
                         "strip": name,
                         "width": strip.width,
                         "shown": len(mine),

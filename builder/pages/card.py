@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .. import schema
+from ..ambiguous import COLUMNS, ambiguous_classes, warnings
 from ..dataset import embeddings, quality
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
@@ -139,7 +140,7 @@ def body(manifest: Manifest) -> str:
     environment.filters["cell"] = cell
     environment.filters["linked"] = linked
     environment.filters["percent"] = percent
-    rows = manifest.metadata(["dir_name", "database", "label"])
+    rows = manifest.metadata(["dir_name", "database", *COLUMNS])
     if not len(rows) or not manifest.classes:
         raise CheckFailedError("The dataset has no image or no class", where=manifest.root, next="Build it again")
     counts = rows["dir_name"].value_counts()
@@ -164,7 +165,7 @@ def body(manifest: Manifest) -> str:
         settings=dict(manifest.settings),
         seed=manifest.seed,
         rejected=manifest.counts.get("rejected", 0),
-        fly=int((rows["label"] == "fly").sum()),
+        may_be_wrong=warnings(ambiguous_classes(rows)),
         small=sum(count < FEW_TRAINING_IMAGES for count in train),
         largest=max(train),
         smallest=min(train),

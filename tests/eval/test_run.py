@@ -214,10 +214,10 @@ def test_damage_is_reported_before_anything_is_computed(data, networks, tmp_path
 
 @pytest.fixture
 def table(tmp_path, rng):
-    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("xyz"))
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a0", "a1", "a2"])
     frame["label"] = [f"k{i % 3}" for i in range(60)]
     frame["id"] = [f"cell {i}" for i in range(60)]
-    frame.loc[frame["label"] == "k1", "x"] += 3
+    frame.loc[frame["label"] == "k1", "a0"] += 3
     frame.to_csv(tmp_path / "mine.csv", index=False)
     return frame
 
@@ -234,7 +234,7 @@ def test_a_table_of_features(table, tmp_path):
 
 
 def test_two_tables_are_compared(table, tmp_path):
-    table.assign(x=0.0).to_parquet(tmp_path / "worse.parquet")
+    table.assign(a0=0.0).to_parquet(tmp_path / "worse.parquet")
     for name in ("mine.csv", "worse.parquet"):
         done = invoke("--tasks", "cyclops", "--features", name, "--no-probe")
         assert done.exit_code == 0, done.output

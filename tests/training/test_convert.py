@@ -11,7 +11,8 @@ import torch
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.training import convert as convert_module
 from cytoimagenet.training.convert import WeightsError, convert
-from cytoimagenet.training.model import load_backbone, normalisation
+from cytoimagenet.training.model import load_backbone
+from cytoimagenet.training.normalisation import read_normalisation
 
 keras = pytest.importorskip("keras", reason="the proof needs Keras, which the development extra installs")
 SIZE = 64
@@ -103,7 +104,7 @@ def test_imagenet_normalisation_is_divided_by_twice(published, tmp_path):
     with h5py.File(path, "a") as file:
         file["normalization/normalization/mean"][...] = [0.485, 0.456, 0.406]
         file["normalization/normalization/variance"][...] = [0.229, 0.224, 0.225]
-    mean, std = normalisation(convert(path, tmp_path / "model"))
+    mean, std = read_normalisation(convert(path, tmp_path / "model"))
     assert mean == pytest.approx([0.485, 0.456, 0.406])
     assert std == pytest.approx([0.229, 0.224, 0.225])
 
@@ -147,6 +148,10 @@ def test_other_files_are_refused(published, tmp_path):
     refused("is stored in another file", elsewhere)
     refused(
         "not finite numbers", lambda file: file["stem_bn/stem_bn/beta"].write_direct(np.full(32, np.nan, np.float32))
+    )
+    refused(
+        "The layer 'stem_bn' lists weights that are no names",
+        lambda file: file["stem_bn"].attrs.__setitem__("weight_names", 3),
     )
     refused("contains no Keras weights", lambda file: [file.attrs.pop("layer_names"), file.clear()])
     (tmp_path / "text.h5").write_text("weights, honestly")

@@ -35,6 +35,12 @@ def test_one_row_per_epoch():
     assert table.iloc[1, 5:].isna().all(), "the second epoch was not evaluated"
 
 
+def test_few_classes_have_no_top_seven():
+    validation = {name: value for name, value in LOG[2].items() if name != "eval_top7"}
+    row = run_folder.history([LOG[1], validation]).iloc[0]
+    assert row["validation_accuracy"] == 0.5 and math.isnan(row["validation_top7"])
+
+
 def test_an_epoch_logged_twice_has_one_row_with_the_later_numbers():
     """A run resumed from a checkpoint within an epoch logs that epoch again."""
     again = {**LOG[3], "train_loss": 0.9}
