@@ -36,7 +36,8 @@ def load_dataset(
     config : str or path
         `default` (all), `sample` (10 training images per class), `clean` (without the images that the audit of the
         folder flagged), `embeddings` (one vector per image instead of the image), or one category: organism, cell_type,
-        cell_visible, phenotype, compound, gene, sirna. Or the path or URL of the dataset folder, as `data_dir`, for all of it.
+        cell_visible, phenotype, compound, gene, sirna. Or the path or URL of the dataset folder, as `data_dir`, for all
+        of it.
     split : str, optional
         `train`, `validation`, or a slice such as `train[:10%]`; without it, a dict of all splits.
     streaming : bool
