@@ -113,6 +113,8 @@ class MapDataset(Dataset[dict[str, Any]]):
         Keep only these classes, or the classes of one of the authors' two small subsets.
     database : str, optional
         Keep only images of this database (publisher), e.g. `Recursion`.
+    quality : {"all", "clean"}
+        `clean` leaves out the images that `cytoimagenet audit` flagged.
     source : str, optional
         Former name of `database`; gives a DeprecationWarning.
 
@@ -137,10 +139,11 @@ class MapDataset(Dataset[dict[str, Any]]):
         category: str | None = None,
         labels: str | Collection[str] | None = None,
         database: str | None = None,
+        quality: str = "all",
         source: str | None = None,
     ) -> None:
         database = database_argument(database, source)
-        self.index = read_index(data_dir, split, category=category, labels=labels, database=database)
+        self.index = read_index(data_dir, split, category=category, labels=labels, database=database, quality=quality)
         self.reader = RowReader(self.index, size)
 
     def __repr__(self) -> str:

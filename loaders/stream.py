@@ -38,6 +38,7 @@ def stream(
     category: str | None = None,
     labels: str | Collection[str] | None = None,
     database: str | None = None,
+    quality: str = "all",
     source: str | None = None,
     training: bool | None = None,
     rank: int | None = None,
@@ -67,6 +68,8 @@ def stream(
         Keep only these classes, or the classes of one of the authors' two small subsets.
     database : str, optional
         Keep only images of this database (publisher), e.g. `Recursion`.
+    quality : {"all", "clean"}
+        `clean` leaves out the images that `cytoimagenet audit` flagged.
     source : str, optional
         Former name of `database`; gives a DeprecationWarning.
     training : bool, optional
@@ -95,7 +98,7 @@ def stream(
     ...     images = batch["images"].to("cuda", non_blocking=True).float() / 255
     """
     database = database_argument(database, source)
-    index = read_index(data_dir, split, category=category, labels=labels, database=database)
+    index = read_index(data_dir, split, category=category, labels=labels, database=database, quality=quality)
     this_rank, this_world = rank_and_world()
     rank, world = this_rank if rank is None else rank, this_world if world is None else world
     return Batches(

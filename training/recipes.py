@@ -65,6 +65,7 @@ class Settings:
     category: str | None = None  # train only on the classes of this category
     labels: str | tuple[str, ...] | None = None  # train only on these classes; toy20, toy50: the authors' two subsets
     database: str | None = None  # train only on images of this database (publisher)
+    quality: Literal["all", "clean"] = "all"  # clean: without the images that `cytoimagenet audit` flagged
 
     loader: Literal["auto", "stream", "map", "cache"] = "auto"  # auto: map for a folder on a local disk, else stream
     cache_dir: str | None = None  # folder of the decoded cache; by default the user's cache folder

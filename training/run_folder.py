@@ -98,8 +98,8 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
     fixed = () if stored["finished"] else _DIVIDED
     resume.refuse_changes(
         folder,
-        {**_weight_settings(before, fixed), "dataset": stored["digest"]},
-        {**_weight_settings(chosen, fixed), "dataset": facts["digest"]},
+        {**_weight_settings(before, fixed), "dataset": stored["digest"], "audit": stored.get("audit", "")},
+        {**_weight_settings(chosen, fixed), "dataset": facts["digest"], "audit": facts.get("audit", "")},
         what="This folder contains a run with other settings",
         next="Name another folder with --out, or continue that run with --resume and no other settings.",
     )

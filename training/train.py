@@ -117,7 +117,7 @@ def train(
     chosen = settings(recipe, **changes)
     if resume:
         chosen = _resumed(out, data_dir, chosen, changes)
-    subset: dict[str, Any] = {"category": chosen.category, "labels": chosen.labels, "database": chosen.database}
+    subset: dict[str, Any] = {name: getattr(chosen, name) for name in ("category", "labels", "database", "quality")}
     index = read_index(data_dir, "train", **subset)
     validation = _validation(data_dir, subset)
     if validation is None and (chosen.keep == "best" or chosen.patience):
@@ -134,6 +134,7 @@ def train(
     rank, world = rank_and_world()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names))
+    facts["audit"] = index.audit
     facts["images_per_step"] = chosen.batch_size * chosen.accumulation * world
     alone = only_run(folder) if rank == 0 else nullcontext()
     with alone, disk_errors(folder, newest_checkpoint if rank == 0 else None):

@@ -26,6 +26,9 @@ Models = Annotated[
 InputSize = Annotated[
     str, typer.Option(help="Side of the images shown to the network, in pixels; native (published): not resized.")
 ]
+Chosen = Annotated[
+    str | None, typer.Option("--embeddings", help="Model whose embeddings to use. Default: the only one in DIR.")
+]
 Engine = Annotated[str, typer.Option(help="Library that runs the network: auto, torch or openvino.")]
 Workers = Annotated[
     int | None,
