@@ -1,11 +1,12 @@
 # make demo   environment, then every step once on simulated plates; writes demo/report.html
 # make test   environment, then all tests
+# make docs   environment, then the documentation site, build/site
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: demo test lint types lowest benchmarks clean
+.PHONY: demo test lint types lowest docs links benchmarks clean
 
 demo: $(VENV)/.demo
 	$(BIN)/cytoimagenet demo --out demo
@@ -31,11 +32,21 @@ lowest:
 	uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct -e '.[all,dev]'
 	build/lowest/bin/python -m pytest -q -n 2 --dist worksteal --ignore tests/wheel
 
+# the documentation site, build/site/index.html; a warning, such as a link to nothing, is an error
+docs: $(VENV)/.test
+	$(INSTALL) -e '.[docs]'
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+
+# addresses outside of the site; needs a network
+links: docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs build/links
+
 benchmarks: $(VENV)/.test
 	for one in benchmarks/[a-z]*.py; do $(BIN)/python $$one || exit 1; done
 
 clean:
-	rm -rf $(VENV) build demo
+	rm -rf $(VENV) build demo docs/generated
 
 # torch is installed first: as a plain requirement it could be the CUDA build (several GB) where a CPU build is available
 $(VENV)/.python:

@@ -10,6 +10,7 @@ both.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .eval.features.own_images import extract_features
     from .loaders.mapstyle import MapDataset
     from .loaders.stream import stream
+    from .loaders.webdataset_reader import webdataset
     from .loaders.weights import class_weights
     from .training.model import load_backbone
     from .training.train import train
@@ -49,6 +51,7 @@ __all__ = [
     "read_images",
     "stream",
     "train",
+    "webdataset",
 ]
 
 if __name__ == "__main__":  # `python -m cytoimagenet` in a checkout; in the wheel `__main__.py` does it
@@ -76,6 +79,7 @@ _MODULE_OF = {
     "read_images": "builder.dataset.read_images",
     "stream": "loaders.stream",
     "train": "training.train",
+    "webdataset": "loaders.webdataset_reader",
 }
 
 # From here on `datasets.load_dataset("cytoimagenet")` returns our columns.
@@ -99,8 +103,12 @@ def __dir__() -> list[str]:
 
 def main() -> None:
     """Run the command line: each package adds its own commands."""
-    console = import_module(f"{__name__}.builder.console")
-    app = console.application(__version__)
-    for package in ("builder", "loaders", "training", "eval"):
-        import_module(f"{__name__}.{package}.commands").add_to(app)
-    console.run(app, "cytoimagenet")
+    try:
+        console = import_module(f"{__name__}.builder.console")
+        app = console.application(__version__)
+        for package in ("builder", "loaders", "training", "eval"):
+            import_module(f"{__name__}.{package}.commands").add_to(app)
+        console.run(app, "cytoimagenet")
+    except KeyboardInterrupt:  # Ctrl-C while Python imports: later ones are reported by `console.run`
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -38,10 +39,12 @@ from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
 from cytoimagenet.builder.curate.tried import gather
 from cytoimagenet.builder.formats.grey_png import encode_png
+from cytoimagenet.builder.images import make, quality
 from cytoimagenet.builder.images.channel_reader import Reader
 from cytoimagenet.builder.images.crops import crop_boxes
+from cytoimagenet.builder.images.digest import pixel_digest
 from cytoimagenet.builder.images.make import PixelSettings, SourceImage, images_of
-from cytoimagenet.builder.images.normalise import normalise
+from cytoimagenet.builder.images.normalise import normalise, to_grey8
 from cytoimagenet.builder.simulate.cells import Style, draw_field
 from PIL import Image
 
@@ -84,7 +87,7 @@ def costs(works: dict, rows: list[SourceImage], rounds: int) -> dict:
 
 def bench_field(folder: Path, rows: list[SourceImage], kind: str, side: int, crops: int) -> dict:
     reader = Reader(folder)
-    chunk._prepare()
+    chunk._prepare_process()
     rows = [row._replace(crops=crops) for row in rows]
     made = {row.idx: [cv2.imdecode(np.frombuffer(i.png, np.uint8), 0) for i in images_of(row, reader, PixelSettings())]
             for row in rows}  # fmt: skip
@@ -113,6 +116,41 @@ def bench_field(folder: Path, rows: list[SourceImage], kind: str, side: int, cro
         "files": f"6 x {side}x{side} {kind}", "crops": crops, **parts, "floor": floor, "ours": mine,
         "ours / floor": mine / floor, "published": theirs, "published / ours": theirs / mine,
     }  # fmt: skip
+
+
+def bench_rest(folder: Path, rows: list[SourceImage], kind: str, side: int, crops: int) -> dict:
+    """Return the CPU milliseconds of each step of a field of view, and what the floor leaves out of it."""
+    reader = Reader(folder)
+    rows = [row._replace(crops=crops) for row in rows]
+    merged = {row.idx: make._merged(row, reader, PixelSettings())[0] for row in rows}
+    parts = {
+        row.idx: [
+            merged[row.idx][box.y_min : box.y_max, box.x_min : box.x_max]
+            for box in crop_boxes(row.idx, 0, *merged[row.idx].shape)[:crops]
+        ]
+        for row in rows
+    }
+    images = {idx: [to_grey8(normalise(part)) for part in some] for idx, some in parts.items()}
+
+    def each(
+        step: Callable[[np.ndarray], object], inputs: dict[str, list[np.ndarray]]
+    ) -> Callable[[SourceImage], None]:
+        return lambda row: [step(one) for one in inputs[row.idx]] and None
+
+    return {"files": f"6 x {side}x{side} {kind}", "crops": crops} | costs(
+        {
+            "read": lambda row: [reader.channel(file) for file in row.channels.split("|")] and None,
+            "read and merge": lambda row: make._merged(row, reader, PixelSettings()) and None,
+            "judge crops": each(lambda part: quality.judge_crop(quality.Levels(to_grey8(part))), parts),
+            "stretch crops": each(normalise, parts),
+            "round, judge": each(lambda part: quality.judge(quality.Levels(to_grey8(part))), parts),
+            "digest": each(pixel_digest, images),
+            "encode": each(encode_png, images),
+            "all": lambda row: list(images_of(row, reader, PixelSettings())) and None,
+        },
+        rows,
+        9,
+    )
 
 
 def load(path: Path, kind: str) -> np.ndarray:
@@ -242,13 +280,15 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as held:
         folder = Path(held)
-        lines = []
+        lines, rest = [], []
         for kind, side in (("tif", 1080), ("png", 512)):
             (folder / kind).mkdir()
             rows = make_fields(folder / kind, 12 if asked.full else 4, side, kind)
             (folder / kind / "rows.json").write_text(json.dumps(rows))
             lines += [bench_field(folder / kind, rows, kind, side, crops) for crops in (1, 4)]
+            rest += [bench_rest(folder / kind, rows, kind, side, crops) for crops in (1, 4)]
         show("One field of view on one core, CPU milliseconds", lines)
+        show("The steps of it, CPU milliseconds", rest)
         sizes = (10, 40) if asked.full else (4, 8)
         engine = [child("--engine", folder / "png", times, workers) for times in sizes for workers in (1, 2)]
         show("Workers on fields of view of 6 x 512x512 png, 4 crops each", engine)

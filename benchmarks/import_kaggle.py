@@ -32,28 +32,42 @@ DISTINCT_IMAGES = 24  # the other images are shifted copies
 TINY_SIDE = 6  # pixels
 IMAGES_PER_SHARD = 2_000  # as at full size
 CLASSES, PUBLISHED = 894, 890_737
+SAMPLED_IMAGES = 500  # decoded alone, to compare with the checks
 RUN = """
 import resource, sys, time
 sys.path.insert(0, sys.argv[5])
 import cv2
 from cold import empty_page_cache
 from cytoimagenet.builder.archive import import_kaggle as kaggle_import
+from cytoimagenet.builder.archive.files import Archive, list_archive
+from cytoimagenet.builder.formats.grey_png import decode_png
 from cytoimagenet.builder.pages import write as pages, preview
+
+def now():
+    return time.perf_counter(), time.process_time()
 
 copy, began = kaggle_import.write_dataset, []
 def timed(*args, **kwargs):
-    checked = time.perf_counter()
+    began.append(now())
     empty_page_cache()
-    began.extend([checked, time.perf_counter()])
+    began.append(now())
     return copy(*args, **kwargs)
 kaggle_import.write_dataset = timed
 empty_page_cache()
-start, cpu = time.perf_counter(), time.process_time()
+start = now()
 result = kaggle_import.import_archive(sys.argv[1], sys.argv[2], shard_size=int(sys.argv[4]))
-end = time.perf_counter()
-assert result.kept == result.rows == int(sys.argv[3]), result
+end = now()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-print(began[0] - start, end - began[1], time.process_time() - cpu, peak)
+assert result.kept == result.rows == int(sys.argv[3]), result
+listing = list_archive(sys.argv[1])
+step = max(1, len(listing.names) // int(sys.argv[6]))
+with Archive(listing) as archive:
+    pngs = [archive.read(n) for n in range(0, len(listing.names), step) if listing.names[n].as_py().endswith(".png")]
+alone = time.process_time()
+for png in pngs:
+    decode_png(png)
+alone = (time.process_time() - alone) / len(pngs)
+print(began[0][0] - start[0], end[0] - began[1][0], began[0][1] - start[1], end[1] - began[1][1], alone, peak)
 """
 
 
@@ -135,17 +149,19 @@ def measure(
         shutil.rmtree(place / "copy", ignore_errors=True)
         (place / "copy").unlink(missing_ok=True)
         shard_size = max(size // images, 1) * IMAGES_PER_SHARD
-        command = [sys.executable, "-c", RUN, *map(str, (archive, place / "out", images, shard_size)), sys.path[0]]
+        command = [sys.executable, "-c", RUN, *map(str, (archive, place / "out", images, shard_size)), sys.path[0],
+                   str(SAMPLED_IMAGES)]  # fmt: skip
         ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        checking, sharding, cpu, peak = map(float, ran.stdout.split())
+        checking, sharding, check_cpu, copy_cpu, alone, peak = map(float, ran.stdout.split())
         # includes the sample of ten images per class: a hundredth of the published archive, a larger share here
         written = sum(p.stat().st_size for p in (place / "out" / "data").iterdir())
-        print(
-            f"| {form} | {images:,} | {size / 1e6:,.0f} | {copied:.1f} | {checking:.1f} | {sharding:.1f} | {cpu:.1f} | "
-            f"{peak:,.0f} | {size / copied / 1e6:,.0f} | {written / sharding / 1e6:,.0f} | "
-            f"{written / sharding * copied / size:.2f} | {size / checking / 1e6:,.0f} |",
-            flush=True,
-        )
+        cells = (
+            form, f"{images:,}", f"{size / 1e6:,.0f}", f"{copied:.1f}", f"{checking:.1f}", f"{sharding:.1f}",
+            f"{peak:,.0f}", f"{size / copied / 1e6:,.0f}", f"{written / sharding / 1e6:,.0f}",
+            f"{written / sharding * copied / size:.2f}", f"{size / checking / 1e6:,.0f}",
+            f"{check_cpu / images * 1e6:,.0f}", f"{alone * 1e6:,.0f}", f"{copy_cpu / written * 1e9:.2f}",
+        )  # fmt: skip
+        print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
@@ -157,8 +173,9 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; one run each; {cache_note()}\n")
     print(
-        "| archive | images | MB | cp and sync, s | check, s | copy, s | CPU, s | peak MB | cp, MB/s | copy, MB/s "
-        "| copy / cp | check, MB/s |\n|" + "---|" * 12
+        "| archive | images | MB | cp and sync, s | check, s | copy, s | peak MB | cp, MB/s | copy, MB/s "
+        "| copy / cp | check, MB/s | check, CPU µs per image | decode alone, CPU µs per image | copy, CPU s per GB "
+        "|\n|" + "---|" * 14
     )
     if given.images:
         measure("zip, 60 kB", given.images, write_zip, large(given.images), given.folder)

@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 from cold import cache_note, empty_page_cache
 from cytoimagenet.builder import schema
-from cytoimagenet.builder.simulate.curated_folder import encode, write_curated
+from cytoimagenet.builder.formats.grey_png import encode_png
+from cytoimagenet.builder.simulate.curated_folder import write_curated
 
 SIDE = 245  # pixels; noise of this size gives a PNG of 60 kB, the mean of the published dataset
 IMAGES_PER_STORE = 2000
@@ -42,7 +43,7 @@ print(time.perf_counter() - start, time.process_time() - cpu, peak)
 def curated(folder: Path, images: int) -> int:
     """Write a curated folder of noise images; return the number of its bytes."""
     write_curated(folder, classes=8, images=8)
-    pngs = [encode(np.random.default_rng(n).integers(0, 256, (SIDE, SIDE), np.uint8)) for n in range(64)]
+    pngs = [encode_png(np.random.default_rng(n).integers(0, 256, (SIDE, SIDE), np.uint8)) for n in range(64)]
     base = schema.read(folder / "rows.parquet", schema.CURATED)
     rows = pd.concat([base] * (images // len(base) + 1), ignore_index=True).head(images)
     number = pd.Series(range(images)).astype(str)

@@ -19,7 +19,7 @@ from .dataset.manifest import Manifest
 from .defaults import MAX_IMAGES, MIN_IMAGES, SHARD_SIZE_BYTES
 from .errors import SettingsChangedError
 from .labels import select as labels
-from .labels.report import nothing_selected
+from .labels.report import nothing_selected, remarks
 from .sources.catalog import Catalog, rejected_file, write_catalog
 
 CATALOG = "catalog.parquet"
@@ -31,8 +31,8 @@ class Recipe:
 
     Parameters
     ----------
-    min_images, max_images, allocation
-        As `labels.assign.assign_labels`.
+    min_images, max_images, allocation, labels
+        As `labels.assign.assign_labels`, with another default of `labels`.
     min_class_size : int, optional
         As `curate.settings.Settings`; by default `min_images`.
     split, chunk_rows
@@ -48,6 +48,7 @@ class Recipe:
     min_images: int = MIN_IMAGES
     max_images: int = MAX_IMAGES
     allocation: str = "proportional"
+    labels: str = "unambiguous"
     min_class_size: int | None = None
     split: str = "by-image"
     seed: int = 0
@@ -64,8 +65,14 @@ class Recipe:
 
     @property
     def earlier(self) -> dict[str, Any]:
-        """The settings of earlier stages, to be recorded."""
-        return {"min_images": self.min_images, "allocation": self.allocation, "sources": sorted(self.sources)}
+        """The settings of earlier stages, to be recorded. Folders without `labels` have the published rule."""
+        changed = {} if self.labels == "published" else {"labels": self.labels}
+        return {
+            "min_images": self.min_images,
+            "allocation": self.allocation,
+            "sources": sorted(self.sources),
+            **changed,
+        }
 
 
 def work_folder(out: str | PathLike[str]) -> str:
@@ -111,7 +118,8 @@ def build(
         Of the dataset.
     dict
         The content of `curated.json`: the counts. In addition `catalog`: the counts of each source (`sources`), the
-        folders that are no source (`left_out`), and the list of rows that can't be used (`rejected_csv`), if any.
+        folders that are no source (`left_out`), and the list of rows that can't be used (`rejected_csv`), if any; and
+        `labels`: remarks about labels that may be wrong.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def build(
     work = work_folder(out) if work is None else os.fspath(work)
     if storage.is_local(work):
         storage.remove_temporaries(work)
-    selection, catalogue = select(raw, work, recipe, strict=strict)
+    selection, catalogue, labelled = select(raw, work, recipe, strict=strict)
     curated = storage.join(work, "curated")
     report = curate(
         selection,
@@ -142,6 +150,7 @@ def build(
         "left_out": dict(catalogue.unknown),
         "rejected_csv": rejected_file(storage.join(work, CATALOG)) if len(catalogue.rejected) else "",
     }
+    report["labels"] = remarks(labelled)
     options = {"shard_size": recipe.shard_size, "format": recipe.format, "seed": recipe.seed}
     try:
         return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
@@ -154,8 +163,20 @@ def build(
     return write_dataset(curated, out, **options), report  # type: ignore[arg-type]
 
 
-def select(raw: str | PathLike[str], work: str, recipe: Recipe, *, strict: bool = False) -> tuple[str, Catalog]:
-    """Write the catalogue and the classes of RAW; return the path of the selected rows, and what was read."""
+def select(
+    raw: str | PathLike[str], work: str, recipe: Recipe, *, strict: bool = False
+) -> tuple[str, Catalog, dict[str, Any]]:
+    """Write the catalogue and the classes of RAW.
+
+    Returns
+    -------
+    selection : str
+        Path of the selected rows.
+    catalogue : Catalog
+        What was read.
+    report : dict
+        About the labels, see `labels.report.summarise`.
+    """
     catalog, selection = storage.join(work, CATALOG), storage.join(work, "selection.parquet")
     catalogue = write_catalog(raw, catalog, recipe.sources or None, strict=strict)
     report = labels.select(
@@ -165,10 +186,11 @@ def select(raw: str | PathLike[str], work: str, recipe: Recipe, *, strict: bool 
         max_images=recipe.max_images,
         seed=recipe.seed,
         allocation=recipe.allocation,  # type: ignore[arg-type]
+        labels=recipe.labels,  # type: ignore[arg-type]
     )
     if not report["selected"]:
         raise nothing_selected(report, where=os.fspath(raw))
-    return selection, catalogue
+    return selection, catalogue, report
 
 
 def _remove_dataset(out: str) -> None:

@@ -16,6 +16,7 @@ from .curate.plan import Plan, make_plan
 from .curate.settings import Settings
 from .images.channel_reader import Reader
 from .images.make import PixelSettings, SourceImage, images_of
+from .labels.report import remarks
 from .progress import track
 from .seeded import sort_key
 
@@ -36,14 +37,17 @@ def estimate_build(raw: str | PathLike[str], recipe: Recipe | None = None) -> di
     Returns
     -------
     dict
-        `rows` of the catalogue, `not_selected` of them, and the numbers of `estimate`.
+        `rows` of the catalogue, `not_selected` of them, `labels` (remarks about labels that may be wrong), and the
+        numbers of `estimate`.
     """
     recipe = recipe or Recipe()
     with tempfile.TemporaryDirectory(prefix="cytoimagenet-dry-run-") as folder:
-        plan = make_plan(select(raw, folder, recipe)[0])
+        selection, _, labelled = select(raw, folder, recipe)
+        plan = make_plan(selection)
         rows = pq.read_metadata(storage.join(folder, "catalog.parquet")).num_rows
     selected = len(plan.selection)
-    return {"rows": rows, "not_selected": rows - selected, **estimate(plan, raw, recipe.curation)}
+    counts = {"rows": rows, "not_selected": rows - selected, "labels": remarks(labelled)}
+    return {**counts, **estimate(plan, raw, recipe.curation)}
 
 
 def estimate(plan: Plan, raw: str | PathLike[str], settings: Settings) -> dict[str, Any]:

@@ -93,6 +93,10 @@ class TooLargeError(UnreadableImageError):
     """An image has more pixels than the limit; nothing was decompressed."""
 
 
+class NotEnoughMemoryError(UnreadableImageError):
+    """An image could not be decoded in the memory that there is."""
+
+
 class ConstantImageError(CytoImageNetError):
     """The 0.1th and 99.9th percentile of an image are equal, so that it can't be normalised."""
 

@@ -26,6 +26,8 @@ MODULES_OF = {
     "kaggle": ("kagglehub",),
     "s3": ("s3fs",),
     "anndata": ("anndata",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "sign": ("model_signing", "OpenSSL"),
 }  # fmt: skip
 """Extra of pyproject.toml: the modules that it installs, as they are imported."""
 

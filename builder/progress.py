@@ -15,20 +15,25 @@ T = TypeVar("T")
 
 
 class Bar:
-    """A running count of items. Call `advance` as they are done."""
+    """A running count of items. Call `advance` as they are done, and `skip` for those of an earlier run."""
 
     def __init__(self, progress: Progress, title: str, total: int | None, unit: str) -> None:
         self._progress, self._unit, self._start = progress, unit, time.monotonic()
-        self.done = 0
+        self.done = 0  # in this run
         self.failures = 0
         self._task = progress.add_task(title, total=total, note="")
 
-    def advance(self, n: int = 1, *, failed: int = 0) -> None:
-        """Count `n` items as done, `failed` of them as rejected."""
+    def skip(self, n: int) -> None:
+        """Count `n` items as done earlier: they do not count for the rate."""
+        self._progress.update(self._task, advance=n)
+
+    def advance(self, n: int = 1, *, failed: int = 0, remark: str = "") -> None:
+        """Count `n` items as done, `failed` of them as rejected; show a remark after the rate."""
         self.done += n
         self.failures += failed
         rate = self.done / max(time.monotonic() - self._start, 1e-9)
         note = f"{rate:,.0f} {self._unit}/s" + (f", {self.failures:,} rejected" if self.failures else "")
+        note += f", {remark}" if remark else ""
         self._progress.update(self._task, advance=n, note=note)
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .bounded_parquet import BoundedParquet
 from .errors import SchemaError
 from .storage import atomic_writer, filesystem
 
@@ -32,6 +33,8 @@ REASONS = (
     "unreadable",
     "missing_channel",
     "too_large",
+    "too_slow",
+    "too_much_memory",
     "empty",
     "constant",
     "binary_mask",
@@ -170,8 +173,18 @@ class _Writable(Protocol):
 
 
 def writer(file: _Writable, schema: pa.Schema) -> pq.ParquetWriter:
-    """Return a Parquet writer, compressed and with a checksum in every page, so that damage is found on reading."""
-    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
+    """Return a Parquet writer: compressed, with a page index, and a checksum in every page to find damage on reading.
+
+    Pages end where their content says, so that rows which are appended leave the pages of the others as they are.
+    """
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression="zstd",
+        write_page_checksum=True,
+        write_page_index=True,
+        use_content_defined_chunking=True,
+    )
 
 
 def note_own_sources(writer: pq.ParquetWriter, facts: Mapping[str, Mapping[str, str]]) -> None:
@@ -219,25 +232,24 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
     Raises
     ------
     SchemaError
-        If the file is not a Parquet file or has other columns.
+        If the file is not a Parquet file, claims more than it can contain, has other columns, or contains a null.
     """
     fs, inner = filesystem(path)
-    try:
-        with fs.open(inner, "rb") as file:
-            parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            found = parquet.schema_arrow
-            wrong = [
-                f.name
-                for f in schema
-                if (f.name not in found.names and f.name not in ADDED)
-                or (f.name in found.names and found.field(f.name).type not in (f.type, pa.large_string()))
-            ]
-            if wrong:
-                raise SchemaError(f"Columns absent or of another type: {', '.join(wrong)}", where=str(path))
-            table = with_added(parquet.read(columns=columns or schema.names), columns or schema.names)
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise SchemaError(f"Not a readable Parquet file: {error}", where=str(path)) from error
+    with fs.open(inner, "rb") as file:
+        parquet = BoundedParquet(file, path)
+        found = parquet.schema
+        wrong = [
+            f.name
+            for f in schema
+            if (f.name not in found.names and f.name not in ADDED)
+            or (f.name in found.names and found.field(f.name).type not in (f.type, pa.large_string()))
+        ]
+        if wrong:
+            raise SchemaError(f"Columns absent or of another type: {', '.join(wrong)}", where=str(path))
+        names = columns or schema.names
+        table = with_added(parquet.read([name for name in names if name in found.names]), names)
+    empty = [name for name in table.column_names if table[name].null_count]
+    if empty:
+        raise SchemaError(f"Column {empty[0]!r} has {table[empty[0]].null_count} nulls", where=str(path))
     frame: pd.DataFrame = table.to_pandas()
     return frame

@@ -35,7 +35,7 @@ def filesystem(path: str | PathLike[str]) -> tuple[fsspec.AbstractFileSystem, st
     Raises
     ------
     UsageError
-        If the protocol is not one of `PROTOCOLS`.
+        If the protocol is not one of `PROTOCOLS`, or the path is not valid UTF-8.
     """
     text = os.fspath(path)
     protocol = text.split("://", 1)[0] if "://" in text else "file"
@@ -44,6 +44,14 @@ def filesystem(path: str | PathLike[str]) -> tuple[fsspec.AbstractFileSystem, st
             f"{text!r} is not a path that this project opens",
             next=f"Use a local path or one of {', '.join(p + '://' for p in PROTOCOLS if p not in ('file', 'local'))}",
         )
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"The path {text.encode(errors='backslashreplace').decode()} is not valid UTF-8",
+                next="Rename it: names are stored in tables and in JSON, which are UTF-8",
+            ) from error
     if "://" not in text:  # a short cut with the same result: this is called a dozen times per image
         return _local(), LocalFileSystem._strip_protocol(text)
     try:

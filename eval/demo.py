@@ -53,6 +53,7 @@ CYCLOPS_CELLS = 90  # per class
 CLASS_COLUMNS = ("sirna", "gene", "compound", "phenotype", "cell_type")
 """The look of a field depends on the first of these columns that has a value."""
 
+CLASSES_SHOWN = 5
 UNTREATED = ("", "EMPTY", "none", "NONE", "Chr2")
 
 
@@ -195,7 +196,8 @@ def load_as_a_user_would(folder: Path) -> list[str]:
 
         print(load_dataset("cytoimagenet", split="train"))
         first = next(iter(load_dataset("cytoimagenet", split="validation", streaming=True)))
-        print(first["image"], first["label"])
+        width, height = first["image"].size
+        print(f"First image of validation: {width} x {height} pixels, class {first['label']}")
         """
     )
     environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
@@ -230,24 +232,26 @@ def write_page(
     real_sections: Sequence[Section] = (),
 ) -> Path:
     """Write `report.html`: dataset, training, scores, and what was scored on real cells."""
-    from .report.write import write_report
+    from .report.write import command_line, today, write_report
 
     return write_report(
         results,
         folder / "report.html",
-        title="CytoImageNet, from raw sources to transfer scores",
+        title="CytoImageNet: from raw sources to transfer scores, on simulated cells",
         extra_sections=[
             *real_sections,
             _dataset_section(folder, manifest, steps[2].printed),
             _training_section(manifest, run),
         ],
         notes=[
-            "All data is simulated. The published scores are those of the full, real sets and are shown for "
-            "orientation only. Variation between the single cells of a class was added after a first, more uniform "
-            "version on which random weights did as well as trained ones; one seed was run.",
+            "All data is simulated, and one training run was made: the scores show that the pipeline works, not how "
+            "good the model is. Variation between the single cells of a class was added after a first, more uniform "
+            "version on which random weights did as well as trained ones.",
             *(f"The section {one.title} is the exception: its images are real." for one in real_sections),
         ],
         steps=[{"step": step.step, "seconds": step.seconds, "peak_gb": None} for step in steps],
+        facts={"written": today(), "command": command_line()},
+        links={name: name for name in ("cytoimagenet", f"runs/{run.name}", "results/results.json", "results")},
     )
 
 
@@ -258,21 +262,28 @@ def _dataset_section(folder: Path, manifest: Manifest, printed: list[str]) -> Se
     from .report.page import Figure, Section, Table
 
     buffer = io.BytesIO()
-    montage(folder / "cytoimagenet", classes=40, images=10).save(buffer, "PNG")
+    montage(folder / "cytoimagenet", classes=CLASSES_SHOWN, images=14).save(buffer, "PNG")
     images = sum(c["train"] + c["validation"] for c in manifest.classes)
     classes = Table(
         ["class", "category", "training images", "validation images"],
         [[c["label"], c["category"], c["train"], c["validation"]] for c in manifest.classes],
-        title="Classes",
     )
     text = [
         f"{images:,} images of {len(manifest.classes)} classes, built from {len(FIELDS)} simulated sources "
         f"({', '.join(FIELDS)}) in the layouts of their publishers. Labels are weak: the images of a class share an "
-        "entry of their metadata.",
-        'load_dataset("cytoimagenet") returned: ' + " ".join(printed),
+        "entry of their metadata."
     ]
-    figure = Figure(buffer.getvalue(), "Some images of every class", "Sampled at random; one row per class.")
-    return Section("The dataset", text, figures=[figure], tables=[classes])
+    shown = min(CLASSES_SHOWN, len(manifest.classes))
+    figure = Figure(
+        buffer.getvalue(),
+        f"Images of {shown} of {len(manifest.classes)} classes",
+        "Sampled at random; one row per class. The cells are simulated.",
+    )
+    parts = [
+        Section(f"All {len(manifest.classes)} classes", tables=[classes]),
+        Section('What load_dataset("cytoimagenet") returned', [" ".join(printed)]),
+    ]
+    return Section("The dataset", text, figures=[figure], parts=parts)
 
 
 def _training_section(manifest: Manifest, run: Path) -> Section:
@@ -293,7 +304,7 @@ def _training_section(manifest: Manifest, run: Path) -> Section:
         for name, title in (("loss.png", "Loss"), ("accuracy.png", "Accuracy"))
         if (run / name).exists()
     ]
-    return Section("The training", [text], figures=figures)
+    return Section("The training", [text], parts=[Section("Loss and accuracy", figures=figures)])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,9 +11,9 @@ from ..builder.errors import UsageError
 from .own_tables import Columns, own_tables
 from .protocols.settings import CyclopsLabels, EvaluationSettings, Taxol
 from .results.score import Result
-from .score_features import score_features
+from .score_features import about_prefixes, score_features
 from .sets.samples import Samples
-from .tables.feature_table import FeatureTable, is_table
+from .tables.feature_table import FeatureTable, is_table, read_table
 from .tasks.record import Task
 from .tasks.registry import TASKS, find
 
@@ -37,6 +37,7 @@ def evaluate(
     group: str | None = None,
     split: str | None = None,
     id: str | None = None,
+    features_prefix: str | Sequence[str] = (),
     pattern: str | None = None,
     standardise: Standardisation | None = None,
     taxol: Taxol = "all",
@@ -49,7 +50,7 @@ def evaluate(
     input_size: int | Literal["native"] | None = None,
     cache: str | PathLike[str] | None = None,
     engine: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Result:
     """Score features, or a network, on a task or on your own labelled images.
@@ -61,7 +62,8 @@ def evaluate(
         docs/your-own-images.md. None: the table of features contains the labels.
     features : str, path, DataFrame, FeatureTable or network
         A table: one row per image or cell (column `id`), or for BBBC021 per well (`Metadata_Plate`, `Metadata_Well`) or
-        treatment (`compound`, `concentration`). Every other column of numbers is a feature. See `tables.feature_table`.
+        treatment (`compound`, `concentration`). Other columns of numbers are features, except those that only describe
+        a sample, such as `time`: `Result.entries` name them under `remarks`. See `tables.feature_table`.
         Or a network: `imagenet`, `random`, a training run, a model of `transformers`, or a module from `load_backbone`.
     metadata : path or Samples, optional
         The folder of the task, which contains the labels. Without it the table must contain them: `label`, for COOS-7
@@ -69,6 +71,8 @@ def evaluate(
     label, group, split, id : str, optional
         Of your own images or table: columns that are not called so. Samples of one group are never on both sides of a
         fold; where there is a split, the classifiers are fitted on `train`.
+    features_prefix : str or sequence of str
+        Of a table: how the names of features start. Then all other columns are no features.
     pattern : str, optional
         For your own images without a table, see `extract_features`.
     standardise : str, optional
@@ -120,7 +124,8 @@ def evaluate(
     settings = EvaluationSettings(
         standardise=standardise, taxol=taxol, ties=ties, cyclops_labels=cyclops_labels, probe=probe, seed=seed
     )
-    columns = Columns(label, group, split, id)
+    prefixes = (features_prefix,) if isinstance(features_prefix, str) else tuple(features_prefix)
+    columns = Columns(label, group, split, id, prefixes)
     chosen, samples, own = _task_and_samples(task, metadata, columns, pattern)
     if is_table(features):
         if chosen is None or own:
@@ -128,8 +133,16 @@ def evaluate(
             given = own_tables({name: features}, columns, (own.task, own.samples) if own else None)
             _, features, chosen, samples = next(given)
         return score_features(
-            chosen, features, samples, settings, model=model or "features", preprocess=preprocess, about=about
+            chosen,
+            read_table(features, prefixes=prefixes),
+            samples,
+            settings,
+            model=model or "features",
+            preprocess=preprocess,
+            about={**about_prefixes(prefixes), **(about or {})},
         )
+    if prefixes:
+        raise UsageError("features_prefix names columns of a table, and features are those of a network")
     if chosen is None:
         raise UsageError("A network needs images", next="Name a task, or a table, folder or zip of your own images")
     from .networks import score_network

@@ -20,12 +20,13 @@ from .tasks.record import Task
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns that are not called `label`, `group`, `split` or `id`."""
+    """Names of columns that are not called `label`, `group`, `split` or `id`, and how names of features start."""
 
     label: str | None = None
     group: str | None = None
     split: str | None = None
     id: str | None = None
+    features: tuple[str, ...] = ()
 
     @property
     def named(self) -> dict[str, str]:
@@ -88,7 +89,7 @@ def own_tables(
     task, samples = of or (None, None)
     for name, source in tables.items():
         absent = () if samples is None else COLUMNS
-        table = read_table(source, columns.named, may_be_absent=absent, may_be_empty=COLUMNS)
+        table = read_table(source, columns.named, may_be_absent=absent, may_be_empty=COLUMNS, prefixes=columns.features)
         if task is None or samples is None:
             task = own_task(task_name(name), grouped_by=columns.grouped_by, columns=columns.chosen)
             if len(tables) > 1 and "id" not in table.keys:

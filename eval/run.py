@@ -48,6 +48,8 @@ class EvaluationRun:
         What was left out, and why.
     steps : list of dict
         Duration and peak memory of each step.
+    folders : dict of str to Path
+        The folder of each model that was loaded from this disk, by its name in the results.
     """
 
     out: Path
@@ -56,6 +58,7 @@ class EvaluationRun:
     done: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)
 
     def note(self, text: str) -> None:
         """Print a note now and in the report."""
@@ -90,7 +93,7 @@ def score_models(
     strict: bool = False,
     cache: str | PathLike[str] | None = None,
     engine: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
 ) -> EvaluationRun:
     """Compute features of networks for tasks, score them and write the results.
 
@@ -140,6 +143,7 @@ def score_models(
         ):
             run.note(f"{task.name}: {note}")
     networks, fused = _networks(models, run)
+    run.folders = {network.name: Path(network.source) for network in networks if Path(network.source).is_dir()}
     options: dict[str, Any] = {"methods": methods, "engine": engine, "workers": workers}
     computed = {}
     for task, found in samples.items():
@@ -187,8 +191,8 @@ def _usable(own: OwnImages, features: Features, run: EvaluationRun, *, strict: b
 
 
 def _refuse_equal_names(tasks: Sequence[Task]) -> None:
-    names = [task.name for task in tasks]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    names = [task.name.casefold() for task in tasks]  # files are named by them: macOS and Windows ignore case
+    twice = next((task.name for task in tasks if names.count(task.name.casefold()) > 1), None)
     if twice is not None:
         raise UsageError(f"Two tasks are called {twice}", next="Rename one of the tables, folders or zips")
 
@@ -275,10 +279,11 @@ def task_roots(root: Path, tasks: Sequence[Task]) -> tuple[dict[Task, Path], lis
 
 def finish(run: EvaluationRun) -> dict[str, Any]:
     """Compare the models, write timing.json and the report; return the document of results."""
-    from .report.write import write_report
+    from .report.write import command_line, today, write_report
 
     document = results.pair(run.out)
     # what differs between equal runs is not in results.json, which depends on the input alone
     write_atomic(run.out / "timing.json", json.dumps(run.steps, indent=1).encode())
-    write_report(document, run.out, tasks=run.tasks, notes=run.notes, steps=run.steps)
+    facts = {"written": today(), "command": command_line()}
+    write_report(document, run.out, tasks=run.tasks, notes=run.notes, steps=run.steps, facts=facts)
     return document

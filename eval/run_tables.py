@@ -13,7 +13,7 @@ from ..builder.errors import UsageError
 from .own_tables import Columns, own_tables
 from .report.published import AS_GIVEN
 from .run import EvaluationRun
-from .score_features import score_features
+from .score_features import about_prefixes, score_features
 from .tables.feature_table import FeatureTable, read_table
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def score_tables(
     metadata: str | PathLike[str] | None,
     out: str | PathLike[str],
     settings: EvaluationSettings,
+    *,
+    prefixes: Sequence[str] = (),
 ) -> EvaluationRun:
     """Score tables of features on one task and write the results.
 
@@ -67,9 +69,11 @@ def score_tables(
         Folder for results.json and predictions.
     settings : EvaluationSettings
         Features are used as they are if it names no standardisation.
+    prefixes : sequence of str
+        How names of features start, see `tables.feature_table.read_table`.
     """
-    given = ((name, read_table(path), task, metadata) for name, path in tables.items())
-    return _score_tables(given, out, settings)
+    given = ((name, read_table(path, prefixes=prefixes), task, metadata) for name, path in tables.items())
+    return _score_tables(given, out, settings, prefixes=prefixes)
 
 
 def score_own_tables(
@@ -91,7 +95,7 @@ def score_own_tables(
         The samples that the tables are joined to by id; without it the first table contains their labels.
     """
     given = own_tables(tables, columns, (images.task, images.samples) if images else None)
-    return _score_tables(given, out, settings, images.notes if images else ())
+    return _score_tables(given, out, settings, images.notes if images else (), prefixes=columns.features)
 
 
 def _score_tables(
@@ -99,7 +103,10 @@ def _score_tables(
     out: str | PathLike[str],
     settings: EvaluationSettings,
     notes: Iterable[str] = (),
+    *,
+    prefixes: Sequence[str],
 ) -> EvaluationRun:
+    about = about_prefixes(prefixes)
     run = EvaluationRun(Path(out), main=os.environ.get("RANK", "0") == "0")
     if not run.main:
         return run  # one process scores the tables
@@ -109,7 +116,7 @@ def _score_tables(
             run.tasks.append(task)
             for note in notes:
                 run.note(f"{task.name}: {note}")
-        result = score_features(task, features, metadata, settings, model=model, preprocess=AS_GIVEN)
+        result = score_features(task, features, metadata, settings, model=model, preprocess=AS_GIVEN, about=about)
         del features  # the next one may be as large
         lost = result.entries[0]["left_out"]
         if lost:

@@ -21,6 +21,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ..builder import schema
+from ..builder.dataset.describe import size as size_text
 from ..builder.dataset.manifest import Manifest
 from ..builder.errors import CheckFailedError, UsageError
 from ..builder.progress import progress
@@ -29,10 +30,10 @@ from . import order
 from .batches import Batches, ReadPixels
 from .index import Index, read_index
 from .order import Ids
-from .stream import ShardReader, decode_threads
+from .stream import ShardReader, decode_workers
 
-IMAGES_PER_BLOCK = 1024
-BLOCKS_PER_CHECKPOINT = 16  # the progress file is written after this many blocks and at the end of a split
+IMAGES_PER_BLOCK = 256
+BLOCKS_PER_CHECKPOINT = 64  # the progress file is written after this many blocks and at the end of a split
 
 
 def cache_path(digest: str, size: int, folder: str | PathLike[str] | None = None) -> Path:
@@ -75,7 +76,7 @@ def build_cache(
     folder : path, optional
         Folder of the cache; see `cache_path`.
     workers : int, optional
-        Number of threads that decode; by default 2.
+        Number of workers that decode; see `stream`. The file does not depend on it.
 
     Returns
     -------
@@ -128,9 +129,10 @@ def _decode(data_dir: str | PathLike[str], manifest: Manifest, path: Path, size:
 
 
 def _resume_or_allocate(file: Path, progress_file: Path, shape: tuple[int, int, int]) -> dict[str, int]:
-    """Return the number of decoded images of each split; if there is no progress file, allocate the disk space."""
-    if file.exists() and progress_file.exists():
-        return json.loads(progress_file.read_bytes())
+    """Return the number of decoded images of each split; if there are no usable files, allocate the disk space."""
+    done = _read_progress(progress_file)
+    if done is not None and _shape_of(file) == shape:
+        return done
     open_memmap(file, mode="w+", dtype=np.uint8, shape=shape).flush()
     with open(file, "r+b") as allocated:
         try:
@@ -138,7 +140,7 @@ def _resume_or_allocate(file: Path, progress_file: Path, shape: tuple[int, int, 
         except OSError as error:
             file.unlink()
             raise UsageError(
-                f"The cache needs {np.prod(shape) / 1e9:.1f} GB: {error.strerror}",
+                f"The cache needs {size_text(int(np.prod(shape)))}: {error.strerror}",
                 where=str(file.parent),
                 next="Choose a folder on a larger disk with --out, or a smaller --size",
             ) from error
@@ -146,11 +148,30 @@ def _resume_or_allocate(file: Path, progress_file: Path, shape: tuple[int, int, 
     return {}
 
 
+def _shape_of(file: Path) -> tuple[int, ...] | None:
+    """Return the shape of the array in a file; None if there is none, or it is damaged."""
+    try:
+        return tuple(np.load(file, mmap_mode="r", allow_pickle=False).shape)
+    except Exception:  # numpy raises errors of every kind for a damaged header
+        return None
+
+
+def _read_progress(progress_file: Path) -> dict[str, int] | None:
+    """Return the number of decoded images of each split; None if the file is absent or damaged, by a crash."""
+    try:
+        done = json.loads(progress_file.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    if not isinstance(done, dict) or any(type(count) is not int or count < 0 for count in done.values()):
+        return None
+    return done
+
+
 def _blocks(index: Index, size: int, start: int, workers: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Decode the images from number `start` on; yield blocks, each with the number of its first image."""
     shards = len(index.shards)
     # `workers` is given once for all splits, and the smallest split may have a single shard
-    workers = decode_threads(None if workers is None else min(workers, max(1, shards)), shards, 1)
+    workers = decode_workers(None if workers is None else min(workers, max(1, shards)), shards, 1)
     batches = Batches(ShardReader(index, size), batch_size=IMAGES_PER_BLOCK, training=False, workers=workers)
     if start % IMAGES_PER_BLOCK and start != len(index):
         raise CheckFailedError(
@@ -182,6 +203,8 @@ class CacheReader:
         If the file is not the decoded cache of this dataset.
     """
 
+    in_processes = False  # there is nothing to decode: passing a batch on takes longer than reading it
+
     def __init__(self, index: Index, path: str | PathLike[str], *, balance: bool = False) -> None:
         self.index, self.path, self.balance = index, Path(path), balance
         remedy = f"Remove it and run: cytoimagenet cache {index.root}"
@@ -189,7 +212,9 @@ class CacheReader:
             raise CheckFailedError("This is the decoded cache of another dataset", where=str(path), next=remedy)
         try:
             self.pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
+        except Exception as error:  # numpy raises errors of every kind for a damaged header
+            if isinstance(error, FileNotFoundError):
+                raise
             raise CheckFailedError(f"Not a decoded cache: {error}", where=str(path), next=remedy) from error
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or len(self.pixels) != index.total:
             raise CheckFailedError(
@@ -197,6 +222,7 @@ class CacheReader:
                 where=str(path),
                 next=remedy,
             )
+        self.size = int(self.pixels.shape[1])
 
     def order(self, seed: int, epoch: int) -> Ids:
         """Return the order of an epoch: all images shuffled, or sampled by class."""

@@ -16,8 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..builder import schema
+from ..builder.dataset import quality as audits
 from ..builder.dataset.class_names import find_classes
 from ..builder.dataset.manifest import Manifest
+from ..builder.dataset.names import QUALITY
+from ..builder.dataset.ranges import MAX_IMAGE_BYTES
 from ..builder.errors import CheckFailedError, UsageError
 from .subsets import LABEL_SUBSETS
 
@@ -47,6 +50,8 @@ class Index:
         `class_names`, row of `metadata.parquet`.
     total : int
         Number of rows of `metadata.parquet`.
+    audit : str
+        The sha256 of the `quality.parquet` that chose the images; empty where none did.
     """
 
     root: str
@@ -61,9 +66,15 @@ class Index:
     label: NDArray[np.int64]
     row: NDArray[np.int64]
     total: int
+    audit: str = ""
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def describe(self) -> str:
+        """Return split and numbers of images and classes in words."""
+        images, classes = len(self), len(self.class_names)
+        return f"{self.split}, {images:,} image{'s' * (images != 1)}, {classes:,} class{'es' * (classes != 1)}"
 
     def where(self, image: int) -> str:
         """Describe the place of an image, for an error message."""
@@ -77,6 +88,7 @@ def read_index(
     category: str | None = None,
     labels: str | Collection[str] | None = None,
     database: str | None = None,
+    quality: str = audits.ALL,
 ) -> Index:
     """Read the index of a split, or of a subset of it.
 
@@ -91,6 +103,8 @@ def read_index(
         Keep only these classes, or the classes of one of the authors' two small subsets.
     database : str, optional
         Keep only images of this database (publisher, the column `database`), e.g. `Recursion`.
+    quality : {"all", "clean"}
+        `clean` leaves out the images that the audit of the folder flagged; see docs/quality.md.
 
     Returns
     -------
@@ -100,9 +114,10 @@ def read_index(
     Raises
     ------
     UsageError
-        If the folder is not a dataset or has Parquet shards, a name is unknown, or no image of the split is kept.
+        If the folder is not a dataset, has Parquet shards or was not audited, a name is unknown, or no image of the
+        split is kept.
     CheckFailedError
-        If the table and the manifest disagree.
+        If the table and the manifest disagree, or the audit belongs to other images.
     """
     manifest = Manifest.load(data_dir)
     if manifest.shard_format != WEBDATASET:
@@ -121,9 +136,9 @@ def read_index(
             where=str(data_dir),
             next=f"Run: cytoimagenet verify {data_dir}",
         )
-    kept = _subset(table, manifest, category, labels, database)
+    kept = _subset(table, manifest, category, labels, database) & audits.part(manifest, quality)
     class_names = manifest.class_names
-    if category is not None or labels is not None or database is not None:
+    if category is not None or labels is not None or database is not None or quality != audits.ALL:
         present = set(table.loc[kept, "label"].unique())
         class_names = tuple(name for name in class_names if name in present)
     chosen = kept & in_split
@@ -131,14 +146,17 @@ def read_index(
         raise UsageError(
             f"No {split} image is left",
             where=str(data_dir),
-            next="Choose fewer restrictions: --category, --labels, --database",
+            next="Choose fewer restrictions: --category, --labels, --database, quality",
         )
     rows = np.flatnonzero(chosen)
     part = table.iloc[rows]
-    shards = tuple(path for path, *_ in manifest.shards(split))
+    entries = manifest.shards(split)
+    shards = tuple(path for path, *_ in entries)
     shard = pd.Categorical(part["shard"], categories=list(shards)).codes.astype(np.int64)
     if (shard < 0).any():
         raise CheckFailedError("metadata.parquet names a shard that the manifest lacks", where=str(data_dir))
+    offset, size = part["offset"].to_numpy(np.int64), part["size"].to_numpy(np.int64)
+    _check_places(offset, size, np.array([entry[2] for entry in entries], np.int64)[shard], str(data_dir))
     category_of = {entry["label"]: entry["category"] for entry in manifest.classes}
     return Index(
         root=str(data_dir),
@@ -148,11 +166,12 @@ def read_index(
         categories=tuple(category_of[name] for name in class_names),
         shards=shards,
         shard=shard,
-        offset=part["offset"].to_numpy(np.int64),
-        size=part["size"].to_numpy(np.int64),
+        offset=offset,
+        size=size,
         label=pd.Categorical(part["label"], categories=list(class_names)).codes.astype(np.int64),
         row=rows.astype(np.int64),
         total=len(table),
+        audit="" if quality == audits.ALL else manifest.derived[QUALITY]["sha256"],
     )
 
 
@@ -170,6 +189,20 @@ def database_argument(database: str | None, source: str | None) -> str | None:
         raise UsageError("`source` is the former name of `database`: give one of them", next="Use database=")
     warnings.warn("`source` is now called `database`", DeprecationWarning, stacklevel=3)
     return source
+
+
+def _check_places(
+    offset: NDArray[np.int64], size: NDArray[np.int64], shard_bytes: NDArray[np.int64], where: str
+) -> None:
+    """Raise an error unless every image is within its shard, whose size the manifest records."""
+    wrong = (offset < 0) | (size <= 0) | (size > MAX_IMAGE_BYTES) | (offset > shard_bytes - size)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise CheckFailedError(
+            f"metadata.parquet names {size[row]:,} bytes from {offset[row]:,} of a shard of {shard_bytes[row]:,} bytes",
+            where=where,
+            next=f"Run: cytoimagenet verify {where}",
+        )
 
 
 def _subset(

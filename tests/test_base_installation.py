@@ -27,6 +27,7 @@ COMMANDS = {
     "images": ("build", "raw"),
     "shard": ("build", "curated --out sharded"),
     "verify": (WORKS, "cytoimagenet"),
+    "sign": ("sign", "cytoimagenet --key key.pem"),
     "info": (WORKS, "cytoimagenet"),
     "preview": (WORKS, "cytoimagenet --out montage.png"),
     "card": ("build", "cytoimagenet"),
@@ -38,8 +39,12 @@ COMMANDS = {
     "train": ("train", "cytoimagenet --out run"),
     "convert-weights": ("train", "weights.h5 model"),
     "push-model": ("train", "run me/model"),
+    "export": ("onnx", "run --out model.onnx"),
     "eval": ("train", "--tasks cyclops --data evaldata"),
     "features": ("train", "raw --model random"),
+    "embed": ("train", "cytoimagenet --model random"),
+    "audit": ("train", "cytoimagenet"),
+    "similar": ("train", "cytoimagenet actin-000000"),
     "explore": ("train", "composition cytoimagenet --out figures"),
     "demo": ("imagenet", "--out demo"),
 }
@@ -61,6 +66,7 @@ PUBLIC = {
     "read_images": (WORKS, "len(c.read_images(pd.read_parquet('cytoimagenet/metadata.parquet')[:3]))"),
     "stream": ("train", "c.stream('cytoimagenet', split='train')"),
     "train": ("train", "c.train('cytoimagenet')"),
+    "webdataset": (WORKS, "len(list(c.webdataset('cytoimagenet', 'validation')))"),
 }
 RUN_COMMANDS = """
 import contextlib, io, json, sys, traceback

@@ -24,6 +24,15 @@ def at_home(small_dataset, tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_the_first_lines_answer_the_first_questions():
+    top = "\n".join(README.read_text().splitlines()[:14])
+    for answer in ("Is it for me?", "What can I have today?", "*my* images?", "56 GB", "19 MB", "weights"):
+        assert answer in top
+    assert "| I have images | I have features | I want the dataset |" in top
+    shown = re.findall(r"!\[(.*?)\]\((.*?)\)", README.read_text())
+    assert all("simulated" in text.lower() for text, place in shown if place == "docs/demo.png")
+
+
 def test_there_are_five_snippets():
     assert len(SNIPPETS) == 5
 
@@ -39,9 +48,11 @@ def test_the_examples_of_training(at_home, small_dataset):
     import numpy as np
     import tifffile
     from cytoimagenet import train
+    from cytoimagenet.training.export import export
 
     train(at_home / "cytoimagenet", "runs/first", recipe="quick", epochs=1, size=32, labels=["actin", "human"])
     tifffile.imwrite("my_image.tif", np.random.default_rng(0).integers(0, 4000, (90, 120), np.uint16))
+    export("runs/first", "first.onnx", size=64)
     code = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "training.md").read_text(), flags=re.DOTALL))
     for example, here in (
         ("hf://datasets/OWNER/cytoimagenet", "cytoimagenet"),
@@ -87,7 +98,10 @@ def test_every_command_it_names_exists():
 
 
 def test_the_documents_import_public_names_only():
-    documents = [README, *(path for path in DOCS.rglob("*.md") if path.name not in ABOUT_THE_CODE)]
+    documents = [
+        README,
+        *(path for path in DOCS.rglob("*.md") if path.name not in ABOUT_THE_CODE and "generated" not in path.parts),
+    ]
     assert len(documents) > 10
     pattern = r"cytoimagenet\.(?:builder|loaders|training|eval)\b(?:\.\w+)*"
     assert {path.name: found for path in documents if (found := re.findall(pattern, path.read_text()))} == {}

@@ -31,6 +31,7 @@ compared.
 | code | {revision} |
 | libraries | {versions} |
 | processes | {processes} |
+| weights | {weights} |
 
 ## Results after {epochs}
 
@@ -118,6 +119,7 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
         revision=f"commit `{facts['revision']}`" if facts["revision"] else "installed package",
         versions=", ".join(f"{name} {number}" for name, number in facts["versions"].items()),
         processes=facts["processes"],
+        weights=_weights(chosen, facts, epochs=len(table)),
         epochs="1 epoch" if len(table) == 1 else f"{len(table)} epochs",
         scores=scores,
         seen=summary["classes"],
@@ -130,6 +132,14 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
     write_atomic(folder / "README.md", text.encode())
 
 
+def _weights(chosen: Settings, facts: dict[str, Any], *, epochs: int) -> str:
+    """Return which epoch the weights are of."""
+    text = f"of epoch {facts['kept_epoch']} of {epochs}"
+    if epochs < chosen.epochs:
+        text += f"; training stopped early, {chosen.epochs} epochs were planned"
+    return text + (", the highest validation accuracy" if chosen.keep == "best" else "")
+
+
 def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
     """Return the metadata of the card, which the Hub indexes.
 
@@ -139,26 +149,8 @@ def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
     facts : dict
         See `write_card`.
     """
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
-    name = f"{chosen.model}, recipe {chosen.recipe}"
-    results = [
-        EvalResult(
-            task_type="image-classification",
-            dataset_type="cytoimagenet",
-            dataset_name="CytoImageNet (weak labels)",
-            dataset_split="validation",
-            dataset_revision=facts["digest"],
-            metric_type="accuracy",
-            metric_name=words,
-            metric_value=round(facts["metrics"][key], 4),
-        )
-        for key, words in (
-            ("validation_accuracy", "accuracy"),
-            ("validation_top7", "label among the seven most probable"),
-        )
-        if key in facts["metrics"]
-    ]
     return ModelCardData(
         library_name="transformers",
         pipeline_tag="image-classification",
@@ -166,6 +158,4 @@ def card_data(chosen: Settings, facts: dict[str, Any]) -> ModelCardData:
         datasets=["cytoimagenet"],
         metrics=["accuracy"],
         tags=["biology", "microscopy", "bioimage", "cytoimagenet"],
-        model_name=name if results else None,  # the Hub requires both a name and results, or neither
-        eval_results=results or None,
     )

@@ -1,7 +1,7 @@
 """Checkpoints of a run: copied from the device without waiting, and written by a thread while training continues.
 
 A checkpoint is complete if it contains the file that is written last. It has the layout that the Trainer of
-`transformers` reads, with one file of tensors more.
+`transformers` reads, with one file of tensors more, and is a model folder. All its numbers are finite.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch.utils._pytree import tree_leaves
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..builder.storage import write_atomic
+from .best import best_folder, remove_others
+from .divergence import is_finite
+from .normalisation import PREPROCESSOR
 
 COMPLETE = "whole.json"  # written last: a checkpoint without it is incomplete
 WEIGHTS = "model.safetensors"
@@ -86,6 +90,25 @@ def to_host(values: Any) -> tuple[Any, Callable[[], None]]:
     return copies, event.synchronize
 
 
+def _write_model(folder: Path, weights: dict[str, torch.Tensor], config: str, preprocessor: str) -> None:
+    """Write a model folder, and wait until it is on the disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save_tensors(weights, folder / WEIGHTS)
+    (folder / "config.json").write_text(config)
+    (folder / PREPROCESSOR).write_text(preprocessor)
+    _sync(folder)
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_file({key: value.contiguous() for key, value in tensors.items()}, path, {"format": "pt"})
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.iterdir():
+        with open(file, "rb") as written:
+            os.fsync(written.fileno())
+
+
 class CheckpointWriter:
     """Writes checkpoints in a thread, one after the other. A failed write is raised by the next call.
 
@@ -110,37 +133,49 @@ class CheckpointWriter:
         schedule: dict[str, Any],
         trainer_state: str,
         config: str,
+        preprocessor: str,
+        best: dict[str, torch.Tensor] | None = None,
     ) -> None:
         """Start to write a checkpoint; wait only if the one before is not written yet.
+
+        If a number is not finite, the checkpoint stays incomplete, and earlier ones are kept.
 
         Parameters
         ----------
         progress : dict
-            Written last, as JSON; `step` is the number of steps so far.
+            Written last, as JSON; `step` is the number of steps so far, `best` the best evaluation.
         weights, extra : dict of Tensor
         optimizer, schedule : dict
             What `state_dict` returned.
         trainer_state, config : str
             JSON of the Trainer's state and of the model's configuration.
+        preprocessor : str
+            JSON of the normalisation, see `normalisation.preprocessor_config`.
+        best : dict of Tensor, optional
+            Weights to evaluate and save, if the evaluation of this step is the best one.
         """
         self.wait()
         folder = checkpoint_folder(self.run, progress["step"])
         folder.mkdir(parents=True, exist_ok=True)
         (folder / COMPLETE).unlink(missing_ok=True)
-        (weights, extra, optimizer), arrived = to_host([weights, extra, optimizer])
+        (weights, extra, optimizer, best), arrived = to_host([weights, extra, optimizer, best])
 
         def write_files() -> None:
             arrived()
-            for name, tensors in ((WEIGHTS, weights), (EXTRA_STATE, extra)):
-                save_file({key: value.contiguous() for key, value in tensors.items()}, folder / name, {"format": "pt"})
+            tensors = [value for value in tree_leaves([weights, extra, optimizer]) if isinstance(value, torch.Tensor)]
+            if not all(map(is_finite, tensors)):
+                return
+            if best is not None:
+                _write_model(best_folder(self.run, progress["step"]), best, config, preprocessor)
+            _write_model(folder, weights, config, preprocessor)
+            _save_tensors(extra, folder / EXTRA_STATE)
             torch.save(optimizer, folder / OPTIMIZER_NAME)
             torch.save(schedule, folder / SCHEDULER_NAME)
             (folder / TRAINER_STATE_NAME).write_text(trainer_state)
-            (folder / "config.json").write_text(config)
-            for file in folder.iterdir():
-                with open(file, "rb") as written:
-                    os.fsync(written.fileno())
+            _sync(folder)
             write_atomic(folder / COMPLETE, json.dumps(progress).encode())
+            if best is not None:
+                remove_others(self.run, progress["step"])
             for older in _complete(self.run)[:-CHECKPOINTS_KEPT]:
                 shutil.rmtree(older, ignore_errors=True)
 

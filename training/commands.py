@@ -1,8 +1,8 @@
-"""The commands `train`, `convert-weights` and `push-model`. Heavy imports are inside the functions."""
+"""The commands `train`, `convert-weights`, `push-model` and `export`. Heavy imports are inside the functions."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,12 +39,21 @@ Examples:
   cytoimagenet push-model runs/first me/cytoimagenet-efficientnet-b0 --private
 """
 
+EXPORT_EXAMPLES = """
+Examples:
+
+  cytoimagenet export runs/first --out first.onnx
+
+  cytoimagenet export runs/first --out classes.onnx --output scores
+"""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("train", epilog=TRAIN_EXAMPLES)(train)
     app.command("convert-weights", epilog=CONVERT_EXAMPLES)(convert_weights)
     app.command("push-model", epilog=PUSH_EXAMPLES)(push_model)
+    app.command("export", epilog=EXPORT_EXAMPLES)(export)
 
 
 def train(
@@ -81,7 +90,11 @@ def train(
     size: Annotated[int | None, typer.Option(help="Side of the input images in pixels.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed for weights, image order and augmentation.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Number of threads that decode images. The result does not depend on it.")
+        int | None,
+        typer.Option(
+            help="Number of threads, or above 4 of processes, that decode images. Default: by the cores. The result "
+            "does not depend on it."
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -148,7 +161,9 @@ def push_model(
     private: Annotated[bool, typer.Option("--private", help="Create the repository as a private one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a trained model to the Hugging Face Hub: weights, model card, history and plots.
+    """Upload a trained model to the Hugging Face Hub: weights, model card, history, plots, and scores if there are any.
+
+    Scores are those that `cytoimagenet eval --models RUN --benchmark OWNER/NAME` wrote into the folder.
 
     Checkpoints, and files with paths of this machine, are not uploaded. Needs a login: `hf auth login`. To read the
     model: transformers.AutoModelForImageClassification.from_pretrained("OWNER/NAME").
@@ -163,6 +178,39 @@ def push_model(
         return
     console.out.print(f"{pushed.repository}: {len(pushed.files)} files (commit {pushed.commit[:12]})", markup=False)
     console.out.print(f"Use it with: cytoimagenet features --model {pushed.repository} ...", markup=False)
+
+
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, another model folder, or a name on the Hub.")],
+    out: Annotated[str, typer.Option(help="ONNX file to write, for example model.onnx.")],
+    output: Annotated[
+        Literal["features", "scores"],
+        typer.Option(help="What the network returns: features, or scores of the classes."),
+    ] = "features",
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the input images in pixels. Default: that of the training.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained network as an ONNX file, for programs without torch.
+
+    The file takes grey images with values from 0 to 255. Scaling and normalisation are part of it. It is compared with
+    torch before it gets its name. Needs pip install 'cytoimagenet[onnx]'.
+    """
+    from ..builder.extras import require
+
+    require("onnx")  # before torch: its extra contains all others
+    from .export import export as write
+
+    written = write(run, out, output=output, size=size)
+    if as_json:
+        console.emit(written._asdict())
+        return
+    console.out.print(
+        f"{written.path}: images (N, 1, {written.size}, {written.size}), uint8 -> {output} (N, {written.columns}). "
+        f"Largest difference from torch: {written.difference:.1e} of the largest value.",
+        markup=False,
+    )
 
 
 def _labels(labels: list[str] | None) -> str | list[str] | None:

@@ -11,26 +11,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
 
-from ..builder.errors import CytoImageNetError, UsageError
+from ..builder.child import ChildError, call_in_child
+from ..builder.errors import UsageError
+from .disk import disk_errors
 from .efficientnet import IMAGE_SIZE, build_b0
-from .model import write_normalisation
+from .keras_weights import BATCH_NORM, WeightsError, read_weights
+from .normalisation import write_normalisation
 
-Weights = dict[str, "h5py.Dataset"]
-
-BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-IMAGENET_STD = (0.229, 0.224, 0.225)
-NORMALISATION = ("mean", "variance")
-KERAS_EPSILON = 1e-7  # smallest standard deviation by which Keras' Normalization layer divides
-
-
-class WeightsError(CytoImageNetError):
-    """An HDF5 file does not contain the weights of an EfficientNet-B0."""
+SECONDS_TO_READ = 120  # of 20 MB; damaged files can make libhdf5 run without end
 
 
 def convert(file: str | PathLike[str], out: str | PathLike[str]) -> Path:
@@ -66,21 +59,20 @@ def convert(file: str | PathLike[str], out: str | PathLike[str]) -> Path:
         raise UsageError("There is no such file", where=source)
     if folder.exists() and any(folder.iterdir()):
         raise UsageError("This folder is not empty", where=folder, next="Name a new or empty folder")
+    model: Any = build_b0([], seed=0)
+    layers = [(name, kind) for _, name, kind in keras_layers(model)]
+    names = _weight_names(model)
+    shapes = {theirs: _keras_shape(theirs, shape) for _, theirs, shape in names}
     try:
-        opened = h5py.File(source, "r")
-    except OSError as error:
-        raise WeightsError(
-            "Not an HDF5 file", where=source, next="Give a Keras weights file, .h5 or .weights.h5"
-        ) from error
-    with opened:
-        weights = _by_name(opened, source)
-        model: Any = build_b0([], seed=0)
-        state = {ours: _read_weight(weights, theirs, shape, source) for ours, theirs, shape in _weight_names(model)}
-        mean, std = _normalisation(weights, source)
+        weights, mean, std = call_in_child(read_weights, source, layers, shapes, seconds=SECONDS_TO_READ)
+    except ChildError as error:
+        raise WeightsError(f"This HDF5 file is damaged: {error.what.lower()}", where=source) from error
+    state = {ours: _as_torch(weights[theirs], theirs, len(shape)) for ours, theirs, shape in names}
     model.load_state_dict(state, strict=False)  # the file lacks BatchNorm's counter of batches
     transformers.utils.logging.disable_progress_bar()
-    model.save_pretrained(folder)
-    write_normalisation(folder, mean, std, size=IMAGE_SIZE)
+    with disk_errors(folder):
+        model.save_pretrained(folder)
+        write_normalisation(folder, mean, std, size=IMAGE_SIZE)
     return folder
 
 
@@ -131,103 +123,21 @@ def _weight_names(model: torch.nn.Module) -> list[tuple[str, str, tuple[int, ...
     return names
 
 
-def _by_name(file: h5py.File, where: Path) -> Weights:
-    """Return the weights by their names in the older layout, whichever layout the file has."""
-    root = file["model_weights"] if isinstance(file.get("model_weights"), h5py.Group) else file
-    if "layer_names" in root.attrs:
-        return _older_layout(root, where)
-    layers = file.get("layers", file.get("_layer_checkpoint_dependencies"))
-    if isinstance(layers, h5py.Group):
-        return _newer_layout(layers)
-    raise WeightsError(
-        "This HDF5 file contains no Keras weights",
-        where=where,
-        next="Keras writes them with model.save_weights('NAME.weights.h5')",
-    )
+def _keras_axes(name: str, dimensions: int) -> tuple[int, ...] | None:
+    """Return Keras' axis for each axis of torch: (height, width, in, out) there, (out, in, height, width) here."""
+    if dimensions != 4:
+        return None
+    # of a depthwise convolution: (height, width, channels, 1) there
+    return (2, 3, 0, 1) if name.endswith("dwconv/kernel") else (3, 2, 0, 1)
 
 
-def _older_layout(root: h5py.Group, where: Path) -> Weights:
-    """Return the weights of a file with one group per layer."""
-    weights: Weights = {}
-    for layer in map(_text, root.attrs["layer_names"]):
-        group = root.get(layer)
-        if not isinstance(group, h5py.Group):
-            raise WeightsError(f"The file lists a layer {layer!r} but does not contain it", where=where)
-        for name in map(_text, group.attrs.get("weight_names", ())):
-            # `layer/kernel:0`, with further parts in front for a nested network
-            parts = name.split(":")[0].split("/")
-            owner = parts[-2] if len(parts) > 1 else layer
-            if owner.startswith("normalization_"):  # Keras numbers this layer, since it has no name
-                owner = "normalization"
-            kind = "kernel" if parts[-1] == "depthwise_kernel" else parts[-1]
-            if isinstance(group.get(name), h5py.Dataset):
-                weights[f"{owner}/{kind}"] = group[name]
-    return weights
+def _keras_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape in Keras of a weight that has this shape in torch."""
+    axes = _keras_axes(name, len(shape))
+    return shape if axes is None else tuple(shape[axes.index(axis)] for axis in range(4))
 
 
-def _newer_layout(layers: h5py.Group) -> Weights:
-    """Return the weights of a file with numbered layers: number n of a kind is the nth of that kind in the network."""
-    weights: Weights = {}
-    last_number: dict[str, int] = {}
-    for _, layer, kind in keras_layers(build_b0([], seed=0)):
-        number = last_number[kind] = last_number.get(kind, -1) + 1
-        values = layers.get(f"{kind}_{number}" if number else kind)
-        names = tuple(BATCH_NORM) if kind == "batch_normalization" else ("kernel", "bias")
-        if isinstance(values, h5py.Group) and isinstance(values.get("vars"), h5py.Group):
-            for position, name in enumerate(names):
-                if isinstance(values["vars"].get(str(position)), h5py.Dataset):
-                    weights[f"{layer}/{name}"] = values["vars"][str(position)]
-    stored = layers.get("normalization/vars")
-    for position, name in enumerate(NORMALISATION):
-        if isinstance(stored, h5py.Group) and str(position) in stored:
-            weights[f"normalization/{name}"] = stored[str(position)]
-    return weights
-
-
-def _read_weight(weights: Weights, name: str, shape: tuple[int, ...], where: Path) -> torch.Tensor:
-    """Return one weight with the axes in torch's order."""
-    if name not in weights:
-        raise WeightsError(
-            f"The file lacks {name}: these are not the weights of an EfficientNet-B0",
-            where=where,
-            next="This command converts EfficientNet-B0 only",
-        )
-    stored = weights[name]
-    # Keras: (height, width, in, out), depthwise (height, width, channels, 1); torch: (out, in, height, width)
-    axes = None if len(shape) != 4 else (2, 3, 0, 1) if name.endswith("dwconv/kernel") else (3, 2, 0, 1)
-    expected = shape if axes is None else tuple(shape[axes.index(axis)] for axis in range(4))
-    values = _values(stored, name, expected, where)
+def _as_torch(values: NDArray[np.float32], name: str, dimensions: int) -> torch.Tensor:
+    """Return a weight with the axes in torch's order."""
+    axes = _keras_axes(name, dimensions)
     return torch.from_numpy(np.ascontiguousarray(values if axes is None else values.transpose(axes)))
-
-
-def _values(stored: h5py.Dataset, name: str, shape: tuple[int, ...], where: Path) -> NDArray[np.float32]:
-    """Return the values of a stored weight after checking them."""
-    if stored.shape != shape or stored.dtype.kind != "f":
-        raise WeightsError(
-            f"{name} has the shape {stored.shape}; EfficientNet-B0's has {shape}",
-            where=where,
-            next="This command converts EfficientNet-B0 only",
-        )
-    if stored.external or stored.is_virtual:
-        raise WeightsError(f"{name} is stored in another file", where=where)
-    values = stored[()].astype(np.float32)
-    if not np.isfinite(values).all():
-        raise WeightsError(f"{name} contains values that are not finite numbers", where=where)
-    return values
-
-
-def _normalisation(weights: Weights, where: Path) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation, for pixels in [0, 1], of the normalisation layer in the file."""
-    if "normalization/mean" not in weights:
-        return [0.0] * 3, [1.0] * 3
-    mean, variance = (
-        _values(weights[f"normalization/{name}"], f"normalization/{name}", (3,), where) for name in NORMALISATION
-    )
-    if np.allclose(variance, IMAGENET_STD, atol=1e-4):
-        # in Keras' ImageNet file the variances are standard deviations, and its network divides by their root twice
-        return mean.tolist(), variance.tolist()
-    return mean.tolist(), np.maximum(np.sqrt(variance), KERAS_EPSILON).tolist()
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

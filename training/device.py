@@ -18,6 +18,16 @@ def uses_bf16(chosen: Settings) -> bool:
     return chosen.precision == "bf16"
 
 
+def describe_device(processes: int) -> str:
+    """Return the device of each process in words, with its number if there are several processes."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        threads = torch.get_num_threads()
+        name = f"the CPU ({threads} thread{'s' * (threads != 1)})"
+    return name if processes == 1 else f"{processes} processes, each on {name}"
+
+
 @contextmanager
 def device_flags(chosen: Settings) -> Iterator[None]:
     """Set torch's global flags for a run on a GPU within this context; on a CPU there are none to set.

@@ -7,9 +7,8 @@ as safetensors or with `weights_only=True`; no pickled code is executed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,12 @@ from transformers.models.efficientnet.modeling_efficientnet import EfficientNetF
 
 from ..builder.errors import UsageError
 from ..builder.hf.hub_errors import quiet_client
-from ..builder.storage import write_atomic
 from . import efficientnet_lite as lite
-from .efficientnet import IMAGE_SIZE, KerasEfficientNetForImageClassification, b0_config, build_b0
+from .efficientnet import KerasEfficientNetForImageClassification, b0_config, build_b0
 from .efficientnet_lite import build_lite
-from .model_names import check_model_name, why_not_from_hub
-
-B0 = "efficientnet-b0"
-IMAGENET = "imagenet"
-PREPROCESSOR = "preprocessor_config.json"
-IDENTITY = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # mean and std; preprint, 3.1: pixels / 255, no normalisation
+from .head import head_names, remove_head
+from .model_names import ModelName, resolve, why_not_from_hub
+from .normalisation import IDENTITY, for_channels, read_normalisation
 
 
 class Backbone(nn.Module):
@@ -39,8 +34,8 @@ class Backbone(nn.Module):
     ----------
     network : Module
         A `transformers` image classifier without its head, or any module that returns a tensor (N, D).
-    mean, std : sequence of 3 float
-        Normalisation of the network's input, for pixels in [0, 1].
+    mean, std : sequence of float
+        Normalisation of the network's input, for pixels in [0, 1]: 3 values, or one for a network with one channel.
     """
 
     mean: torch.Tensor
@@ -49,12 +44,17 @@ class Backbone(nn.Module):
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the features, shape (N, D), of images, shape (N, 3, H, W), float in [0, 1]."""
+        """Return the features, shape (N, D), of images, shape (N, 3, H, W), float in [0, 1].
+
+        A network with one channel gets the mean of the three.
+        """
+        if self.mean.shape[1] == 1:
+            images = images.mean(1, keepdim=True)
         output = self.network((images - self.mean) / self.std)
         features = output if isinstance(output, torch.Tensor) else output.logits
         return features.flatten(1)
@@ -68,8 +68,8 @@ def build_model(
     Parameters
     ----------
     model : str
-        `efficientnet-b0` (random weights), `imagenet` (EfficientNet-Lite0 with the weights of the extra
-        `[imagenet]`), or the folder or Hub name of any `transformers` image classifier.
+        A name of `training/model_names.py`: `efficientnet-b0` (random weights), `imagenet` (EfficientNet-Lite0 with the
+        weights of the extra `[imagenet]`), or the folder or Hub name of any `transformers` image classifier.
     class_names : list of str
         Names of the classes; the labels are indices into it.
     seed : int
@@ -84,16 +84,17 @@ def build_model(
     model : Module
         The classifier; `config` contains the class names.
     normalisation : (mean, std)
-        Normalisation of its input, for pixels in [0, 1].
+        Normalisation of its input, for pixels in [0, 1]: one value for each channel of the network, 3 or 1.
 
     Raises
     ------
     UsageError
         If there is no such model or it is not an image classifier.
     """
-    if model == B0:
-        return build_b0(class_names, seed=seed, **changes), IDENTITY
-    if model == IMAGENET:
+    named_model = resolve(model)
+    if named_model.kind == "random":
+        return build_b0(class_names, seed=seed if named_model.seed is None else named_model.seed, **changes), IDENTITY
+    if named_model.kind == "imagenet":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return build_lite(class_names), lite.NORMALISATION
@@ -101,8 +102,8 @@ def build_model(
     fields = {"id2label": named.id2label, "label2id": named.label2id, **changes}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _load(model, weights=pretrained, **fields)
-    return network, normalisation(model) if pretrained else IDENTITY
+        network = _load(named_model, weights=pretrained, **fields)
+    return network, for_channels(read_normalisation(named_model.where) if pretrained else IDENTITY, network)
 
 
 def load_classifier(path: str | PathLike[str]) -> nn.Module:
@@ -113,16 +114,20 @@ def load_classifier(path: str | PathLike[str]) -> nn.Module:
     path : str or path
         A run folder, a folder written by `convert-weights`, or a Hub name.
     """
-    return _load(fspath(path)).eval()
+    named = resolve(path)
+    if named.kind not in ("folder", "hub"):
+        raise UsageError("This network has no classes", where=path, next="Give a run folder or a Hub name")
+    return _load(named).eval()
 
 
-def load_backbone(path: str | PathLike[str]) -> Backbone:
-    """Load a saved classifier without its head, to compute features.
+def load_backbone(name: str | PathLike[str]) -> Backbone:
+    """Load a network without its head, to compute features.
 
     Parameters
     ----------
-    path : str or path
-        A run folder, a folder written by `convert-weights`, or the Hub name of any `transformers` image classifier.
+    name : str or path
+        `imagenet`; `random` or `random:SEED`; a run folder or a folder written by `convert-weights`; or the folder or
+        Hub name of any `transformers` image classifier. The commands take the same names (`training/model_names.py`).
 
     Returns
     -------
@@ -141,9 +146,14 @@ def load_backbone(path: str | PathLike[str]) -> Backbone:
     >>> features.shape                                                                        # doctest: +SKIP
     torch.Size([2, 1280])
     """
-    network = load_classifier(path)
-    _remove_head(network)
-    return Backbone(network, *normalisation(path))
+    named = resolve(name)
+    if named.kind == "random":
+        return random_backbone(named.seed or 0)
+    if named.kind == "imagenet":
+        return imagenet_backbone()
+    network = _load(named).eval()
+    remove_head(network)
+    return Backbone(network, *for_channels(read_normalisation(named.where), network))
 
 
 def random_backbone(seed: int = 0) -> Backbone:
@@ -173,48 +183,11 @@ def imagenet_backbone() -> Backbone:
     return Backbone(build_lite([]), *lite.NORMALISATION)
 
 
-def normalisation(path: str | PathLike[str]) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the mean and standard deviation, for pixels in [0, 1], with which a saved model normalises images."""
-    try:
-        stored, _ = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(
-            fspath(path), local_files_only=bool(why_not_from_hub(fspath(path)))
-        )
-    except OSError:
-        return IDENTITY
-    if not stored.get("do_normalize", True) or "image_mean" not in stored:
-        return IDENTITY
-    mean, std = stored["image_mean"], stored["image_std"]
-    if stored.get("include_top") and stored.get("image_processor_type", "").startswith("EfficientNet"):
-        std = [value * value for value in std]  # Google's EfficientNets divide twice
-    return mean, std
-
-
-def write_normalisation(
-    folder: str | PathLike[str], mean: Sequence[float], std: Sequence[float], size: int = IMAGE_SIZE
-) -> None:
-    """Write `preprocessor_config.json` into a model folder, in the form that `transformers` reads."""
-    is_identity = (tuple(mean), tuple(std)) == IDENTITY
-    config = {
-        "image_processor_type": "EfficientNetImageProcessor",
-        "do_resize": True,
-        "size": {"height": size, "width": size},
-        "resample": 2,  # bilinear, preprint, 3.1
-        "do_center_crop": False,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": not is_identity,
-        "image_mean": list(mean),
-        "image_std": list(std),
-        "include_top": False,
-    }
-    write_atomic(Path(folder) / PREPROCESSOR, (json.dumps(config, indent=2) + "\n").encode())
-
-
 @quiet_client()
-def _load(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
+def _load(named: ModelName, *, weights: bool = True, **changes: Any) -> nn.Module:
     transformers.utils.logging.disable_progress_bar()
-    folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    name, folder = named.where, Path(named.where)
+    if named.kind == "folder" and not (folder / "config.json").is_file():
         unfinished = any(folder.glob("checkpoint-*"))
         raise UsageError(
             "The training run is not finished" if unfinished else "There is no model in this folder",
@@ -223,7 +196,6 @@ def _load(name: str, *, weights: bool = True, **changes: Any) -> nn.Module:
             if unfinished
             else "A model folder contains config.json and model.safetensors",
         )
-    check_model_name(name)
     unreachable = why_not_from_hub(name)
     offline = {"local_files_only": bool(unreachable)}  # then only a model that was loaded before is found
     try:
@@ -281,32 +253,5 @@ def prepare_for_training(
                 isinstance(block, EfficientNetFinalBlockLayer) and block.apply_dropout
             ):  # set if and only if the block adds its input
                 block.project_bn.weight.mul_(residual_scale)
-        network.get_submodule(_head_name(network)).weight.mul_(head_scale)  # type: ignore[operator]
-
-
-def _head_name(network: nn.Module) -> str:
-    """Return the name of the head: the last linear layer with one output per class."""
-    config: Any = network.config
-    heads = [
-        name
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == config.num_labels
-    ]
-    if not heads:
-        raise UsageError(
-            f"{type(network).__name__} has no linear classification layer", next="Use another image classifier"
-        )
-    return heads[-1]
-
-
-def _remove_head(network: nn.Module) -> None:
-    """Replace the classification layer by Identity, so that the network returns features."""
-    config: Any = network.config
-    if not config.num_labels:
-        return
-    parent, _, last = _head_name(network).rpartition(".")
-    owner = network.get_submodule(parent)
-    if last.isdigit() and isinstance(owner, nn.Sequential):
-        owner[int(last)] = nn.Identity()
-    else:
-        setattr(owner, last, nn.Identity())
+        for name in head_names(network):
+            network.get_submodule(name).weight.mul_(head_scale)  # type: ignore[operator]

@@ -12,7 +12,6 @@ from torch import nn
 from torch.nn import functional
 
 from ..loaders.transforms import augment, cutmix, mixup, to_float, to_rgb
-from .model import IDENTITY
 from .recipes import Settings
 
 
@@ -25,7 +24,7 @@ class Objective:
     classes : int
         Number of classes.
     normalisation : (mean, std)
-        Three values each, for pixels in [0, 1].
+        One value each for every channel of the network, 3 or 1, for pixels in [0, 1].
     device : device
     class_weights : array, shape (classes,), optional
         Weights of the classes in the loss.
@@ -45,7 +44,9 @@ class Objective:
     ) -> None:
         self.settings, self.classes, self.device, self.bf16 = settings, classes, device, bf16
         self.normalisation = normalisation
-        self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in normalisation)
+        mean, std = normalisation
+        self.is_identity = not any(mean) and all(value == 1 for value in std)
+        self.mean, self.std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
         self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
 
     def __call__(
@@ -81,16 +82,35 @@ class Objective:
         with self.autocast():
             logits = model(pixel_values=pixels).logits
         logits = logits.float()
-        loss = functional.cross_entropy(
-            logits, target, weight=self.class_weights, label_smoothing=chosen.label_smoothing
+        return self.cross_entropy(logits, target), logits.detach()
+
+    def cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the loss: the mean over the images, each weighted by its class if there are class weights.
+
+        Parameters
+        ----------
+        logits : tensor, shape (N, classes), float32
+        target : tensor, shape (N,), int64, or (N, classes), float32
+            Labels, or the shares of the classes in mixed images.
+        """
+        smoothing = self.settings.label_smoothing
+        if self.class_weights is None or target.ndim == 1:
+            return functional.cross_entropy(logits, target, weight=self.class_weights, label_smoothing=smoothing)
+        # of shares, PyTorch divides by the number of images; as for labels, it must be the sum of their weights, or the
+        # loss of a batch would depend on how many rare classes it happens to contain
+        total = functional.cross_entropy(
+            logits, target, weight=self.class_weights, label_smoothing=smoothing, reduction="sum"
         )
-        return loss, logits.detach()
+        return total / (target * self.class_weights).sum()
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Convert grey images, shape (N, 1, H, W), float in [0, 1], to the input of the network, shape (N, 3, H, W)."""
+        """Convert grey images, shape (N, 1, H, W), float in [0, 1], to the input of the network, shape (N, C, H, W)."""
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         # subtracting 0 and dividing by 1 would change no value, but takes as long as a large layer of the network
-        images = to_rgb(images) if self.normalisation == IDENTITY else to_rgb(images, self.mean, self.std)
+        if self.mean.shape[1] == 3:
+            images = to_rgb(images)
+        if not self.is_identity:
+            images = (images - self.mean) / self.std
         return images.contiguous(memory_format=layout)
 
     @contextmanager

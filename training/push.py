@@ -1,4 +1,4 @@
-"""Upload a trained model to the Hugging Face Hub: model, card, history and plots; no other files."""
+"""Upload a trained model to the Hugging Face Hub: model, card, history, plots and scores; no other files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from . import run_folder
 MODEL_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", "README.md")
 REPORT_FILES = ("history.csv", "per_class.csv", "loss.png", "accuracy.png", "per_class.png")
 """Optional files. run.json and settings.yaml are not uploaded, since they contain paths of this machine."""
+EVAL_RESULTS = ".eval_results"
+"""Folder of the scores that `eval --benchmark` writes: https://huggingface.co/docs/hub/eval-results"""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def push_model(folder: str | PathLike[str], repository: str, *, private: bool = 
     Raises
     ------
     UsageError
-        If the folder does not contain a finished model with a card, the Hub rejects the metadata of the card, or the
-        name of the repository is not valid.
+        If the folder does not contain a finished model with a card, the Hub rejects the metadata of the card, a file of
+        scores is damaged, or the name of the repository is not valid.
     CytoImageNetError
         If the upload fails. Repeating the call uploads only what is missing.
     """
@@ -76,7 +78,7 @@ def files_to_push(folder: Path) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        If the run is not finished, or a file that a model repository needs is missing.
+        If the run is not finished, a file that a model repository needs is missing, or a file of scores is damaged.
     """
     facts: dict[str, Any] | None = run_folder.read_facts(folder)
     if facts is not None and not facts["finished"]:
@@ -90,4 +92,23 @@ def files_to_push(folder: Path) -> tuple[str, ...]:
         raise UsageError(
             f"This folder lacks files of a model: {', '.join(absent)}", where=folder, next="Give a run folder"
         )
-    return tuple(name for name in (*MODEL_FILES, *REPORT_FILES) if (folder / name).is_file())
+    scores = sorted((folder / EVAL_RESULTS).glob("*.yaml"))
+    for path in scores:
+        _check_scores(path)
+    present = (name for name in (*MODEL_FILES, *REPORT_FILES) if (folder / name).is_file())
+    return *present, *(f"{EVAL_RESULTS}/{path.name}" for path in scores)
+
+
+def _check_scores(path: Path) -> None:
+    """Refuse a file of scores that the Hub would not read."""
+    import yaml
+    from huggingface_hub import parse_eval_result_entries
+
+    try:
+        parse_eval_result_entries(yaml.safe_load(path.read_bytes()))
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(
+            "This is not a file of scores for the Hub",
+            where=path,
+            next="Write it again: cytoimagenet eval --models RUN --benchmark OWNER/NAME, or remove it",
+        ) from error

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import reprlib
 import types
 import typing
 import warnings
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
 
-from ..builder.errors import UsageError
+from ..builder.errors import CytoImageNetError, UsageError
 from ..builder.storage import read_bytes
 
 
@@ -63,14 +65,19 @@ class Settings:
     category: str | None = None  # train only on the classes of this category
     labels: str | tuple[str, ...] | None = None  # train only on these classes; toy20, toy50: the authors' two subsets
     database: str | None = None  # train only on images of this database (publisher)
+    quality: Literal["all", "clean"] = "all"  # clean: without the images that `cytoimagenet audit` flagged
 
     loader: Literal["auto", "stream", "map", "cache"] = "auto"  # auto: map for a folder on a local disk, else stream
     cache_dir: str | None = None  # folder of the decoded cache; by default the user's cache folder
-    workers: int | None = None  # threads that decode; by default 2
+    cache_bytes: int = 0  # of a URL: bytes of local copies of what was read, in `cache_dir`; 0 keeps none
+    workers: int | None = None  # threads, or above 4 processes, that decode; by default two less than the cores
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it; on CPUs bf16 is slower
     channels_last: bool = True  # memory layout of the images: 1.4 times as fast on CPUs, and suits tensor cores
     compile: Literal["auto", "none", "inductor", "reduce-overhead", "eager"] = "auto"  # auto: on a GPU where it pays
     deterministic: bool = False  # use only GPU kernels that give the same bits in every run; slower. CPUs always do so
+    keep: Literal["last", "best"] = "last"  # weights of the run: of the last epoch, or of the best validation accuracy
+    patience: int = 0  # stop after this number of evaluations without a better validation accuracy; 0 never stops early
+    report_to: Literal["none", "wandb", "mlflow"] = "none"  # also send the log to Weights & Biases or MLflow
     evaluate_every: int = 1  # epochs between two evaluations on the validation images
     save_every: int = 0  # steps between two checkpoints within an epoch; 0 saves after epochs only
 
@@ -126,6 +133,9 @@ RECIPES["adapt"] = RECIPES["modern"] | {
 
 _TYPES = typing.get_type_hints(Settings)
 _MINIMUM: dict[str, float] = {"size": 8, "epochs": 1, "batch_size": 1, "accumulation": 1, "evaluate_every": 1}
+_MAXIMUM: dict[str, float] = {"size": 4096, "batch_size": 2**16, "accumulation": 2**16, "seed": 2**32 - 1}
+_MAXIMUM_NUMBER = 10**9  # of the other settings
+_MAXIMUM_FLOAT = 10**300
 _MUST_BE_BELOW_ONE = (
     "warmup",
     "label_smoothing",
@@ -212,8 +222,10 @@ def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
         values = yaml.safe_load(read_bytes(path))
     except FileNotFoundError as error:
         raise UsageError("There is no such settings file", where=path) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"Not YAML: {error}", where=path) from error
+    except (OSError, CytoImageNetError):
+        raise
+    except Exception as error:  # dates, tags and depths that it can't represent make the library raise other errors
+        raise UsageError(f"Not YAML: {type(error).__name__}: {error}", where=path) from error
     if not isinstance(values, Mapping):
         raise UsageError("A settings file must contain lines `name: value`", where=path)
     return {str(key): value for key, value in values.items()}
@@ -253,9 +265,10 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             )
         name = name.strip()
         try:
-            changes[name] = _checked(FORMER_NAMES.get(name, name), yaml.safe_load(value))
-        except yaml.YAMLError as error:
-            raise UsageError(f"{value!r} is not a value in YAML", where=f"--set {name}") from error
+            parsed = yaml.safe_load(value)
+        except Exception as error:
+            raise UsageError(f"{reprlib.repr(value)} is not a value in YAML", where=f"--set {name}") from error
+        changes[name] = _checked(FORMER_NAMES.get(name, name), parsed)
     return changes
 
 
@@ -275,14 +288,15 @@ def _checked(name: str, value: Any) -> Any:
     if isinstance(value, list):
         value = tuple(value)
     if isinstance(value, int) and not isinstance(value, bool) and float in _alternatives(kind):
-        value = float(value)
+        value = float(value) if abs(value) < _MAXIMUM_FLOAT else math.inf
     if not _fits(value, kind):
-        raise UsageError(f"{name} can't be {value!r}", next=f"It must be {_describe(kind)}")
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and name != "seed":
-        minimum = _MINIMUM.get(name, 0)
-        if not (minimum <= value < float("inf")) or (name in _MUST_BE_BELOW_ONE and value >= 1):
-            bound = " and below 1" if name in _MUST_BE_BELOW_ONE else ""
-            raise UsageError(f"{name} can't be {value!r}", next=f"It must be at least {minimum}{bound}")
+        # a list may contain itself, or a billion entries by reference: it is not shown whole
+        raise UsageError(f"{name} can't be {reprlib.repr(value)}", next=f"It must be {_describe(kind)}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        minimum, maximum = _MINIMUM.get(name, 0), _MAXIMUM.get(name, _MAXIMUM_NUMBER)
+        if not (minimum <= value <= maximum) or (name in _MUST_BE_BELOW_ONE and value >= 1):
+            bound = " and below 1" if name in _MUST_BE_BELOW_ONE else f" and at most {maximum:,}"
+            raise UsageError(f"{name} can't be {reprlib.repr(value)}", next=f"It must be at least {minimum}{bound}")
     return value
 
 

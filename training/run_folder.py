@@ -6,8 +6,9 @@ history.csv            one line per epoch, plotted in loss.png and accuracy.png;
 per_class.csv          accuracy of each class and its most frequent wrong answer, plotted in per_class.png
 config.json  model.safetensors  preprocessor_config.json     the model, in the layout of `transformers`
 README.md              the model card
+best/                  the model of the epoch with the highest validation accuracy, if the folder's own model is another
 trainer_state.json     the Trainer's own log
-checkpoint-N/          only during training
+checkpoint-N/ best-N/  only during training
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from ..builder import resume
 from ..builder.errors import UsageError
 from ..builder.storage import TEMPORARY, write_atomic
 from ..builder.versions import versions_of
-from .model import write_normalisation
+from . import best
+from .normalisation import write_normalisation
 from .recipes import Settings, settings, to_yaml
 
 SETTINGS, RUN, HISTORY, STATE = "settings.yaml", "run.json", "history.csv", "trainer_state.json"
 MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # moved into the folder in this order
 _LIBRARIES = ("cytoimagenet", "torch", "transformers", "accelerate", "numpy", "opencv-python-headless")
-_WITHOUT_EFFECT_ON_WEIGHTS = ("workers", "cache_dir", "evaluate_every", "save_every")
-"""Settings that may differ when a run is resumed."""
+_WITHOUT_EFFECT_ON_WEIGHTS = ("workers", "cache_dir", "cache_bytes", "evaluate_every", "save_every", "report_to")
+"""Settings that may differ when a run is resumed; `evaluate_every` only if no evaluation decides which weights stay."""
 _DIVIDED = ("batch_size", "accumulation")
 """Settings that may differ when a run is resumed with the same number of images per step, see `division.divide`."""
 
@@ -96,8 +98,8 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
     fixed = () if stored["finished"] else _DIVIDED
     resume.refuse_changes(
         folder,
-        {**_weight_settings(before, fixed), "dataset": stored["digest"]},
-        {**_weight_settings(chosen, fixed), "dataset": facts["digest"]},
+        {**_weight_settings(before, fixed), "dataset": stored["digest"], "audit": stored.get("audit", "")},
+        {**_weight_settings(chosen, fixed), "dataset": facts["digest"], "audit": facts.get("audit", "")},
         what="This folder contains a run with other settings",
         next="Name another folder with --out, or continue that run with --resume and no other settings.",
     )
@@ -107,7 +109,8 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
 def _weight_settings(chosen: Settings, left_out: tuple[str, ...]) -> dict[str, Any]:
     """Return the settings on which the weights depend, without some."""
     left_out = (*_WITHOUT_EFFECT_ON_WEIGHTS, *left_out)
-    return {name: value for name, value in asdict(chosen).items() if name not in left_out}
+    evaluated = {"evaluate_every"} if chosen.keep == "best" or chosen.patience else set()
+    return {name: value for name, value in asdict(chosen).items() if name not in left_out or name in evaluated}
 
 
 def note_division(folder: Path, facts: dict[str, Any], chosen: Settings, *, step: int, world: int) -> dict[str, Any]:
@@ -169,7 +172,8 @@ def history(log: list[dict[str, Any]]) -> pd.DataFrame:
     -------
     DataFrame
         One row per epoch: `epoch`, `step`, `learning_rate`; `train_` and `validation_` `loss` and `accuracy`, and
-        `validation_top7`. Accuracies are in [0, 1]; validation columns are NaN for epochs that were not evaluated.
+        `validation_top7`. Accuracies are in [0, 1]; validation columns are NaN for epochs that were not evaluated, and
+        the last one also with at most seven classes, where every answer would be right.
     """
     epochs: dict[int, dict[str, Any]] = {}
     for entry in log:
@@ -180,7 +184,8 @@ def history(log: list[dict[str, Any]]) -> pd.DataFrame:
                 "train_loss": entry["train_loss"], "train_accuracy": entry["train_accuracy"],
             }  # fmt: skip
         elif "eval_accuracy" in entry and step in epochs:
-            epochs[step] |= {f"validation_{name}": entry[f"eval_{name}"] for name in ("loss", "accuracy", "top7")}
+            found = {name: entry.get(f"eval_{name}") for name in ("loss", "accuracy", "top7")}
+            epochs[step] |= {f"validation_{name}": value for name, value in found.items() if value is not None}
     columns = ["epoch", "step", "learning_rate", "train_loss", "train_accuracy"]
     columns += ["validation_loss", "validation_accuracy", "validation_top7"]
     return pd.DataFrame(list(epochs.values()), columns=columns)
@@ -215,8 +220,9 @@ def save_model(folder: Path, model: nn.Module, normalisation: tuple[Any, Any], s
 
 
 def mark_finished(folder: Path, facts: dict[str, Any]) -> None:
-    """Write `run.json` with `finished` set to true, and remove the checkpoints."""
+    """Write `run.json` with `finished` set to true, and remove the checkpoints and the best weights of training."""
     write_atomic(folder / RUN, _json({**facts, "finished": True}))
+    best.remove_others(folder, None)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
 

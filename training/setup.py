@@ -2,28 +2,81 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import accelerate.optimizer
 import torch
 import transformers
+from torch import nn
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from ..builder import console
 from ..loaders.index import Index
 from ..loaders.weights import class_weights
-from . import scaling
+from . import reporting, scaling
 from .compilation import choose_mode
-from .device import uses_bf16
+from .device import describe_device, uses_bf16
 from .feeding import batches_of
-from .model import B0, build_model, prepare_for_training
+from .model import build_model, prepare_for_training
+from .model_names import resolve
 from .objective import Objective
 from .progress_callback import ProgressCallback
 from .recipes import Settings
 from .trainer import EpochTrainer
+from .trial import try_network
 
 LOGGING_STEPS = 50  # steps between two entries of the log; fewer in runs of less than 1,000 steps
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network of a run.
+
+    Parameters
+    ----------
+    module : Module
+        A `transformers` image classifier.
+    normalisation : (mean, std)
+        Normalisation of its input, for pixels in [0, 1].
+    frozen : tuple of str
+        Names of the weights that are not trained, since the scores do not depend on them.
+    """
+
+    module: nn.Module
+    normalisation: tuple[Sequence[float], Sequence[float]]
+    frozen: tuple[str, ...] = ()
+
+
+def make_network(chosen: Settings, class_names: Sequence[str]) -> Network:
+    """Build the network of a run, and try it with one small batch.
+
+    Raises
+    ------
+    UsageError
+        If there is no such network, or it can't be trained on these images; see `trial.try_network`.
+    """
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    b0 = {"dropout_rate": chosen.dropout, "drop_connect_rate": chosen.drop_connect, "image_size": chosen.size}
+    is_b0 = resolve(chosen.model).kind == "random"
+    model, normalisation = build_model(
+        chosen.model, list(class_names), seed=chosen.seed, pretrained=chosen.pretrained, **(b0 if is_b0 else {})
+    )
+    channels, classes = len(normalisation[0]), len(class_names)
+    frozen = try_network(model, chosen.model, size=chosen.size, channels=channels, classes=classes)
+    for name in frozen:  # several processes would wait for their gradients
+        model.get_parameter(name).requires_grad_(False)
+    prepare_for_training(
+        model,
+        norm_momentum=chosen.norm_momentum,
+        head_scale=chosen.head_scale,
+        residual_scale=chosen.residual_scale if is_b0 else 1.0,  # never scale pretrained weights
+    )
+    return Network(model, normalisation, tuple(frozen))
 
 
 def make_trainer(
@@ -34,25 +87,13 @@ def make_trainer(
     rank: int,
     world: int,
     callbacks: Sequence[TrainerCallback],
+    network: Network | None = None,
 ) -> EpochTrainer:
-    """Build the network and the Trainer of a run."""
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    """Build the Trainer of a run, and its network if it is not given."""
     logging.getLogger("accelerate").setLevel(logging.ERROR)
-    b0 = {"dropout_rate": chosen.dropout, "drop_connect_rate": chosen.drop_connect, "image_size": chosen.size}
-    model, normalisation = build_model(
-        chosen.model,
-        list(index.class_names),
-        seed=chosen.seed,
-        pretrained=chosen.pretrained,
-        **(b0 if chosen.model == B0 else {}),
-    )
-    prepare_for_training(
-        model,
-        norm_momentum=chosen.norm_momentum,
-        head_scale=chosen.head_scale,
-        residual_scale=chosen.residual_scale if chosen.model == B0 else 1.0,  # never scale pretrained weights
-    )
+    _look_once_for_packages()
+    network = network or make_network(chosen, index.class_names)
+    model = network.module
     if chosen.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = batches_of(index, chosen, training=True, rank=rank, world=world)
@@ -63,6 +104,9 @@ def make_trainer(
     mode, reason = choose_mode(chosen, batches=chosen.epochs * len(batches), world=world)
     images_per_step = chosen.batch_size * chosen.accumulation * world
     if rank == 0:
+        console.err.print(_start_line(chosen, index, validation, steps=steps, world=world), markup=False)
+        if network.frozen:
+            console.err.print(f"Not trained, since the scores do not depend on them: {', '.join(network.frozen)}.")
         console.err.print(scaling.describe(chosen, images_per_step=images_per_step, world=world, steps=steps))
         if torch.cuda.is_available():
             console.err.print(f"Compilation of the network: {mode}; {reason}.")
@@ -70,7 +114,7 @@ def make_trainer(
     objective = Objective(
         chosen,
         len(index.class_names),
-        normalisation,
+        network.normalisation,
         arguments.device,
         class_weights=class_weights(index) if chosen.balance == "loss" else None,
         bf16=uses_bf16(chosen),
@@ -83,10 +127,37 @@ def make_trainer(
         eval_dataset=validation_batches,
         decay=scaling.average_decay(chosen, steps),
         mode=mode,
-        callbacks=[ProgressCallback(folder, chosen.epochs * len(batches) * chosen.batch_size * world), *callbacks],
+        callbacks=[
+            ProgressCallback(folder, chosen.epochs * len(batches) * chosen.batch_size * world),
+            *reporting.callbacks(chosen),
+            *callbacks,
+        ],
     )
     trainer.remove_callback(PrinterCallback)  # ProgressCallback prints instead
     return trainer
+
+
+def _look_once_for_packages() -> None:
+    """Remember whether an optional package of accelerate is installed: it would look on the disk twice in a step."""
+    found = getattr(accelerate.optimizer, "is_lomo_available", None)
+    if found is not None and not hasattr(found, "cache_info"):
+        accelerate.optimizer.is_lomo_available = functools.cache(found)
+
+
+def _start_line(chosen: Settings, index: Index, validation: Index | None, *, steps: int, world: int) -> str:
+    """Return where a run trains, on what, and how long in steps."""
+    images = f"{len(index):,} images of {len(index.class_names):,} classes, {chosen.size} px"
+    evaluated = f"; {len(validation):,} images to validate" if validation is not None else ""
+    passes = f"{chosen.epochs:,} epoch{'s' * (chosen.epochs != 1)}, {steps:,} step{'s' * (steps != 1)}"
+    return (
+        f"Training on {describe_device(world)}: {images}{evaluated}. {passes}. "
+        f"The expected time follows after {_logging_steps(steps)} steps."
+    )
+
+
+def _logging_steps(steps: int) -> int:
+    """Return the number of steps between two entries of the log: a logged step waits for the device."""
+    return LOGGING_STEPS if steps >= 20 * LOGGING_STEPS else 10
 
 
 def training_arguments(
@@ -126,12 +197,12 @@ def training_arguments(
         ddp_backend="gloo" if world > 1 and not gpu else None,
         ddp_find_unused_parameters=False,
         ddp_broadcast_buffers=False,  # those of rank 0 are saved, and evaluated
-        # a logged step waits for the device
-        logging_steps=LOGGING_STEPS if steps >= 20 * LOGGING_STEPS else 10,
+        logging_steps=_logging_steps(steps),
         logging_nan_inf_filter=False,  # would read each loss from the device, and hide one that is not finite
         save_strategy="no",  # a callback of EpochTrainer decides when
         eval_strategy="no",
-        report_to="none",
+        report_to=chosen.report_to,
+        run_name=folder.name,
         disable_tqdm=True,
         seed=chosen.seed,
         remove_unused_columns=False,

@@ -8,6 +8,8 @@ Differences from the Trainer:
 - Evaluation counts every validation image once, with any number of processes.
 - A checkpoint is written while training continues. It also contains the averaged weights and the counts and parts of
   its epoch so far, so that another number of processes can resume.
+- The weights of the best evaluation are kept, and training stops early if the settings say so.
+- Training stops with an error when a logged number is not finite.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,14 +32,20 @@ from ..builder import console
 from ..builder.errors import SettingsChangedError
 from ..loaders.batches import Batches
 from ..loaders.order import Part
-from ..loaders.transforms import to_float
+from . import best
+from .answers import count_answers
 from .average import MovingAverage
-from .checkpoints import EXTRA_STATE, CheckpointWriter, checkpoint_folder, read_progress
+from .checkpoints import EXTRA_STATE, WEIGHTS, CheckpointWriter, checkpoint_folder, newest_checkpoint, read_progress
 from .compilation import Mode, compile_network, stop_compiling
-from .confusion import Confusion, ConfusionCounter
+from .confusion import Confusion
+from .divergence import diverged, not_finite
 from .epoch_counts import EpochCounts
-from .feeding import data_loader
+from .epoch_schedule import EpochSchedule
+from .feeding import data_loader, to_device
+from .normalisation import preprocessor_config
 from .objective import Objective
+from .pace import Pace
+from .progress_callback import ProgressCallback
 
 
 class EpochTrainer(Trainer):
@@ -85,13 +93,22 @@ class EpochTrainer(Trainer):
         self.parts_before: tuple[Part, ...] = ()  # parts of the resumed epoch
         self.resumed_at = 0  # step at which this process started
         self.last_confusion: tuple[int, Confusion] | None = None  # step and result of the last evaluation
+        self.best: best.Best | None = None
+        self.pace = Pace()
+        self._steps_at_lap = 0
         self.writer = CheckpointWriter(Path(str(args.output_dir)))
-        self.add_callback(_EpochSchedule(self))
+        self.add_callback(EpochSchedule(self))
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of steps per epoch; the same for any number of processes."""
         return -(-len(self.train_dataset) // self.args.gradient_accumulation_steps)
+
+    @property
+    def images_per_step(self) -> int:
+        """Number of images per step of all processes together."""
+        batches = self.train_dataset
+        return batches.batch_size * self.args.gradient_accumulation_steps * batches.world
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of the batches, which are already divided among the processes."""
@@ -106,10 +123,47 @@ class EpochTrainer(Trainer):
         """Return the names of the weights that decay: matrices and kernels, but no biases and no BatchNorm."""
         return [name for name, weight in model.named_parameters() if weight.ndim > 1]
 
-    def to_device(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copy the images and labels of a batch to the device without waiting for it."""
-        device = self.args.device
-        return batch["images"].to(device, non_blocking=True), batch["labels"].to(device, non_blocking=True)
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the batches of the next step; measure how long they are waited for."""
+        with self.pace.waiting():
+            return super().get_batch_samples(*args, **kwargs)
+
+    def begin_to_measure(self) -> None:
+        """Measure the speed from this step on."""
+        self._steps_at_lap = self.state.global_step
+        self.pace.begin()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log numbers, with the speed if they are those of a step.
+
+        Raises
+        ------
+        DivergedError
+            If one of them is not finite.
+        """
+        if "loss" in logs:
+            steps, self._steps_at_lap = self.state.global_step - self._steps_at_lap, self.state.global_step
+            logs |= self.pace.lap(steps * self.images_per_step)
+        super().log(logs, start_time)
+        self.stop_if_diverged(logs)
+
+    def stop_if_diverged(self, numbers: Mapping[str, float]) -> None:
+        """Raise DivergedError if a number is not finite."""
+        reason = not_finite(numbers)
+        if not reason:
+            return
+        self.writer.wait()
+        folder = Path(str(self.args.output_dir))
+        raise diverged(
+            reason,
+            folder,
+            self.settings,
+            step=self.state.global_step,
+            steps=self.state.max_steps,
+            rate=self._get_learning_rate(),
+            # the other processes must not remove what this one has not completed yet
+            checkpoint=newest_checkpoint(folder) if self.args.process_index == 0 else None,
+        )
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
@@ -123,7 +177,7 @@ class EpochTrainer(Trainer):
         """
         if not model.training:  # visiting all modules in each step would take a millisecond of the host
             model.train()
-        images, labels = self.to_device(inputs)
+        images, labels = to_device(inputs, self.args.device)
         try:
             step_loss, loss, logits = self._forward_and_backward(model, images, labels)
         except Exception as error:
@@ -159,14 +213,28 @@ class EpochTrainer(Trainer):
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Evaluate on the validation images, with the averaged weights if there are any."""
-        confusion = self.confusion(self._evaluation_loader)
+        with self.pace.paused():
+            confusion = self.confusion(self._evaluation_loader)
         self.last_confusion = self.state.global_step, confusion
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in confusion.metrics().items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.best = best.update(
+            self.best,
+            step=self.state.global_step,
+            epoch=round(self.state.epoch or 0),
+            accuracy=metrics[f"{metric_key_prefix}_accuracy"],
+        )
+        if self.has_no_patience:
+            self.control.should_training_stop = True
         return metrics
 
-    @torch.no_grad()
+    @property
+    def has_no_patience(self) -> bool:
+        """Whether the settings stop training now, since the validation accuracy has not become better."""
+        patience = self.settings.patience
+        return bool(patience) and self.best is not None and self.best.evaluations_since >= patience
+
     def confusion(self, loader: DataLoader[Any]) -> Confusion:
         """Count the answers of the network for each class, over all processes.
 
@@ -175,25 +243,26 @@ class EpochTrainer(Trainer):
         loader : DataLoader
             See `feeding.data_loader`.
         """
-        network = self.best_weights()
-        if torch.distributed.is_initialized():  # BatchNorm statistics differ between processes; use those of rank 0
-            for buffer in network.buffers():
-                torch.distributed.broadcast(buffer, 0)
-        was_training = network.training
-        network.eval()
-        counter = ConfusionCounter(self.objective.classes, self.args.device)
-        with self.objective.autocast():  # around all batches: the weights are converted to bfloat16 once
-            for batch in loader:
-                images, labels = self.to_device(batch)
-                # not network(...): a compiled network would be compiled again for evaluation and for the last batch
-                logits = network.forward(pixel_values=self.objective.inputs(to_float(images))).logits
-                counter.add(logits.float(), labels)
-        network.train(was_training)
-        return counter.total()
+        return count_answers(self.evaluated_network(), self.objective, loader)
 
-    def best_weights(self) -> nn.Module:
+    def load_best(self) -> None:
+        """Replace the weights that are evaluated and saved by those of the best evaluation."""
+        assert self.best is not None
+        folder = best.best_folder(Path(str(self.args.output_dir)), self.best.step)
+        self.evaluated_network().load_state_dict(load_file(folder / WEIGHTS))
+
+    def evaluated_network(self) -> nn.Module:
         """Return the network that is evaluated and saved: the averaged one, or without averaging the trained one."""
         return self.network if self.average is None else self.average.module
+
+    def close(self) -> None:
+        """Write the last checkpoint, and close what callbacks have opened, also after an error."""
+        try:
+            self.writer.close()
+        finally:
+            for callback in self.callback_handler.callbacks:
+                if isinstance(callback, ProgressCallback):
+                    callback.close()
 
     def _parts(self) -> list[Part]:
         """Return the parts of the current epoch that were trained on."""
@@ -217,14 +286,17 @@ class EpochTrainer(Trainer):
         if self.average is not None:
             extra |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
         network: Any = self.network
+        is_best = self.best is not None and self.best.step == step
         self.writer.write(
-            {"step": step, "steps_per_epoch": self.steps_per_epoch, "parts": self._parts()},
+            {"step": step, "steps_per_epoch": self.steps_per_epoch, "parts": self._parts(), "best": self.best},
             weights=network.state_dict(),
             extra=extra,
             optimizer=self.optimizer.state_dict(),
             schedule=self.lr_scheduler.state_dict(),
             trainer_state=json.dumps(dataclasses.asdict(self.state), indent=2, sort_keys=True) + "\n",
             config=network.config.to_json_string(),
+            preprocessor=preprocessor_config(*self.objective.normalisation, self.settings.size),
+            best=self.evaluated_network().state_dict() if is_best else None,
         )
 
     def restore(self, checkpoint: Path) -> int:
@@ -250,39 +322,13 @@ class EpochTrainer(Trainer):
                 {name.removeprefix("average."): value for name, value in state.items() if name != "counts"}
             )
         self.resumed_at = progress["step"]
+        if progress.get("best") is not None:
+            self.best = best.Best(*progress["best"])
+        if self.args.process_index == 0:
+            best.remove_others(checkpoint.parent, self.best and self.best.step)
+        if self.has_no_patience:  # it had stopped early: nothing is left to train
+            self.args.num_train_epochs = self.resumed_at // self.steps_per_epoch
         self.parts_before = tuple(Part(*part) for part in progress["parts"])
         if self.parts_before:
             self.train_dataset.resume(self.resumed_at // self.steps_per_epoch, self.parts_before)
         return self.resumed_at
-
-
-class _EpochSchedule(TrainerCallback):
-    """Decides when to log, evaluate and save; sets the epoch of the batches."""
-
-    def __init__(self, trainer: EpochTrainer) -> None:
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # `state.epoch` is steps / steps per epoch; at an epoch boundary rounding must not give the epoch before
-        self.trainer.train_dataset.set_epoch(state.global_step // self.trainer.steps_per_epoch)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        trainer = self.trainer
-        if trainer.average is not None:
-            trainer.average.update()
-        every = trainer.settings.save_every
-        # the last step of an epoch is saved in on_epoch_end, after the evaluation: a resumed run needs its result
-        control.should_save = (
-            bool(every) and state.global_step % every == 0 and state.global_step % trainer.steps_per_epoch != 0
-        )
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        trainer = self.trainer
-        trainer.log({**trainer.counts.metrics(), "rate": trainer._get_learning_rate()})
-        trainer.counts.reset()
-        epoch = round(state.epoch)
-        last = state.global_step >= state.max_steps
-        control.should_evaluate = trainer.eval_dataset is not None and (
-            last or epoch % trainer.settings.evaluate_every == 0
-        )
-        control.should_save = True

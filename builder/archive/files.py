@@ -102,6 +102,8 @@ def list_archive(path: str | PathLike[str]) -> Listing:
         )
     try:
         return _list_zip(place)
+    except PermissionError:
+        raise
     except (DamagedZipError, OSError) as error:
         raise UsageError(
             f"Not a complete zip file: {error}",
@@ -158,7 +160,10 @@ def _list_folder(root: Path) -> Listing:
             path = os.path.join(folder, name)
             relative = os.path.relpath(path, root).replace(os.sep, "/")
             about = os.lstat(path)
-            if stat.S_ISREG(about.st_mode):
+            text = os.fsencode(relative).decode(errors="backslashreplace")
+            if text != relative:
+                refused[text] = "its name is no text"
+            elif stat.S_ISREG(about.st_mode):
                 found.append((relative, about.st_size))
             else:
                 refused[relative] = "a symbolic link" if stat.S_ISLNK(about.st_mode) else "no regular file"

@@ -13,10 +13,11 @@ from os import PathLike
 import pyarrow as pa
 
 from .. import resume, storage
+from ..dataset.names import FORMATS
 from ..defaults import SHARD_SIZE_BYTES
 from ..errors import UsageError
 from ..extras import require
-from ..shards.format import FORMATS
+from ..locks import only_run
 from ..shards.write import write_dataset
 from .check import check_images
 from .files import Archive, Listing, list_archive
@@ -58,7 +59,7 @@ def import_archive(
     Raises
     ------
     UsageError
-        If there is no archive, it is incomplete, or it has no metadata.csv.
+        If there is no archive, it is incomplete, it has no metadata.csv, or another run is writing to `out`.
     MetadataError
         If metadata.csv does not have the published form.
     MissingPackageError
@@ -76,7 +77,7 @@ def import_archive(
     listing = list_archive(archive)
     out = os.fspath(out).rstrip("/")
     work = f"{out if storage.is_local(out) else out.rsplit('/', 1)[-1]}.import"
-    with Archive(listing) as opened:
+    with only_run(work), Archive(listing) as opened:
         imported = _write_curated(opened, work, seed, workers or 2 * (os.cpu_count() or 1))
         write_dataset(
             work, out, shard_size=shard_size, format=format, seed=seed, workers=workers,

@@ -6,7 +6,9 @@ columns of the authors. Repeated texts are stored once (dictionary encoding), so
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +21,11 @@ from ..errors import MetadataError, UnreadableImageError, UsageError
 from .files import Archive, Listing
 
 METADATA = "metadata.csv"
-MAX_CSV_BYTES = 2**32  # decompressed; the published metadata.csv has about 300 MB
+MAX_CSV_BYTES = 2**30  # decompressed; the published metadata.csv has about 300 MB
+MAX_CSV_ROWS = 2**22  # four times those of the published metadata.csv
+MAX_CSV_COLUMNS = 1000
+MAX_RATIO = 200  # decompressed to compressed bytes of a large metadata.csv; text has about 15
+RATIO_FROM_BYTES = 2**24  # a smaller one may be as repetitive as it likes
 OLD_NAMES = {"cell_component": "cell_visible", "unique_id": "idx"}
 DICTIONARY_COLUMNS = (
     "label",
@@ -34,6 +40,7 @@ DICTIONARY_COLUMNS = (
 )
 COLUMNS = (*DICTIONARY_COLUMNS, "filename", "idx", "crop", "scaling", "x_min", "x_max", "y_min", "y_max")
 REQUIRED_COLUMNS = ("label", "filename")
+_BYTES_PER_READ = 2**20
 
 
 @dataclass(frozen=True)
@@ -87,12 +94,12 @@ def read_metadata(listing: Listing, number: int) -> pa.Table:
     Raises
     ------
     MetadataError
-        If it is not a CSV file, a row has another number of fields, or a required column is absent.
+        If it is not a CSV file, it is far larger than the published one, a row has another number of fields, or a
+        required column is absent or exists twice.
     """
     name = listing.names[number].as_py()
     where = f"{listing.path}/{name}"
-    if listing.sizes[number] > MAX_CSV_BYTES:
-        raise MetadataError(f"{listing.sizes[number]:,} bytes, at most {MAX_CSV_BYTES:,} allowed", where=where)
+    _check_size(listing, number, where)
     texts = {
         old: pa.dictionary(pa.int32(), pa.string()) if new in DICTIONARY_COLUMNS else pa.string()
         for new in COLUMNS
@@ -103,14 +110,21 @@ def read_metadata(listing: Listing, number: int) -> pa.Table:
     options = {"parse_options": pv.ParseOptions(newlines_in_values=True), "convert_options": convert}
     try:
         with Archive(listing) as opened, opened.stream(number) as stream:
-            table = pv.read_csv(stream, read_options=pv.ReadOptions(use_threads=False), **options)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, UnreadableImageError, UnicodeDecodeError) as error:
+            lines = io.BufferedReader(_BoundedLines(stream, where), _BYTES_PER_READ)
+            table = pv.read_csv(lines, read_options=pv.ReadOptions(use_threads=False), **options)
+        names = table.column_names
+    except (pa.ArrowException, UnreadableImageError, UnicodeDecodeError, MemoryError) as error:
         raise MetadataError(
             f"{METADATA} can't be read: {error}",
             where=where,
             next=f"Expected a CSV file with the columns {', '.join(COLUMNS)}",
         ) from error
-    table = table.rename_columns([OLD_NAMES.get(column, column) for column in table.column_names])
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise MetadataError(f"{METADATA} has the column {repeated[0]!r} twice", where=where)
+    # a copy that has both spellings of a column is read by the new one
+    current = [name for name in names if OLD_NAMES.get(name) not in names]
+    table = table.select(current).rename_columns([OLD_NAMES.get(name, name) for name in current])
     absent = [column for column in REQUIRED_COLUMNS if column not in table.column_names]
     if absent:
         raise MetadataError(
@@ -126,6 +140,42 @@ def read_metadata(listing: Listing, number: int) -> pa.Table:
         if not pa.types.is_dictionary(values.type) and not pa.types.is_string(values.type):
             columns[column] = pc.cast(values, pa.string())
     return pa.table(columns)
+
+
+def _check_size(listing: Listing, number: int, where: str) -> None:
+    """Raise an error for a metadata.csv that is too large, by what the archive's directory states."""
+    size = int(listing.sizes[number])
+    if size > MAX_CSV_BYTES:
+        raise MetadataError(f"{size:,} bytes, at most {MAX_CSV_BYTES:,} allowed", where=where)
+    packed = int(listing.packed[number]) if listing.is_zip else size
+    if size > max(RATIO_FROM_BYTES, MAX_RATIO * packed):
+        raise MetadataError(f"{packed:,} bytes that unpack to {size:,} are not a table of images", where=where)
+
+
+class _BoundedLines(io.RawIOBase):
+    """Passes on the bytes of a CSV file; raises an error once it has too many lines, or too many columns."""
+
+    def __init__(self, stream: IO[bytes], where: str) -> None:
+        self._stream, self._where = stream, where
+        self._lines: int | None = None
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into `buffer`; return their number, 0 at the end."""
+        piece = self._stream.read(len(buffer))
+        if self._lines is None:
+            self._lines = 0
+            columns = piece.replace(b"\r", b"\n").partition(b"\n")[0].count(b",") + 1
+            if columns > MAX_CSV_COLUMNS:
+                raise MetadataError(f"{METADATA} has more than {MAX_CSV_COLUMNS:,} columns", where=self._where)
+        self._lines += max(piece.count(b"\n"), piece.count(b"\r"))
+        if self._lines > MAX_CSV_ROWS:
+            raise MetadataError(f"{METADATA} has more than {MAX_CSV_ROWS:,} lines", where=self._where)
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def as_text(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -16,6 +16,8 @@ from .options import (
     AllocationOption,
     Form,
     Json,
+    LabelRule,
+    LabelsOption,
     MaxImages,
     MinImages,
     RawFolder,
@@ -37,6 +39,7 @@ BUILD = examples(
     "cytoimagenet build RAW --out cytoimagenet",
     "cytoimagenet build RAW --dry-run",
     "cytoimagenet build RAW --out small --source bbbc013 --source bbbc014 --min-images 10",
+    "cytoimagenet build RAW --out as-in-the-paper --labels published --split published",
 )
 QC = examples("cytoimagenet qc CURATED --raw RAW --out qc.png")
 CLASSES_NAMED = 5  # of those without validation images
@@ -158,6 +161,7 @@ def build(
     ] = None,
     seed: Annotated[int, seed_of("all stages: downsampling, crops, split and shuffle")] = 0,
     allocation: AllocationOption = Allocation.proportional,
+    labels: LabelsOption = LabelRule.unambiguous,
     split: Split = SplitRule.by_image,
     shard_size: ShardSize = SHARD_SIZE,
     form: ShardFormat = Form.webdataset,
@@ -185,6 +189,7 @@ def build(
         min_images=min_images,
         max_images=max_images,
         allocation=allocation.value,
+        labels=labels.value,
         min_class_size=min_class_size,
         split=split.value,
         seed=seed,
@@ -207,6 +212,8 @@ def build(
         return
     _print_own_sources(raw, report["catalog"])
     _print_counts(report)
+    for line in report["labels"]:
+        out.print(line, markup=False)
     out.print()
     out.print(repr(manifest), markup=False)
     out.print(
@@ -284,6 +291,8 @@ def _print_estimate(estimate: dict[str, Any], to: str, as_json: bool) -> None:
             f"{estimate['rows']:,} rows in the catalogue, {estimate['not_selected']:,} of them in no class",
             markup=False,
         )
+        for line in estimate["labels"]:
+            out.print(line, markup=False)
     sample = estimate["sample"]
     out.print(
         f"{estimate['classes']:,} classes, {estimate['source_images']:,} source images, "

@@ -1,4 +1,4 @@
-"""Commands about a dataset folder: shard, verify, info, preview, card, browse."""
+"""Commands about a dataset folder: shard, verify, sign, info, preview, card, browse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..console import emit, out
-from ..errors import CheckFailedError
+from ..errors import CheckFailedError, UsageError
 from .options import SHARD_SIZE, Form, Json, ShardFormat, ShardSize, Threads, examples, parse_size, seed_of
 
 SHARD_EXAMPLES = examples(
@@ -18,6 +18,11 @@ SHARD_EXAMPLES = examples(
 VERIFY_EXAMPLES = examples(
     "cytoimagenet verify cytoimagenet",
     "cytoimagenet verify hf://datasets/OWNER/cytoimagenet --json",
+    "cytoimagenet verify cytoimagenet --signature --key public.pem",
+)
+SIGN_EXAMPLES = examples(
+    "cytoimagenet sign cytoimagenet --key private.pem",
+    "cytoimagenet sign cytoimagenet",
 )
 INFO_EXAMPLES = examples(
     "cytoimagenet info cytoimagenet",
@@ -33,6 +38,11 @@ BROWSE_EXAMPLES = examples(
     "cytoimagenet browse cytoimagenet --out site",
     "cytoimagenet browse hf://datasets/OWNER/cytoimagenet --out site --images 4",
 )
+SIGNATURES = {
+    "none": "It is not signed: anybody could have written it.",
+    "not checked": "It is signed; who signed it was not checked (--signature).",
+    "valid": "The signature is valid.",
+}
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="A dataset folder, local or a URL.")]
 
 
@@ -40,6 +50,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.command("shard", epilog=SHARD_EXAMPLES)(shard)
     app.command("verify", epilog=VERIFY_EXAMPLES)(verify)
+    app.command("sign", epilog=SIGN_EXAMPLES)(sign)
     app.command("info", epilog=INFO_EXAMPLES)(info)
     app.command("preview", epilog=PREVIEW_EXAMPLES)(preview)
     app.command("card", epilog=CARD_EXAMPLES)(card)
@@ -77,25 +88,65 @@ def shard(
 def verify(
     folder: Folder,
     workers: Annotated[int | None, typer.Option(help="Number of shards read at the same time.")] = None,
+    signature: Annotated[
+        bool, typer.Option("--signature", help="Also check who signed it; needs --key, or --identity and --issuer.")
+    ] = False,
+    key: Annotated[Path | None, typer.Option(help="With --signature: PEM file with the signer's public key.")] = None,
+    identity: Annotated[
+        str | None, typer.Option(help="With --signature: e-mail address of a signer without a key.")
+    ] = None,
+    issuer: Annotated[
+        str | None,
+        typer.Option(help="With --identity: login service of the signer, such as https://accounts.google.com."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every byte of a dataset folder against its manifest, and its files against each other.
 
-    The exit code is 0 if there is no problem, otherwise 1; every problem is listed.
+    The exit code is 0 if there is no problem, otherwise 1; every problem is listed. A folder need not be signed, unless
+    --signature is given.
     """
     from ..dataset.describe import size
+    from ..dataset.signature import Signer
     from ..shards.verify import inspect
     from ..shards.verify import verify as check
 
+    if not signature and (key or identity or issuer):
+        raise UsageError("--key, --identity and --issuer can only be used with --signature")
+    signer = Signer(key=key, identity=identity, issuer=issuer) if signature else None
     if as_json:
-        report = inspect(folder, workers=workers)
+        report = inspect(folder, workers=workers, signer=signer)
         emit({"ok": not report.problems, **vars(report)})
         raise typer.Exit(CheckFailedError.exit_code if report.problems else 0)
-    report = check(folder, workers=workers)
+    report = check(folder, workers=workers, signer=signer)
     read = f"{report.images:,} images, {report.files:,} files, {size(report.bytes)} read"
-    out.print(f"{folder} is complete and undamaged: {read}")
+    out.print(f"{folder} is complete and undamaged: {read}", markup=False)
+    out.print(SIGNATURES[report.signature], markup=False)
     for note in report.notes:
         out.print(f"Note: {note}", markup=False)
+
+
+def sign(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished dataset folder on this disk.")],
+    key: Annotated[
+        Path | None,
+        typer.Option(help="PEM file with your private key. Default: no key; log in with the browser instead."),
+    ] = None,
+) -> None:
+    r"""Sign a dataset folder, so that others can check that it is yours: verify it, and write manifest.sig.
+
+    With --key nothing is sent anywhere. Without it, Sigstore asks who you are, and publishes your e-mail address and
+    the hash of the manifest in a public log. Needs: pip install 'cytoimagenet\[sign]'.
+    """
+    from ..dataset.signature import sign as write_signature
+    from ..extras import require
+    from ..shards.verify import verify as check
+
+    require("model_signing", "OpenSSL")  # before every byte is read
+    encrypted = key is not None and key.is_file() and b"ENCRYPTED" in key.read_bytes()
+    password = typer.prompt("Password of the key", hide_input=True) if encrypted else None
+    check(folder)
+    out.print(f"Wrote {write_signature(folder, key=key, password=password)}", markup=False)
 
 
 def info(
@@ -103,14 +154,21 @@ def info(
     classes: Annotated[bool, typer.Option("--classes", help="List every class.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print splits, categories, classes, settings, counts and versions of a dataset folder."""
+    """Print splits, categories, classes, settings, counts and versions of a dataset folder.
+
+    Classes that may be wrong are named: those with images of which the source gives several organisms or cell types.
+    """
+    from ..ambiguous import COLUMNS, ambiguous_classes, warnings
     from ..dataset.manifest import Manifest
 
     manifest = Manifest.load(folder)
     if as_json:
         emit(manifest.data)
-    else:
-        out.print(manifest.describe(all_classes=classes), markup=False)
+        return
+    out.print(manifest.describe(all_classes=classes), markup=False)
+    if manifest.settings.get("labels") != "unambiguous":
+        for line in warnings(ambiguous_classes(manifest.metadata(list(COLUMNS)))):
+            out.print(line, markup=False)
 
 
 def preview(
@@ -136,13 +194,11 @@ def preview(
 
 
 def card(folder: Folder) -> None:
-    """Rewrite README.md, croissant.json and preview.png of a dataset folder; images and digest stay the same."""
-    from ..dataset.manifest import Manifest, record_pages
-    from ..pages.write import write_pages
+    """Rewrite README.md and the other pages of a dataset folder; its images and its digest stay the same."""
+    from ..dataset.manifest import Manifest
+    from ..pages.write import rewrite_pages
 
-    manifest = Manifest.load(folder)
-    write_pages(manifest)
-    out.print(f"Wrote {', '.join(record_pages(manifest).pages)} in {folder}", markup=False)
+    out.print(f"Wrote {', '.join(rewrite_pages(Manifest.load(folder)).pages)} in {folder}", markup=False)
 
 
 def browse(

@@ -36,7 +36,12 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Create a new repository as a private one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a dataset folder to the Hub in one commit, and tag it. Run again to continue an interrupted upload."""
+    """Upload a dataset folder to the Hub and tag it. Run again to continue an interrupted upload.
+
+    The Hub's client divides a large folder into several commits. The tag is set after the last one: it names a complete
+    version, while `main` may be in the middle of an upload. Files of a former version are removed from `main`; its tag
+    still has them.
+    """
     from dataclasses import asdict
 
     from ..console import emit, out
@@ -62,7 +67,7 @@ def pull(
     ] = None,
     include: Annotated[
         list[str] | None,
-        typer.Option(help="Only download shards that match this pattern; may be given several times."),
+        typer.Option(help="Only download shards and embeddings that match this pattern; may be given several times."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -7,12 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from ..defaults import MAX_IMAGES, MIN_IMAGES
-from .options import Allocation, AllocationOption, Json, MaxImages, MinImages, examples, seed_of
+from .options import (
+    Allocation,
+    AllocationOption,
+    Json,
+    LabelRule,
+    LabelsOption,
+    MaxImages,
+    MinImages,
+    examples,
+    seed_of,
+)
 
 EXAMPLES = examples(
     "cytoimagenet label catalog.parquet --out selection.parquet",
     "cytoimagenet label catalog.parquet --out selection.parquet --plot thresholds.png",
     "cytoimagenet label catalog.parquet --out small.parquet --min-images 4 --max-images 50 --allocation sqrt",
+    "cytoimagenet label catalog.parquet --out as-in-the-paper.parquet --labels published",
 )
 LABELS_SHOWN = 12  # of those that rarer labels left too few rows; the report contains all
 
@@ -36,6 +47,7 @@ def label(
     max_images: MaxImages = MAX_IMAGES,
     seed: Annotated[int, seed_of("the samples of large classes")] = 0,
     allocation: AllocationOption = Allocation.proportional,
+    labels: LabelsOption = LabelRule.unambiguous,
     plot: Annotated[
         str | None, typer.Option(help="PNG file to write: the number of labels that each --min-images would keep.")
     ] = None,
@@ -47,12 +59,20 @@ def label(
     Large classes are downsampled. Images without a class are listed with the reason.
     """
     from ..console import emit, err, out
-    from ..labels.report import nothing_selected
+    from ..labels.report import nothing_selected, remarks
     from ..labels.report import plot as plot_thresholds
     from ..labels.select import select
     from ..storage import sibling
 
-    report = select(catalog, to, min_images=min_images, max_images=max_images, seed=seed, allocation=allocation.value)
+    report = select(
+        catalog,
+        to,
+        min_images=min_images,
+        max_images=max_images,
+        seed=seed,
+        allocation=allocation.value,
+        labels=labels.value,
+    )
     if plot:
         sizes = [line["rows"] for line in (*report["classes"], *report["skipped"])]
         plot_thresholds(sizes, min_images, plot)
@@ -68,6 +88,8 @@ def label(
         f" + {report['not_selected']:,} not selected",
         markup=False,
     )
+    for line in remarks(report):
+        out.print(line, markup=False)
     out.print(f"Wrote {to}, {sibling(to, 'rejected.parquet')}, {sibling(to, 'report.json')}", markup=False)
 
 

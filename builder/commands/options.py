@@ -22,6 +22,13 @@ class Form(StrEnum):
     parquet = "parquet"
 
 
+class LabelRule(StrEnum):
+    """What several values in one cell of `organism` or `cell_type` are."""
+
+    unambiguous = "unambiguous"
+    published = "published"
+
+
 class Allocation(StrEnum):
     """How a sample is shared among its strata."""
 
@@ -52,6 +59,14 @@ AllocationOption = Annotated[
         "--allocation",
         help="How many images each stratum (cell type, gene, compound, ...) gives to the sample of a large class: in "
         "proportion to its size, or to the square root of its size, which favours rare conditions.",
+    ),
+]
+LabelsOption = Annotated[
+    LabelRule,
+    typer.Option(
+        "--labels",
+        help="Whether several organisms or cell types of one image, of which its source does not say which one is true "
+        "(human|mouse|fly), are labels. published: each is one, as in the paper. unambiguous: none is.",
     ),
 ]
 ShardSize = Annotated[str, typer.Option(help="Target size of a shard, e.g. 128MB or 64MiB.")]

@@ -18,10 +18,11 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 import cv2
@@ -35,12 +36,12 @@ from ..images.channel_reader import Reader
 from ..images.make import PixelSettings, SourceImage
 from ..images.quality import Verdict
 from ..storage import atomic_writer, filesystem, is_local, join
+from .guard import ImageLimits, one_image
 
 FOLDER = "chunks"
 TABLE = "tried.parquet"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 STORE_REQUESTS = 16  # at a time; one takes an object store tens of milliseconds
-CRASHED = Verdict("unreadable", "the process that read it died, twice")
 
 TRIED = pa.schema(
     [
@@ -70,7 +71,12 @@ class ChunkResult(NamedTuple):
 
 
 def make_chunk(
-    rows: Sequence[SourceImage], raw: str, out: str, pixels: PixelSettings, crashing: frozenset[str] = frozenset()
+    rows: Sequence[SourceImage],
+    raw: str,
+    out: str,
+    pixels: PixelSettings,
+    limits: ImageLimits | None = None,
+    unread: Mapping[str, Verdict] = MappingProxyType({}),
 ) -> ChunkResult:
     """Write a chunk, unless it is complete already.
 
@@ -80,8 +86,10 @@ def make_chunk(
     raw, out : str
         Folder or URL of the sources and of the curated images; every worker must reach both.
     pixels : PixelSettings
-    crashing : set of str
-        `idx` of source images that crash the process that reads them; they are rejected unread.
+    limits : ImageLimits, optional
+        Of each source image. One that takes too long ends this process; see `trial`.
+    unread : mapping of str to Verdict
+        Source images, by `idx`, that are rejected unread because they end the process that reads them.
     """
     _prepare_process()
     rows = [SourceImage(*row) for row in rows]
@@ -91,7 +99,7 @@ def make_chunk(
     table = _finished_table(path, newest)
     if table is None:
         with atomic_writer(path) as file:
-            table = _write(file, rows, Reader(raw), pixels, crashing)
+            table = _write(file, rows, Reader(raw), pixels, limits, unread)
     return ChunkResult(name, len(rows), sum(reason != "" for reason in table["reason"].to_pylist()))
 
 
@@ -125,15 +133,21 @@ def _files_of(row: SourceImage) -> list[str]:
 
 
 def _write(
-    file: IO[bytes], rows: Sequence[SourceImage], reader: Reader, pixels: PixelSettings, crashing: frozenset[str]
+    file: IO[bytes],
+    rows: Sequence[SourceImage],
+    reader: Reader,
+    pixels: PixelSettings,
+    limits: ImageLimits | None,
+    unread: Mapping[str, Verdict],
 ) -> pa.Table:
     """Write a chunk, with one source image in memory at a time; return its table."""
     lines: list[dict[str, Any]] = []
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for number, row in enumerate(rows):
-            images: Iterable[make.Tried] = make.images_of(row, reader, pixels)
-            if row.idx in crashing:
-                images = [make.Tried(verdict=CRASHED)]
+            if row.idx in unread:
+                images = [make.Tried(verdict=unread[row.idx])]
+            else:
+                images = _images_of(row, reader, pixels, limits)
             for number_in_row, image in enumerate(images):
                 lines.append(_line(number, number_in_row, image))
                 if image.png:
@@ -143,6 +157,17 @@ def _write(
         pq.write_table(table, buffer, compression="zstd")  # not schema.writer: the zip has a checksum of each member
         _add_member(archive, TABLE, buffer.getvalue().to_pybytes())
     return table
+
+
+def _images_of(row: SourceImage, reader: Reader, pixels: PixelSettings, limits: ImageLimits | None) -> list[make.Tried]:
+    """Return the images of a source image, or the verdict on one that needs too much memory."""
+    with one_image(limits):
+        try:
+            return list(make.images_of(row, reader, pixels))
+        except MemoryError:
+            if limits is None:
+                raise
+    return [make.Tried(verdict=limits.too_much_memory)]
 
 
 def _line(row: int, number: int, image: make.Tried) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from ..errors import ConstantImageError, NotFiniteImageError, UnreadableImageError, UsageError
 from ..extras import naming_the_extra
+from ..formats.hdf5 import own_dataset
+from ..formats.limits import Limits
 from ..formats.read import read_channel, read_file
 from ..formats.zips import open_member
 from ..images.digest import pixel_digest
@@ -145,14 +147,15 @@ def _cells(path: str) -> Iterator[NDArray[Any]]:
     found = False
     try:
         with fs.open(inner, "rb") as file, h5py.File(file, "r") as table:
-            for data in table.values():
+            for key in table:
+                data = own_dataset(table, key, Limits(path))
                 size = int(np.prod(getattr(data, "shape", ())[1:]))
                 if getattr(data, "ndim", 0) not in (2, 3, 4) or size == 0 or size % (CELL_SHAPE[0] * CELL_SHAPE[1]):
                     continue
                 found = True
                 for start in range(0, len(data), CELLS_AT_ONCE):
                     yield from data[start : start + CELLS_AT_ONCE].reshape(-1, *CELL_SHAPE)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UnreadableImageError(path, f"not a readable HDF5 file: {error}") from error
     if not found:
         raise UnreadableImageError(path, "no data of 64x64 cells in it")

@@ -19,6 +19,7 @@ import pandas as pd
 from .. import resume, schema, storage
 from ..errors import UsageError
 from ..images.make import PixelSettings
+from ..locks import only_run
 from ..progress import progress
 from . import chunk, split, tables
 from .accounting import account
@@ -78,6 +79,8 @@ def curate(
     ------
     SettingsChangedError
         If `out` contains work done with other settings.
+    UsageError
+        If another run is writing to `out`, or an argument is not valid.
     CheckFailedError
         If a row or an image is not accounted for.
     """
@@ -89,20 +92,22 @@ def curate(
     evaluation = read_evaluation(evaldata) if evaldata is not None else NO_EVALUATION_IMAGES
     recorded = _recorded(settings, evaluation, earlier_settings)
     plan = make_plan(selection)
-    _claim(out, recorded, rebuild)
-    chunks = _make_images(plan, raw, out, PixelSettings(settings.seed, evaluation.shapes), settings, pool)
-    decided = decide(gather(plan, chunks, out), evaluation.files, settings)
-    earlier = rejected_before(selection)
-    report = account(decided, earlier)
-    tables.write_rows(decided, chunks, out)
-    tables.write_rejected(decided, out, earlier)
-    tables.check_written(report, out)
-    curated = {"format": "cytoimagenet-curated", "schema_version": schema.VERSION, "settings": recorded,
-               "seed": settings.seed, "evaluation": {"channels": len(evaluation.files), "skipped": evaluation.skipped},
-               **report, **_own_sources(selection), "digests": tables.digests(out)}  # fmt: skip
-    storage.write_atomic(storage.join(out, FINISHED), resume.to_json(curated))
-    _remove_stale_chunks(out, {result.name for result in chunks})
-    return curated
+    with only_run(out):
+        _claim(out, recorded, rebuild)
+        chunks = _make_images(plan, raw, out, PixelSettings(settings.seed, evaluation.shapes), settings, pool)
+        decided = decide(gather(plan, chunks, out), evaluation.files, settings)
+        earlier = rejected_before(selection)
+        report = account(decided, earlier)
+        tables.write_rows(decided, chunks, out)
+        tables.write_rejected(decided, out, earlier)
+        tables.check_written(report, out)
+        compared = {"channels": len(evaluation.files), "skipped": evaluation.skipped}
+        curated = {"format": "cytoimagenet-curated", "schema_version": schema.VERSION, "settings": recorded,
+                   "seed": settings.seed, "evaluation": compared, **report, **_own_sources(selection),
+                   "digests": tables.digests(out)}  # fmt: skip
+        storage.write_atomic(storage.join(out, FINISHED), resume.to_json(curated))
+        _remove_stale_chunks(out, {result.name for result in chunks})
+        return curated
 
 
 def _recorded(settings: Settings, evaluation: EvaluationImages, earlier: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Run many chunks on many workers, through `concurrent.futures.Executor`: local processes or those of Dask.
 
-Chunks are submitted a few at a time, so that memory does not grow with their number. When a worker dies, the chunks it
-may have been working on are run again, one by one. If a chunk kills its worker again, each of its source images is
-tried in a throw-away process, and only those that crash it are rejected.
+Chunks are submitted a few at a time, so that memory does not grow with their number. When a worker dies, or is ended
+because an image takes too long, the chunks it may have been working on are run again, one by one. If a chunk ends its
+worker again, each of its source images is tried in a throw-away process, and only those that end it are rejected.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from typing import Any, NamedTuple
 
 from ..errors import CytoImageNetError, UsageError
 from ..extras import naming_the_extra
-from ..images.channel_reader import Reader
-from ..images.make import PixelSettings, SourceImage, images_of
+from ..images.make import PixelSettings
 from .chunk import ChunkResult, make_chunk
+from .guard import ImageLimits
 from .plan import Job
+from .trial import verdicts
 
 CHUNKS_AHEAD_PER_WORKER = 2  # one being processed, one waiting
-MAX_RESTARTS = 2  # processes that a single source image may crash before it is rejected
+
+_Task = tuple[str, str, PixelSettings, ImageLimits | None]
+"""What all chunks have in common: raw, out, pixels, limits."""
 
 
 class Workers(NamedTuple):
@@ -39,11 +42,14 @@ class Workers(NamedTuple):
         Number of workers in it.
     lost : tuple of exception types
         What a future raises when its worker died.
+    limits : ImageLimits, optional
+        Of each source image; None if chunks are processed in this process, which must not be ended.
     """
 
     open: Callable[[], AbstractContextManager[Executor]]
     size: int
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    limits: ImageLimits | None = ImageLimits()
 
 
 def workers_of(workers: int | None = None, dask: str | None = None) -> Workers:
@@ -62,7 +68,7 @@ def workers_of(workers: int | None = None, dask: str | None = None) -> Workers:
         return _dask(dask, workers)
     count = _cores() if workers is None else workers
     if count == 0:
-        return Workers(lambda: nullcontext(_ThisProcess()), 1)
+        return Workers(lambda: nullcontext(_ThisProcess()), 1, limits=None)
     return Workers(lambda: _processes(count), count)
 
 
@@ -85,22 +91,23 @@ def make_chunks(
         From `workers_of`.
     """
     pending = iter(jobs)
+    task = (raw, out, pixels, workers.limits)
     while True:
         suspects: list[Job] = []
         with workers.open() as executor:
-            yield from _until_a_worker_dies(executor, pending, (raw, out, pixels), workers, suspects)
+            yield from _until_a_worker_dies(executor, pending, task, workers, suspects)
         if not suspects:
             return
         suspects.sort()
-        results = _one_by_one([(make_chunk, (job.rows, raw, out, pixels)) for job in suspects], workers)
+        results = _one_by_one([(make_chunk, (job.rows, *task)) for job in suspects], workers)
         for job, result in zip(suspects, results, strict=True):
             if result is None:
-                result = _without_crashing_images(job, raw, out, pixels, workers)
+                result = _without_images_at_fault(job, task, workers)
             yield job, result
 
 
 def _until_a_worker_dies(
-    executor: Executor, jobs: Iterator[Job], task: tuple[str, str, PixelSettings], workers: Workers, suspects: list[Job]
+    executor: Executor, jobs: Iterator[Job], task: _Task, workers: Workers, suspects: list[Job]
 ) -> Iterator[tuple[Job, ChunkResult]]:
     """Yield results; once a worker has died, add its possible chunks to `suspects` and submit no more."""
     running: dict[Future[ChunkResult], Job] = {}
@@ -143,29 +150,22 @@ def _one_by_one(tasks: Iterable[tuple[Callable[..., Any], tuple[Any, ...]]], wor
                 return
 
 
-def _without_crashing_images(job: Job, raw: str, out: str, pixels: PixelSettings, workers: Workers) -> ChunkResult:
-    """Find the source images of a chunk that crash the process that reads them, and write the chunk without them."""
-    suspects = job.rows
-    for _ in range(MAX_RESTARTS):
-        survived = _one_by_one([(_survives, (row, raw, pixels)) for row in suspects], workers)
-        suspects = [row for row, alive in zip(suspects, survived, strict=True) if not alive]
-    crashing = frozenset(row.idx for row in suspects)
-    result = next(_one_by_one([(make_chunk, (job.rows, raw, out, pixels, crashing))], workers))
+def _without_images_at_fault(job: Job, task: _Task, workers: Workers) -> ChunkResult:
+    """Find the source images of a chunk that end the process that reads them, and write the chunk without them."""
+    raw, _, pixels, limits = task
+    found = next(_one_by_one([(verdicts, (job.rows, raw, pixels, limits))], workers))
+    result = None
+    if found is not None:
+        result = next(_one_by_one([(make_chunk, (job.rows, *task, found))], workers))
     if result is None:
         raise CytoImageNetError(
-            f"Workers keep dying on chunk {job.number}, but none of its images alone crashes one",
+            f"Workers keep dying on chunk {job.number}, but none of its images alone ends one",
             where=f"{job.rows[0].idx} to {job.rows[-1].idx}",
             next="Check the memory of the machine (`dmesg` names processes that were ended to free some); use fewer "
             "--workers.",
         )
+    assert isinstance(result, ChunkResult)
     return result
-
-
-def _survives(row: SourceImage, raw: str, pixels: PixelSettings) -> bool:
-    """Process one source image, in a throw-away process; return only if decoding did not crash it."""
-    for _ in images_of(row, Reader(raw), pixels):
-        pass
-    return True
 
 
 class _ThisProcess(Executor):

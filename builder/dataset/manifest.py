@@ -1,8 +1,9 @@
 """`manifest.json`: size and sha256 of every file of a dataset folder. Written last: a folder that has one is complete.
 
 The digest covers the data and how it was produced: everything but itself, `versions` (the same data from another
-library version is the same data) and `pages` (README.md and the like are derived from the manifest and may be
-rewritten). The seal covers those as well, so that no change of the file goes unnoticed.
+library version is the same data), `pages` (README.md and the like are derived from the manifest and may be rewritten)
+and `derived` (embeddings and the audit, computed from the finished images: they may be added later and say nothing
+about how the images came about). The seal covers those as well, so that no change of the file goes unnoticed.
 
 The keys are documented for users in docs/dataset.md.
 """
@@ -11,6 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -20,18 +24,21 @@ import pandas as pd
 
 from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
-from ..storage import filesystem, is_local, join, read_bytes, write_atomic
+from ..storage import filesystem, is_local, join, read_bytes, sha256_of, size, write_atomic
 from .describe import describe
+from .names import CLASSES, FORMATS, METADATA, NAMES, PAGES, REJECTED, may_have
+from .names import MANIFEST as NAME
 from .not_a_dataset import why_not
 
-NAME = "manifest.json"
 FORMAT = "cytoimagenet"
-METADATA, CLASSES, REJECTED = "metadata.parquet", "classes.parquet", "rejected.parquet"
 TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.REJECTED}
-PAGES = ("README.md", "croissant.json", "preview.png")
-"""Files derived from the manifest, for people and machines to read."""
+LONGEST_SHOWN = 120  # characters of a name in an error
+MAX_MANIFEST_BYTES = 1 << 26  # of 100,000 shards and 100,000 classes: 30 MB
 
-_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
+MAX_NUMBER = 2**63
+MAX_DEPTH = 32  # of lists and mappings in the manifest; ours has up to five
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can contain it, UTF-8 can't
+_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "derived", "seal")
 _KEY_TYPES = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
     "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
@@ -42,6 +49,7 @@ _ENTRY_TYPES: dict[str, dict[str, type]] = {
     "splits": {"rows": int, "bytes": int, "shards": int},
     "files": {"rows": int, "bytes": int, "sha256": str},
     "pages": {"bytes": int, "sha256": str},
+    "derived": {"rows": int, "bytes": int, "sha256": str, "settings": dict},
 }
 
 
@@ -83,7 +91,7 @@ class Manifest:
         """
         where = join(root, NAME)
         try:
-            raw = read_bytes(where)
+            raw = _read(where)
         except FileNotFoundError as error:
             raise why_not(root, NAME) from error
         except NotADirectoryError as error:
@@ -100,7 +108,7 @@ class Manifest:
             ) from error
         try:
             data = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SchemaError(f"manifest.json is not JSON: {error}", where=where) from error
         _check_form(data, where)
         if digest(data) != data["digest"] or seal(data) != data["seal"] or rendered(data) != raw:
@@ -168,6 +176,16 @@ class Manifest:
     def pages(self) -> dict[str, dict[str, Any]]:
         """Per page (README.md and the like): `bytes` and `sha256`."""
         return cast("dict[str, dict[str, Any]]", self.data["pages"])
+
+    @property
+    def derived(self) -> dict[str, dict[str, Any]]:
+        """Per file that was added later: `rows`, `bytes`, `sha256`, and the `settings` it was computed with."""
+        return self.data.get("derived", {})  # type: ignore[no-any-return]
+
+    @property
+    def all_files(self) -> dict[str, dict[str, Any]]:
+        """Every file of the folder but the manifest and its signature, with `bytes` and `sha256`."""
+        return {name: entry for part in NAMES for name, entry in self.data.get(part, {}).items()}
 
     @property
     def digest(self) -> str:
@@ -241,7 +259,7 @@ def write(root: str | PathLike[str], data: dict[str, Any]) -> Manifest:
 
 
 def record_pages(manifest: Manifest) -> Manifest:
-    """Record size and sha256 of the present README.md, croissant.json and preview.png; the digest stays the same."""
+    """Record size and sha256 of the present pages (README.md and the like); the digest stays the same."""
     fs, inner = filesystem(manifest.root)
     pages = {}
     for name in PAGES:
@@ -251,8 +269,40 @@ def record_pages(manifest: Manifest) -> Manifest:
     return write(manifest.root, {**manifest.data, "pages": pages})
 
 
+def record_derived(root: str | PathLike[str], name: str, *, rows: int, settings: Mapping[str, Any]) -> Manifest:
+    """Record a file that was added to a finished folder; the digest stays the same.
+
+    Parameters
+    ----------
+    root : str or path
+        The dataset folder. Its manifest is read again, so that entries written in the meantime are kept.
+    name : str
+        Path below the folder; a name of `names.NAMES`.
+    rows : int
+        Rows of the table; 0 for a page.
+    settings : mapping
+        How it was computed, as JSON values.
+    """
+    manifest = Manifest.load(root)
+    where = join(root, name)
+    entry = {"rows": rows, "bytes": size(where), "sha256": sha256_of(where), "settings": dict(settings)}
+    derived = {**manifest.derived, name: entry}
+    return write(root, {**manifest.data, "derived": {key: derived[key] for key in sorted(derived)}})
+
+
+def _read(where: str) -> bytes:
+    """Read `manifest.json`; a pipe, a device or a file too large for a manifest is refused unread."""
+    if is_local(where) and not stat.S_ISREG(os.stat(filesystem(where)[1]).st_mode):
+        raise SchemaError("manifest.json is not a regular file", where=where)
+    raw = read_bytes(where, 0, MAX_MANIFEST_BYTES + 1)
+    if len(raw) > MAX_MANIFEST_BYTES:
+        raise SchemaError(f"manifest.json is larger than {MAX_MANIFEST_BYTES:,} bytes", where=where)
+    return raw
+
+
 def _check_form(data: Any, where: str) -> None:
     """Refuse data that is not a manifest, before anything uses it."""
+    _check_values(data, where)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise SchemaError("This is not the manifest of a CytoImageNet dataset", where=where)
     wrong = [name for name, kind in _KEY_TYPES.items() if not isinstance(data.get(name), kind)]
@@ -269,14 +319,43 @@ def _check_form(data: Any, where: str) -> None:
             where=where,
             next="Install the version of cytoimagenet that wrote it",
         )
+    derived = data.get("derived", {})  # absent in folders of older versions, and where nothing was added
+    if not isinstance(derived, dict):
+        raise SchemaError("Keys absent or of another type: derived", where=where)
     for part, kinds in _ENTRY_TYPES.items():
-        entries = data[part] if isinstance(data[part], list) else data[part].values()
+        content = data.get(part, {})
+        entries = content if isinstance(content, list) else content.values()
         for entry in entries:
             if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
                 raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)
-    for path, entry in {**data["files"], **data["pages"]}.items():
-        parts = path.split("/")
-        if path.startswith("/") or "\\" in path or ".." in parts or "" in parts or ":" in path or "\0" in path:
-            raise SchemaError(f"A file outside the dataset folder: {path!r}", where=where)
+    if data["shard_format"] not in FORMATS:
+        raise SchemaError(f"No shard format {data['shard_format'][:LONGEST_SHOWN]!r}", where=where)
+    listed = {part: data.get(part, {}) for part in NAMES}
+    unknown = [n for part, entries in listed.items() for n in entries if not may_have(part, n, data["shard_format"])]
+    if unknown:
+        raise SchemaError(
+            f"It names a file that a dataset folder does not have: {unknown[0][:LONGEST_SHOWN]!r}",
+            where=where,
+            next="Don't use this folder or repository: whoever wrote its manifest may want other files on your disk",
+        )
+    for path, entry in ((path, entry) for entries in listed.values() for path, entry in entries.items()):
         if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
             raise SchemaError(f"No valid size and sha256 for {path}", where=where)
+
+
+def _check_values(data: Any, where: str) -> None:
+    """Refuse values that JSON can contain, but that can't be written again, or printed."""
+    waiting = [(data, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
+        elif isinstance(value, list):
+            waiting += [(inner, depth + 1) for inner in value]
+        elif isinstance(value, str):
+            if not value.isascii() and _SURROGATE.search(value):
+                raise SchemaError(f"A text of the manifest is not Unicode: {value[:40]!a}", where=where)
+        elif isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:  # also NaN
+            raise SchemaError("A number of the manifest is too large, or is no number", where=where)
+        if depth > MAX_DEPTH:
+            raise SchemaError(f"The manifest is nested more than {MAX_DEPTH} deep", where=where)

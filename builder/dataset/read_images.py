@@ -15,20 +15,20 @@ from .ranges import reader_of
 IMAGES_PER_FETCH = 256
 
 
-def read_images(rows: pd.DataFrame, data_dir: str | PathLike[str] | None = None) -> list[Image.Image]:
+def read_images(rows: pd.DataFrame | pd.Series, data_dir: str | PathLike[str] | None = None) -> list[Image.Image]:
     """Read the images of some rows of `metadata.parquet`, and no other bytes.
 
     Parameters
     ----------
-    rows : DataFrame
-        Any rows of `metadata.parquet`, in any order; the columns shard, offset and size are required.
+    rows : DataFrame or Series
+        Any rows of `metadata.parquet`, in any order, or one row; the columns shard, offset and size are required.
     data_dir : str or path, optional
         The dataset folder, local or a URL. Without it, the folder that `load_dataset` would use.
 
     Returns
     -------
     list of PIL.Image.Image
-        8-bit greyscale, in the order of the rows.
+        8-bit greyscale, in the order of the rows; one image for one row.
 
     Raises
     ------
@@ -44,6 +44,8 @@ def read_images(rows: pd.DataFrame, data_dir: str | PathLike[str] | None = None)
     >>> rows = pd.read_parquet("cytoimagenet/metadata.parquet")          # doctest: +SKIP
     >>> read_images(rows[rows.label == "actin"].head(9), "cytoimagenet")  # doctest: +SKIP
     """
+    if isinstance(rows, pd.Series):
+        rows = rows.to_frame().T
     absent = {"shard", "offset", "size"} - set(rows.columns)
     if absent:
         raise UsageError(

@@ -14,8 +14,8 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TooLargeError, UnreadableImageError
-from .limits import MAX_PIXELS
+from ..errors import UnreadableImageError
+from .limits import Limits, png_chunks
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 START = SIGNATURE + b"\x00\x00\x00\rIHDR"
@@ -30,6 +30,7 @@ CHUNKS_WITHOUT_PIXELS = (b"bKGD", b"cHRM", b"gAMA", b"iCCP", b"iTXt", b"pHYs", b
 """Chunks that do not change the grey values that OpenCV reads."""
 
 MAX_STORED_BLOCK_BYTES = 65_535  # of a deflate block without compression
+_ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -76,7 +77,7 @@ def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> 
     Raises
     ------
     UnreadableImageError
-        If these are not the bytes of a complete PNG.
+        If these are not the bytes of a complete PNG, or it is animated: OpenCV would return another frame than others.
     TooLargeError
         If its header gives more than `MAX_PIXELS` pixels; nothing was decompressed.
 
@@ -88,12 +89,15 @@ def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> 
     if len(data) < 33 or data[:8] != SIGNATURE or data[12:16] != b"IHDR":
         raise UnreadableImageError(where, "not a PNG")
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if width * height > MAX_PIXELS:
-        raise TooLargeError(where, f"{width} x {height} pixels, at most {MAX_PIXELS:,} allowed")
+    limits = Limits(str(where))
+    limits.check(width, height)
+    chunks = png_chunks(data, limits)
+    if not _ANIMATION.isdisjoint(kind for kind, _, _ in chunks):
+        raise UnreadableImageError(where, "an animated PNG")
     import cv2
 
     _silence_opencv()
-    checked = _with_inflated_pixels(data, width, height)
+    checked = _with_inflated_pixels(data, chunks, width, height)
     if checked is data:
         checked = _checked(memoryview(data), where)
     image = cv2.imdecode(np.frombuffer(checked, np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -102,7 +106,9 @@ def decode_png(data: bytes | memoryview, where: str | PathLike[str] = "PNG") -> 
     return np.asarray(image, np.uint8)
 
 
-def _with_inflated_pixels(data: bytes | memoryview, width: int, height: int) -> bytes | memoryview:
+def _with_inflated_pixels(
+    data: bytes | memoryview, chunks: list[tuple[bytes, int, int]], width: int, height: int
+) -> bytes | memoryview:
     """Return the same PNG with its pixels stored uncompressed, so that libpng only has to undo the row filters.
 
     libpng uses zlib, which decompresses row by row; libdeflate decompresses all rows at once, in half of the time. A
@@ -112,7 +118,7 @@ def _with_inflated_pixels(data: bytes | memoryview, width: int, height: int) -> 
 
     if data[24:29] != GREY_HEADER_END or len(data) < max(MIN_BYTES_TO_INFLATE, width * height // 8):
         return data
-    deflated = _deflated_pixels(memoryview(data))
+    deflated = _deflated_pixels(memoryview(data), chunks)
     if deflated is None:
         return data
     size = height * (width + 1)  # one byte before each row gives its filter
@@ -165,22 +171,16 @@ def _checked(view: memoryview, where: str | PathLike[str]) -> bytes:
     return b"".join(pieces)
 
 
-def _deflated_pixels(view: memoryview) -> bytes | None:
+def _deflated_pixels(view: memoryview, chunks: list[tuple[bytes, int, int]]) -> bytes | None:
     """Return the compressed pixels of a PNG that has only IHDR, IDAT and IEND, with right checksums; otherwise None."""
-    kinds: list[bytes] = []
-    parts: list[memoryview] = []
-    start = 8
-    while start + 12 <= len(view) and kinds[-1:] != [b"IEND"]:
-        length, kind = struct.unpack_from(">I4s", view, start)
-        stop = start + 8 + length
-        if zlib.crc32(view[start + 4 : stop]) != int.from_bytes(view[stop : stop + 4], "big"):
-            return None
-        kinds.append(kind)
-        parts.append(view[start + 8 : stop])
-        start = stop + 4
+    kinds = [kind for kind, _, _ in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or set(kinds[1:-1]) != {b"IDAT"}:
         return None
-    return b"".join(parts[1:-1])
+    if any(
+        zlib.crc32(view[start - 4 : stop]) != int.from_bytes(view[stop : stop + 4], "big") for _, start, stop in chunks
+    ):
+        return None
+    return b"".join([view[start:stop] for _, start, stop in chunks[1:-1]])
 
 
 def is_grey_png(png: bytes, width: int, height: int) -> bool:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import TooLargeError
-from .limits import Limits, mean_of_colours, through_palette
+from ..errors import TooLargeError, UnreadableImageError
+from .colours import mean_of_colours, through_palette
+from .limits import Limits, check_jpeg, png_chunks, read_bounded
 
 logging.getLogger("imagecodecs").addHandler(logging.NullHandler())  # files it warns about are refused or harmless
 
-_MAX_PLAIN_BYTES = 2**28  # read at once; a file within the usual limit on pixels is far smaller
+_PLAIN_CHUNKS = {b"IHDR", b"IDAT", b"IEND"}
 
 
 def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
@@ -30,27 +31,28 @@ def read_png(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
         import imagecodecs
 
         limits.choose(page, "I", (1,))
-        return _plane_of_samples(imagecodecs.png_decode(file.read()))
-    plain = _plain_png(file) if (depth, colour, head[28]) == (8, 0, 0) else None
+        data = read_bounded(file, limits)
+        png_chunks(data, limits)
+        return _plane_of_samples(imagecodecs.png_decode(data))
+    plain = _plain_png(file, limits) if (depth, colour, head[28]) == (8, 0, 0) else None
     if plain is not None:
         limits.choose(page, "T", (1,))
         return plain
     return _with_pillow(file, "PNG", page, limits)
 
 
-def _plain_png(file: IO[bytes]) -> NDArray[Any] | None:
-    """Read an 8-bit grey PNG that has nothing but pixels, with libpng in one step; None if Pillow must read it."""
+def _plain_png(file: IO[bytes], limits: Limits) -> NDArray[Any] | None:
+    """Read an 8-bit grey PNG that has only its pixels, with libpng in one step; None if Pillow must read it."""
     import imagecodecs
 
-    data = file.read(_MAX_PLAIN_BYTES)
+    data = read_bounded(file, limits)
     file.seek(0)
-    at, kind = 8, b""
-    while kind != b"IEND" and at + 12 <= len(data):
-        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind not in (b"IHDR", b"IDAT", b"IEND"):  # sizes, texts, transparency, further frames, or damage
-            return None
-        at += 12 + size
-    if kind != b"IEND" or at != len(data):
+    try:
+        chunks = png_chunks(data, limits)
+    except UnreadableImageError:
+        return None  # Pillow reports the problem
+    # sizes, texts, transparency, further frames, or damage
+    if {kind for kind, _, _ in chunks} != _PLAIN_CHUNKS or chunks[-1][2] + 4 != len(data):
         return None
     try:
         return np.asarray(imagecodecs.png_decode(data))
@@ -77,6 +79,9 @@ def _with_pillow(file: IO[bytes], kind: str, page: int | None, limits: Limits) -
             raise TooLargeError(limits.where, str(error)) from error
         with image:
             limits.check(*image.size)
+            if kind == "JPEG":
+                file.seek(0)
+                check_jpeg(read_bounded(file, limits), limits)
             image.seek(limits.choose(page, "T", (getattr(image, "n_frames", 1),)))
             return _plane_of_pillow(image, limits)
 

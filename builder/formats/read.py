@@ -21,11 +21,11 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from ..errors import MissingImageError, UnreadableImageError
+from ..errors import MissingImageError, NotEnoughMemoryError, UnreadableImageError
 from ..storage import filesystem
 from . import deltavision, dib, png_jpeg_bmp, tiff
 from .grey_png import SIGNATURE as PNG_SIGNATURE
-from .limits import MAX_PIXELS, Limits
+from .limits import MAX_PIXELS, TIFF_SIGNATURES, Limits
 
 _HEAD_BYTES = 128  # enough to recognise every format
 _MAX_REASON_LENGTH = 200  # characters
@@ -61,6 +61,8 @@ def read_channel(path: str | PathLike[str], *, page: int | None = None, max_pixe
         If there is no such file.
     TooLargeError
         If the plane has more than `max_pixels`; nothing was decompressed.
+    NotEnoughMemoryError
+        If the memory does not suffice to decode it.
     UnreadableImageError
         For every other reason: not an image, corrupt, truncated, a stack, print colours, no such page.
 
@@ -85,7 +87,7 @@ def read_file(file: IO[bytes], where: str, *, page: int | None = None, max_pixel
     except UnreadableImageError:
         raise
     except MemoryError as error:
-        raise UnreadableImageError(where, "not enough memory to decode it") from error
+        raise NotEnoughMemoryError(where, "not enough memory to decode it") from error
     except Exception as error:
         # a decoder may raise any error for a hostile file; it must cost one row, not the run
         reason = f"{type(error).__name__}: {error}"
@@ -117,7 +119,7 @@ def _opened(where: str) -> Iterator[IO[bytes]]:
 
 def _reader(head: bytes, where: str) -> Reader:
     """Return the reader of a format, recognised by the first bytes of the file."""
-    if head[:4] in tiff.SIGNATURES:
+    if head[:4] in TIFF_SIGNATURES:
         return tiff.read
     if head[:8] == PNG_SIGNATURE:
         return png_jpeg_bmp.read_png

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
+from ..errors import UnreadableImageError
 from . import tiff_plain
-from .limits import Limits, mean_of_colours, read_plain, through_palette
-
-SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+from .colours import mean_of_colours, through_palette
+from .limits import Limits, check_directories, check_jpeg, check_segments, has_jpeg_frame, ome_axes, read_plain
 
 # the decoders of these know the size of the output in advance, or it is checked here: no strip can become huge
 _COMPRESSIONS = {
@@ -24,6 +24,15 @@ _COMPRESSIONS = {
 _JPEGS = (COMPRESSION.OJPEG, COMPRESSION.JPEG)
 _COLOURS = (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR)
 _GREYS = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
+# tifffile reads stacks of many vendors by what their metadata claim, some of them without a limit; of these only
+# ImageJ, MetaMorph and its own are left to it. `limits.ome_axes` reads OME.
+_NOT_LEFT_TO_TIFFFILE: dict[str, Any] = {
+    f"is_{kind}": False
+    for kind in (
+        *("avs", "bif", "eer", "fluoview", "lsm", "mdgel", "mmstack", "ndpi", "ndtiff", "nih", "ome", "philips"),
+        *("qpi", "scanimage", "scn", "sis", "svs"),
+    )
+}
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # files it warns about are refused or harmless
 
@@ -37,9 +46,7 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
     plain = tiff_plain.read(file, page, limits)
     if plain is not None:
         return plain
-    end = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    with TiffFile(file, _multifile=False) as tif:
+    with opened(file, limits) as tif:
         first = tif.pages.first
         limits.check(first.imagewidth, first.imagelength)
         _check_colours(first, limits)
@@ -50,14 +57,21 @@ def read(file: IO[bytes], page: int | None, limits: Limits) -> NDArray[Any]:
             axes, shape, offset = beyond
             chosen = limits.choose(page, axes, shape)
             return _contiguous(file, first, offset, chosen, limits)
-        axes, shape = _axes(tif, len(pages), inside)
+        axes, shape = _axes(tif, len(pages), inside, limits)
         chosen = limits.choose(page, axes, shape)
         own = _page(tif, pages[chosen // inside])
         _check_colours(own, limits)
         if _planes_inside(own) != inside:
             raise limits.refuse("its pages are of different kinds")
-        _check(own, file, end, limits)
+        _check(own, file, limits)
         return _plane(own, chosen % inside, limits)
+
+
+def opened(file: IO[bytes], limits: Limits) -> TiffFile:
+    """Return a TIFF opened by tifffile, after a check of its directories; use it as a context manager."""
+    check_directories(file, limits)
+    file.seek(0)
+    return TiffFile(file, _multifile=False, **_NOT_LEFT_TO_TIFFFILE)
 
 
 def _full_size(tif: TiffFile) -> list[int]:
@@ -88,6 +102,11 @@ def _planes_beyond(tif: TiffFile, inside: int, limits: Limits) -> tuple[str, tup
     if len(tif.pages) > 1:
         return None
     first = tif.pages.first
+    if first.is_ome:
+        names, lengths = ome_axes(first.description, limits) or ("", ())
+        if math.prod(lengths) > inside:
+            raise _in_one_page(names, lengths, limits)
+        return None
     series = tif.series[0]
     if math.prod(series.shape) <= math.prod(first.shape):
         return None
@@ -95,8 +114,14 @@ def _planes_beyond(tif: TiffFile, inside: int, limits: Limits) -> tuple[str, tup
     lengths = tuple(n for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YX")
     plain = first.dtype is not None and first.bitspersample == first.dtype.itemsize * 8 and first.compression == 1
     if not plain or inside > 1 or "S" in names or first.photometric not in _GREYS or series.dataoffset is None:
-        raise limits.refuse(f"a stack (axes {names}, {lengths}) in one page, of compressed or coloured pixels")
+        raise _in_one_page(names, lengths, limits)
     return names, lengths, series.dataoffset
+
+
+def _in_one_page(names: str, lengths: tuple[int, ...], limits: Limits) -> UnreadableImageError:
+    shown = [(name, length) for name, length in zip(names, lengths, strict=True) if length > 1]
+    names, lengths = "".join(name for name, _ in shown), tuple(length for _, length in shown)
+    return limits.refuse(f"a stack (axes {names}, {lengths}) in one page, of compressed or coloured pixels")
 
 
 def _contiguous(file: IO[bytes], first: TiffPage, offset: int, chosen: int, limits: Limits) -> NDArray[Any]:
@@ -108,13 +133,22 @@ def _contiguous(file: IO[bytes], first: TiffPage, offset: int, chosen: int, limi
     return _invert_if_white_is_zero(plane, first, limits)
 
 
-def _axes(tif: TiffFile, pages: int, inside: int) -> tuple[str, tuple[int, ...]]:
+def _axes(tif: TiffFile, pages: int, inside: int, limits: Limits) -> tuple[str, tuple[int, ...]]:
     """Return names and lengths of the axes of the planes; their number is that of pages times planes in a page."""
-    series = tif.series[0] if pages * inside > 1 else None
-    if series is not None:
+    first = tif.pages.first
+    if pages * inside == 1:
+        return "IS", (1, 1)
+    if first.is_ome:
+        found = ome_axes(first.description, limits)
+    elif first.is_imagej or first.is_stk or first.is_shaped:
+        series = tif.series[0]
         kept = [(axis, n) for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YX"]
-        if math.prod(n for _, n in kept) == pages * inside:
-            return "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
+        found = "".join(axis for axis, _ in kept), tuple(n for _, n in kept)
+    else:
+        kept = [(axis, n) for axis, n in zip(first.axes, first.shape, strict=True) if axis not in "YX"]
+        found = "I" + "".join(axis for axis, _ in kept), (pages, *(n for _, n in kept))
+    if found is not None and math.prod(found[1]) == pages * inside:
+        return found
     return "IS", (pages, inside)
 
 
@@ -123,37 +157,31 @@ def _check_colours(page: TiffPage, limits: Limits) -> None:
         raise limits.refuse(f"{PHOTOMETRIC(page.photometric).name} is not a colour space of a microscope image")
 
 
-def _check(page: TiffPage, file: IO[bytes], end: int, limits: Limits) -> None:
+def _check(page: TiffPage, file: IO[bytes], limits: Limits) -> None:
     """Raise an error for a page that would be decoded wrongly or without a limit on memory."""
+    depth, samples = max(page.imagedepth, 1), max(page.samplesperpixel, 1)
     limits.check(page.imagewidth, page.imagelength)
-    limits.check(page.imagewidth, page.imagelength * max(page.imagedepth, 1) * -(-max(page.samplesperpixel, 1) // 4))
+    limits.check(page.imagewidth, page.imagelength * depth * -(-samples // 4))
     if page.is_tiled:
-        limits.check(page.tilewidth, page.tilelength)
+        limits.check(page.tilewidth, page.tilelength * max(page.tiledepth, 1))
     if COMPRESSION(page.compression).name not in _COMPRESSIONS:
         raise limits.refuse(f"compression {COMPRESSION(page.compression).name} is not read")
     if page.dtype is None or page.dtype.kind not in "buif":
         raise limits.refuse(f"pixels of {page.bitspersample} bits and sample format {page.sampleformat}")
-    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     needed = math.prod(page.chunked)
-    if len(segments) < needed:
-        raise limits.refuse(f"{needed - len(segments)} of its {needed} strips or tiles are absent")
-    if any(count == 0 or offset + count > end for offset, count in segments[:needed]):
-        raise limits.refuse("truncated: a strip or tile lies beyond the end of the file")
+    present = min(len(page.dataoffsets), len(page.databytecounts))
+    if present < needed:
+        raise limits.refuse(f"{needed - present} of its {needed} strips or tiles are absent")
+    offsets, sizes = page.dataoffsets[:needed], page.databytecounts[:needed]
+    pixel_bytes = page.imagewidth * page.imagelength * depth * samples * page.dtype.itemsize
+    check_segments(offsets, sizes, file.seek(0, os.SEEK_END), pixel_bytes, limits)
     if page.compression in _JPEGS:
-        for offset, count in segments:
+        if page.jpegtables and has_jpeg_frame(page.jpegtables):
+            raise limits.refuse("the tables of its JPEGs contain a frame header")
+        width, height = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+        for offset, size in zip(offsets, sizes, strict=True):
             file.seek(offset)
-            _check_jpeg(file.read(count), limits)
-
-
-def _check_jpeg(data: bytes, limits: Limits) -> None:
-    """Raise an error for a JPEG strip whose own header, which the decoder uses, gives more pixels than the limit."""
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            limits.check(int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big"))
-            return
-        at += 2 + length
+            check_jpeg(file.read(size), limits, width, height)
 
 
 def _plane(page: TiffPage, index: int, limits: Limits) -> NDArray[Any]:

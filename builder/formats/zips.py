@@ -31,7 +31,7 @@ def open_zip(path: str) -> zipfile.ZipFile:
     try:
         about = os.stat(path)
         return _handle(path, os.getpid(), about.st_ino, about.st_mtime_ns)
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # zipfile raises errors of every kind for a damaged directory
         raise UnreadableImageError(path, f"not a whole zip file ({error}); download it again") from error
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from .. import schema
+from ..bounded_parquet import BoundedParquet
 from ..dataset.columns import parquet_features
 from ..dataset.manifest import METADATA, Manifest
-from ..dataset.ranges import in_order, reader_of
-from ..errors import CheckFailedError
+from ..dataset.ranges import MAX_IMAGE_BYTES, in_order, reader_of
+from ..dataset.resize import resize_png
+from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..formats.grey_png import is_grey_png
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..shards.format import COLUMNS, row_groups
@@ -93,8 +94,8 @@ def read_chosen(manifest: Manifest, shard: str, classes: Collection[int]) -> Ite
 def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
     """Read the rows of some classes, once for all shards; a folder that was rebuilt has another digest."""
     where = join(root, METADATA)
-    source = where if is_local(root) else io.BytesIO(read_bytes(where))
-    return pq.read_table(source, schema=schema.METADATA, filters=pc.field("label").isin(labels))
+    with open(filesystem(where)[1], "rb") if is_local(root) else io.BytesIO(read_bytes(where)) as file:
+        return BoundedParquet(file, where).read(schema.METADATA.names, only=("label", labels))
 
 
 def read_shard(
@@ -124,10 +125,22 @@ def read_shard(
             count += 1
             if classes is None or example["label"] in classes:
                 yield example
-    except (tarfile.TarError, EOFError, ValueError, KeyError) as error:
+    except SchemaError as error:
+        raise _damaged(f"the problem is after {count:,} images: {error.what}", path) from error
+    except (CytoImageNetError, OSError):
+        raise
+    except Exception as error:  # a damaged shard may contain anything in place of a number, a text or a row
         raise _damaged(f"the problem is after {count:,} images: {error}", path) from error
     if rows is not None and count != rows:
         raise _damaged(f"it has {count:,} images instead of {rows:,}", path)
+
+
+def resized(example: dict[str, Any], size: int | None) -> dict[str, Any]:
+    """Return an example with its image scaled to a square of `size` pixels; unchanged without a size."""
+    if size is None:
+        return example
+    image = example["image"]
+    return {**example, "image": {**image, "bytes": resize_png(image["bytes"], size, example["key"])}}
 
 
 def _damaged(how: str, path: str) -> CheckFailedError:
@@ -151,7 +164,7 @@ def _from_tar(path: str) -> Iterator[dict[str, Any]]:
 def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
     fs, inner = filesystem(path)
     with fs.open(inner, "rb") as file:
-        for rows in row_groups(file, ["image", "label", *METADATA_COLUMNS]):
+        for rows in row_groups(file, path, ["image", "label", *METADATA_COLUMNS]):
             yield from rows.to_pylist()
 
 
@@ -170,6 +183,8 @@ def _by_key(path: str) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if members:
                     yield key, members
                 key, members = stem, {}
+            if info.size > MAX_IMAGE_BYTES:  # also of a sparse file, which has fewer bytes in the shard
+                raise _damaged(f"{info.name} has {info.size:,} bytes", path)
             if extension in members:
                 raise _damaged(f"it has {info.name} twice", path)
             members[extension] = file.read()

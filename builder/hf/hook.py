@@ -1,14 +1,19 @@
 """`datasets.load_dataset("cytoimagenet")` loads this dataset once `cytoimagenet` has been imported.
 
+So does `datasets.load_dataset("/path/to/dataset/folder")`: without this module it gives the columns png, cls and json.
+
 `datasets` has no plugins, so this module replaces the function by which it looks up a name, `dataset_module_factory`,
-by one that knows `cytoimagenet` and passes every other name on. The function is internal to `datasets`; the versions
-below have it. If `datasets` is not imported yet, the replacement waits until it is. `uninstall` undoes all of it.
+by one that knows `cytoimagenet` and our folders, and passes every other name on. The function is internal to
+`datasets`; the versions below have it. If `datasets` is not imported yet, the replacement waits until it is.
+`uninstall` undoes all of it.
 """
 
 from __future__ import annotations
 
 import importlib.abc
 import importlib.util
+import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -72,20 +77,33 @@ def unfit(version: str) -> str:
 
 
 def _wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the replacement: `cytoimagenet` is ours, every other name goes to the original function."""
+    """Return the replacement: `cytoimagenet` and its folders are ours, other names go to the original function."""
     parameters = signature(original)
 
     @wraps(original)
     def look_up(path: Any, *args: Any, **kwargs: Any) -> Any:
+        given = {name: value for name, value in parameters.bind(path, *args, **kwargs).arguments.items() if value}
         if path != NAME:
-            return original(path, *args, **kwargs)
+            # somebody who names files reads them as what they are
+            if given.get("data_files") or given.get("data_dir") or not _is_dataset_folder(path):
+                return original(path, *args, **kwargs)
+            given["data_dir"] = os.fspath(path)
         from .load import dataset_module  # only now: importing `cytoimagenet` stays light
 
-        given = parameters.bind(path, *args, **kwargs).arguments
         return dataset_module(**{name: value for name, value in given.items() if name != "path"})
 
     look_up._before_cytoimagenet = original  # type: ignore[attr-defined]
     return look_up
+
+
+def _is_dataset_folder(path: Any) -> bool:
+    """Return whether a path is that of a local folder that this package wrote."""
+    try:
+        with open(os.path.join(os.path.expanduser(path), "manifest.json"), "rb") as file:
+            content = json.load(file)
+    except (OSError, ValueError, TypeError):
+        return False
+    return isinstance(content, dict) and content.get("format") == "cytoimagenet"
 
 
 def _is_loaded() -> bool:

@@ -1,12 +1,15 @@
 """A dataset folder to the Hugging Face Hub and back, checked before the upload and after the download.
 
-An upload is one commit of the files that the manifest names and no others, so that no script gets into the repository.
-Files that the Hub already has are not sent again. The commit is tagged; readers can name the tag to get exactly this
-version. An interrupted download continues; its files are checked against the manifest, which is written last.
+Only the files that the manifest names are uploaded, so that no script gets into the repository. The Hub's client
+divides a large folder into several commits. The manifest is in the last one, which also removes the files of a former
+version, and the tag is set after it: `main` may have files of two versions during an upload, a tag never.
+Data that the Hub already has is not sent again. An interrupted download continues; its files are checked against the
+manifest, which is written last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -17,10 +20,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from .. import storage
+from .. import resume, storage
 from ..dataset.find import remember
-from ..dataset.manifest import NAME as MANIFEST
 from ..dataset.manifest import Manifest
+from ..dataset.names import EMBEDDINGS, MANIFEST, SIGNATURE, is_known
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify
@@ -29,11 +32,12 @@ from .hub_errors import check_reachable, check_repository_name, in_plain_words, 
 KIND = "dataset"
 HASHING_THREADS = 4
 WRONG_FILES_SHOWN = 5
+NOTE = ".unfinished/pull.json"  # in the folder until all files are there: which dataset they belong to
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """A dataset on the Hub: repository, commit and tag."""
+    """A dataset on the Hub: repository, last commit and tag."""
 
     repository: str
     commit: str
@@ -66,7 +70,11 @@ class Pulled:
 def push(
     folder: str | PathLike[str], repository: str, *, tag: str | None = None, private: bool = False, check: bool = True
 ) -> Pushed:
-    """Upload a dataset folder as a dataset repository.
+    """Upload a dataset folder as a dataset repository, in one or more commits, and tag the last one.
+
+    The tag marks a complete version; read this tag rather than `main`, which may be in the middle of an upload. Files
+    of a former version that the dataset no longer has are removed from `main`; files of other names are not touched.
+    A second call continues an interrupted upload.
 
     Parameters
     ----------
@@ -100,15 +108,24 @@ def push(
         verify(folder)
     tag = tag or f"v{manifest.schema_version}-{manifest.digest[:8]}"
     check_reachable(repository)
+    last = [*manifest.pages, MANIFEST]
+    if (Path(folder) / SIGNATURE).exists():
+        last.append(SIGNATURE)
     api = _api()
+    options = {"repo_id": repository, "repo_type": KIND, "folder_path": os.fspath(folder)}
     try:
         api.create_repo(repository, repo_type=KIND, private=private or None, exist_ok=True)
-        # one commit: a reader sees all of the dataset or none of it; a rerun does not send files again
+        # large folders become several commits: the manifest must not be in the first
+        api.upload_folder(
+            **options,
+            allow_patterns=[_literal(name) for name in manifest.all_files if name not in last],
+            commit_message=f"CytoImageNet {tag}: files",
+        )
+        former = {name for name in api.list_repo_files(repository, repo_type=KIND) if is_known(name)}
         commit = api.upload_folder(
-            repo_id=repository,
-            repo_type=KIND,
-            folder_path=os.fspath(folder),
-            allow_patterns=[_literal(name) for name in [*_files(manifest), MANIFEST]],
+            **options,
+            allow_patterns=[_literal(name) for name in last],
+            delete_patterns=[_literal(name) for name in sorted({*former, SIGNATURE} - {*manifest.all_files, *last})],
             commit_message=f"CytoImageNet {tag}",
         )
         api.create_tag(repository, repo_type=KIND, tag=tag, revision=commit.oid, exist_ok=True)
@@ -139,12 +156,15 @@ def pull(
     splits : sequence of str
         Only these: `train`, `validation`, `sample`.
     include : sequence of str
-        Only shards whose path matches one of these patterns, such as `data/validation*`.
+        Only shards and embeddings whose path matches one of these patterns, such as `data/validation*`. Without
+        `splits` and `include` all embeddings are downloaded.
 
     Raises
     ------
     UsageError
-        If there is no such repository, revision or split.
+        If there is no such repository, revision or split, or `out` has files of something else.
+    SchemaError
+        If the manifest of the repository names a file that a dataset folder does not have.
     CheckFailedError
         If a downloaded file differs from the manifest; such files are removed.
     """
@@ -165,8 +185,7 @@ def pull(
         Path(out) if out is not None else storage.cache_folder() / repository.replace("/", "--") / manifest.digest[:16]
     )
     names = _files_to_fetch(manifest, splits, include)
-    if (folder / MANIFEST).exists() and Manifest.load(folder).digest != manifest.digest:
-        raise UsageError("This folder contains another dataset", where=folder, next="Name another --out, or remove it")
+    _claim(folder, manifest)
     commit = Path(source).parent.name  # of the manifest: `main` may move on during the download
     try:
         huggingface_hub.snapshot_download(
@@ -174,17 +193,53 @@ def pull(
             repo_type=KIND,
             revision=commit,
             local_dir=folder,
-            allow_patterns=[_literal(name) for name in names],
+            allow_patterns=[*(_literal(name) for name in names), SIGNATURE],
             local_files_only=offline,
         )
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
     _check_files(folder, manifest, names)
     storage.write_atomic(folder / MANIFEST, Path(source).read_bytes())
+    _remove_traces(folder)
     whole = all((folder / name).exists() for name in _files(manifest))
     if out is None:
         remember(folder, revision)
     return Pulled(str(folder), requested, len(names), whole)
+
+
+def _claim(folder: Path, manifest: Manifest) -> None:
+    """Take a folder for this dataset: an empty one, one that contains it, or one that an interrupted call left.
+
+    Files of anybody else are never overwritten.
+    """
+    if (folder / MANIFEST).exists():
+        if Manifest.load(folder).digest != manifest.digest:
+            raise UsageError(
+                "This folder contains another dataset", where=folder, next="Name another --out, or remove it"
+            )
+        return
+    if folder.exists() and not (folder / NOTE).exists() and any(folder.iterdir()):
+        raise UsageError(
+            "This folder is not empty, and no dataset that `pull` wrote",
+            where=folder,
+            next="Name a new or empty folder with --out: files that are there could be overwritten",
+        )
+    resume.claim(
+        folder,
+        NOTE,
+        {"digest": manifest.digest},
+        what="This folder contains an unfinished download of another dataset",
+        next="Name another --out, or remove it",
+    )
+
+
+def _remove_traces(folder: Path) -> None:
+    """Remove the note of an unfinished download, and the half-downloaded files that killed runs left."""
+    (folder / NOTE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # absent, or not empty
+        (folder / NOTE).parent.rmdir()
+    for left in (folder / ".cache" / "huggingface").glob("**/*.incomplete"):
+        left.unlink(missing_ok=True)
 
 
 def _api() -> Any:
@@ -194,7 +249,7 @@ def _api() -> Any:
 
 
 def _files(manifest: Manifest) -> list[str]:
-    return sorted({**manifest.files, **manifest.pages})
+    return sorted(manifest.all_files)
 
 
 def _literal(name: str) -> str:
@@ -203,24 +258,38 @@ def _literal(name: str) -> str:
 
 
 def _files_to_fetch(manifest: Manifest, splits: Sequence[str], include: Sequence[str]) -> list[str]:
-    """Return the files to download: all tables and pages, and the requested shards."""
+    """Return the files to download: all tables and pages, and the requested shards and embeddings.
+
+    Patterns that begin with `embeddings/` choose among the embeddings, all others among the shards.
+    """
     names = _files(manifest)
+    embeddings = {name for name in names if name.startswith(f"{EMBEDDINGS}/")}
     shards = {name for name in names if name.startswith("data/")}
-    kept = set(shards)
-    if splits:
-        kept = {path for split in splits for path, *_ in manifest.shards(split)}
-    if include:
-        kept = {name for name in kept if any(fnmatch.fnmatch(name, pattern) for pattern in include)}
-        if not kept:
-            raise UsageError(
-                f"No shard matches {' or '.join(include)}", next="Shards have names like data/train-00000-of-00400.tar"
-            )
-    return [name for name in names if name not in shards or name in kept]
+    of_embeddings = [pattern for pattern in include if pattern.startswith(f"{EMBEDDINGS}/")]
+    of_shards = [pattern for pattern in include if pattern not in of_embeddings]
+    kept = {path for split in splits for path, *_ in manifest.shards(split)} if splits else set(shards)
+    if of_shards:
+        kept = _matching(kept, of_shards, "shard", "data/train-00000-of-00400.tar")
+    elif of_embeddings and not splits:
+        kept = set()
+    if of_embeddings:
+        kept |= _matching(embeddings, of_embeddings, "embedding", f"{EMBEDDINGS}/imagenet.parquet")
+    elif not splits and not include:
+        kept |= embeddings
+    return [name for name in names if name not in shards | embeddings or name in kept]
+
+
+def _matching(names: set[str], patterns: Sequence[str], what: str, example: str) -> set[str]:
+    """Return the names that match a pattern; it is an error if there are none."""
+    found = {name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    if not found:
+        raise UsageError(f"No {what} matches {' or '.join(patterns)}", next=f"Names are like {example}")
+    return found
 
 
 def _check_files(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
     """Compare the sha256 of downloaded files with the manifest; remove those that differ, and raise an error."""
-    entries = {**manifest.files, **manifest.pages}
+    entries = manifest.all_files
 
     def is_wrong(name: str) -> bool:
         return storage.sha256_of(folder / name) != entries[name]["sha256"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import MissingImageError, TooLargeError, UnreadableImageError
+from ..errors import MissingImageError, NotEnoughMemoryError, TooLargeError, UnreadableImageError
 from ..formats import zips
 from ..formats.read import read_channel, read_file
 from ..storage import filesystem, is_local, join
@@ -51,6 +51,8 @@ class Reader:
             raise Refused("missing_channel", error.reason, channel) from error
         except TooLargeError as error:
             raise Refused("too_large", error.reason, channel) from error
+        except NotEnoughMemoryError as error:
+            raise Refused("too_much_memory", error.reason, channel) from error
         except UnreadableImageError as error:
             raise Refused("unreadable", error.reason, channel) from error
         if place.box is None:

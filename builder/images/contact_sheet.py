@@ -12,6 +12,7 @@ TILE = 96  # pixels of a side
 GAP = 4  # pixels between tiles
 NAME_WIDTH = 190  # pixels for the names left of the tiles
 TEXT_SIZE = 12  # pixels
+MAX_TEXT = 200  # characters that are measured; far fewer fit
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (120, 120, 120)
 FRAME = 235  # grey level around an image that does not fill its tile
 
@@ -110,7 +111,7 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _shortened(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """Return the text on one line, cut where it would reach the tiles."""
-    text = " ".join(text.split())
+    text = " ".join(text[:MAX_TEXT].split())
     if pen.textlength(text, font) <= NAME_WIDTH - 2 * GAP:
         return text
     while text and pen.textlength(text + "...", font) > NAME_WIDTH - 2 * GAP:

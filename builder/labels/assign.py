@@ -10,6 +10,10 @@ Rules for what "rarest first" leaves open:
 * A label that two columns give to the same rows is one label, of the first of these columns.
 * A text that two columns give to different rows is two classes: the column with more rows (then the first) keeps the
   text, the other class is called `text (column)`.
+* In a column of `ambiguous.EXCLUSIVE_COLUMNS`, several values in one row are alternatives: `human|mouse|fly` is the
+  organism of each image of a mixed source, which does not say which image shows which. The published rule (`labels`
+  "published") takes each of them as a label, and the rarest becomes the class: 1,000 human and mouse nuclei were the
+  class `fly`. The rule "unambiguous" does not take such a value as a label of its row. docs/sources.md has the numbers.
 * Samples are random in two steps. All rows are ordered by a hash of (seed, idx). The rows of a label with more than
   `max_images` are then permuted by numpy's generator, seeded with the index of the label. So a sample depends on the
   catalogue, the settings and the seed, not on the order, the chunks or the types in which rows arrive.
@@ -17,19 +21,19 @@ Rules for what "rarest first" leaves open:
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..ambiguous import EXCLUSIVE_COLUMNS, values_of
 from ..defaults import MAX_IMAGES, MIN_IMAGES
 from ..errors import SchemaError, UsageError
 from ..schema import LABEL_COLUMNS, SELECTION
+from .count import Label, RowsOfLabels, count_labels
 from .encode import Column, encode, row_order, to_arrow
 from .stratified import Allocation, sample
 
@@ -37,40 +41,24 @@ PRESAMPLE = 10_000  # rows; labels with more are first sampled over coarse strat
 COARSE_STRATA = ("name", "organism", "cell_type")
 FINE_STRATA = ("organism", "cell_type", "cell_visible", "sirna", "compound", "phenotype")
 ALLOCATIONS = ("proportional", "sqrt")
+LabelRule = Literal["published", "unambiguous"]
 REQUIRED_COLUMNS = ("idx", "name", *LABEL_COLUMNS)
 
 
-class Label(NamedTuple):
-    """A label and what became of it.
+class Ambiguous(NamedTuple):
+    """Several values in one row of a column of which one value is true of a cell: the source does not say which.
 
     Parameters
     ----------
-    name : str
-        Of the class: the text, or `text (column)`.
-    text, column : str
-        The label as the catalogue has it, and where.
+    column, text : str
+        The values, joined by `|`, and their column.
     rows : int
-        Rows that have the label.
-    left : int
-        Of these, rows that no rarer label has taken.
-    images : int
-        Of these, rows that it takes: 0 if it is not a class.
+        Rows that have them.
     """
 
-    name: str
-    text: str
     column: str
+    text: str
     rows: int
-    left: int = 0
-    images: int = 0
-
-    def outcome(self, min_images: int) -> str:
-        """Return in words why it is a class or not."""
-        if self.images:
-            return "class"
-        if self.rows < min_images:
-            return f"fewer than {min_images} rows"
-        return f"rarer labels left fewer than {min_images} rows"
 
 
 @dataclass(frozen=True)
@@ -85,11 +73,14 @@ class Assignment:
         Whether the row has at least one label of `min_images` rows or more.
     labels : list of Label
         Those of fewer than `min_images` rows, then the others in the order in which they were visited.
+    ambiguous : list of Ambiguous
+        Sorted by column and text, whether the rule takes them as labels or not.
     """
 
     chosen: NDArray[np.int32]
     has_label: NDArray[np.bool_]
     labels: list[Label]
+    ambiguous: list[Ambiguous]
 
 
 def assign_labels(
@@ -99,6 +90,7 @@ def assign_labels(
     max_images: int = MAX_IMAGES,
     seed: int = 0,
     allocation: Allocation = "proportional",
+    labels: LabelRule = "published",
 ) -> pd.DataFrame:
     """Assign classes to the rows of a catalogue, the rarest label first.
 
@@ -116,6 +108,9 @@ def assign_labels(
     allocation : "proportional" or "sqrt"
         How a sample is shared among its strata: in proportion to their sizes, or to the square roots of their sizes,
         which favours small strata.
+    labels : "published" or "unambiguous"
+        What several values in one row of `organism` or `cell_type` are: each a label of the row, as in the paper, or
+        none of them, since the image shows only one. `cytoimagenet label` and `build` use "unambiguous" by default.
 
     Returns
     -------
@@ -141,23 +136,23 @@ def assign_labels(
     >>> classes[["label", "idx"]].values.tolist()
     [['actin', 'b'], ['actin', 'c'], ['human', 'a'], ['human', 'd']]
     """
-    check_settings(min_images, max_images, allocation)
+    check_settings(min_images, max_images, allocation, labels)
     absent = [name for name in REQUIRED_COLUMNS if name not in catalog.columns]
     if absent:
         raise SchemaError(f"Columns absent: {', '.join(absent)}", where="catalogue")
     columns = {name: encode(to_arrow(catalog[name])) for name in REQUIRED_COLUMNS[1:]}
     order = row_order([to_arrow(catalog["idx"])], seed)
-    result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
+    result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation, rule=labels)
     picked = np.flatnonzero(result.chosen >= 0)
     kept = [name for name in SELECTION.names if name in catalog.columns]
     selection = catalog[kept].iloc[picked].astype("str").fillna("")
-    labels = [result.labels[i] for i in result.chosen[picked]]
-    selection.insert(0, "label", pd.Series([label.name for label in labels], selection.index, dtype="str"))
-    selection.insert(1, "category", pd.Series([label.column for label in labels], selection.index, dtype="str"))
+    chosen = [result.labels[i] for i in result.chosen[picked]]
+    selection.insert(0, "label", pd.Series([label.name for label in chosen], selection.index, dtype="str"))
+    selection.insert(1, "category", pd.Series([label.column for label in chosen], selection.index, dtype="str"))
     return selection.sort_values(["label", "idx"], ignore_index=True)
 
 
-def check_settings(min_images: int, max_images: int, allocation: str) -> None:
+def check_settings(min_images: int, max_images: int, allocation: str, labels: str) -> None:
     """Raise `UsageError` if settings contradict each other."""
     if min_images < 1 or max_images < min_images:
         raise UsageError(
@@ -165,6 +160,8 @@ def check_settings(min_images: int, max_images: int, allocation: str) -> None:
         )
     if allocation not in ALLOCATIONS:
         raise UsageError(f"allocation {allocation!r} is not one of {', '.join(ALLOCATIONS)}")
+    if labels not in get_args(LabelRule):
+        raise UsageError(f"labels {labels!r} is not one of {', '.join(get_args(LabelRule))}")
 
 
 def assign(
@@ -174,6 +171,7 @@ def assign(
     min_images: int,
     max_images: int,
     allocation: Allocation = "proportional",
+    rule: LabelRule = "published",
 ) -> Assignment:
     """Visit the labels, rarest first, and assign rows to each.
 
@@ -185,6 +183,8 @@ def assign(
         The rows in random order, from `row_order`.
     min_images, max_images, allocation
         As `assign_labels`.
+    rule : "published" or "unambiguous"
+        As `labels` of `assign_labels`.
 
     Returns
     -------
@@ -192,8 +192,9 @@ def assign(
         With the rows in the order of the columns.
     """
     columns = {name: Column(column.codes[order], column.values) for name, column in columns.items()}
-    rows_of = {name: _RowsOfLabels(columns[name]) for name in LABEL_COLUMNS}
-    labels, potential = _counted(rows_of, min_images)
+    left_out = EXCLUSIVE_COLUMNS if rule == "unambiguous" else ()
+    rows_of = {name: RowsOfLabels(columns[name], several=name not in left_out) for name in LABEL_COLUMNS}
+    labels, potential = count_labels(rows_of, min_images)
     free, has_label = np.ones(len(order), np.bool_), np.zeros(len(order), np.bool_)
     chosen = np.full(len(order), -1, np.int32)
     sampler = _Sampler(columns, max_images, allocation)
@@ -205,34 +206,18 @@ def assign(
         free[taken] = False
         chosen[taken] = len(labels)
         labels.append(label._replace(left=len(left), images=len(taken)))
-    return Assignment(_unshuffled(chosen, order), _unshuffled(has_label, order), labels)
+    return Assignment(_unshuffled(chosen, order), _unshuffled(has_label, order), labels, _ambiguous(columns))
 
 
-class _RowsOfLabels:
-    """The rows of each label of one column, found without a search through the other rows."""
-
-    def __init__(self, column: Column) -> None:
-        filled = np.flatnonzero(column.codes)
-        # sorting (code, row) as one number is several times as fast as a stable sort of the codes
-        together = (column.codes[filled].astype(np.uint64) << np.uint64(32)) | filled.astype(np.uint64)
-        together.sort()
-        self._rows = together.astype(np.uint32)  # keeps the lower half: the row
-        self._ends = np.cumsum(np.bincount(column.codes[filled], minlength=len(column.values)))
-        self._codes: dict[str, list[int]] = defaultdict(list)
-        for code, value in enumerate(column.values):
-            for label in {*value.split("|")} - {""}:
-                self._codes[label].append(code)
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of rows of every label."""
-        # a list: there may be a million labels, too many for an array each
-        sizes = np.diff(self._ends, prepend=0).tolist()
-        return {label: sum(sizes[code] for code in codes) for label, codes in self._codes.items()}
-
-    def rows(self, label: str) -> NDArray[np.uint32]:
-        """Return the rows that have the label, ascending."""
-        parts = [self._rows[self._ends[code - 1] : self._ends[code]] for code in self._codes[label]]
-        return parts[0] if len(parts) == 1 else np.sort(np.concatenate(parts))
+def _ambiguous(columns: Mapping[str, Column]) -> list[Ambiguous]:
+    """Return the cells that name several values of which one is true, with their numbers of rows."""
+    found = []
+    for name in EXCLUSIVE_COLUMNS:
+        column = columns[name]
+        rows = np.bincount(column.codes, minlength=len(column.values))
+        several = [code for code, value in enumerate(column.values) if "|" in value and len(values_of(value)) > 1]
+        found += [Ambiguous(name, column.values[code], int(rows[code])) for code in several if rows[code]]
+    return sorted(found)
 
 
 class _Sampler:
@@ -265,42 +250,6 @@ class _Sampler:
             wide = strata.astype(np.int64) * len(column.values) + column.codes[rows]
             strata = pd.factorize(wide)[0]
         return strata
-
-
-def _counted(rows_of: Mapping[str, _RowsOfLabels], min_images: int) -> tuple[list[Label], list[Label]]:
-    """Count every label; return those below `min_images`, and the others in the order in which they are visited."""
-    found = [
-        Label(text, text, column, rows) for column in LABEL_COLUMNS for text, rows in rows_of[column].counts().items()
-    ]
-    # labels are listed column by column, an order that a stable sort keeps among equals
-    found.sort(key=attrgetter("rows", "text"))
-    below = [label for label in found if label.rows < min_images]
-    potential = found[len(below) :]
-    by_text: dict[str, list[Label]] = defaultdict(list)
-    for label in potential:
-        by_text[label.text].append(label)
-    names: dict[tuple[str, str], str] = {}
-    for same in by_text.values():
-        for (text, column), name in _named(same, rows_of).items():
-            # another label may already be called `text (column)`
-            while name != text and (name in by_text or name in names.values()):
-                name += f" ({column})"
-            names[text, column] = name
-    return below, [x._replace(name=names[x.text, x.column]) for x in potential if (x.text, x.column) in names]
-
-
-def _named(same: list[Label], rows_of: Mapping[str, _RowsOfLabels]) -> dict[tuple[str, str], str]:
-    """Name the labels of one text; a label with the same rows as that of an earlier column is left out."""
-    distinct: list[Label] = []
-    for label in sorted(same, key=lambda label: (-label.rows, LABEL_COLUMNS.index(label.column))):
-        equally_many = (other for other in distinct if other.rows == label.rows)
-        rows = rows_of[label.column].rows(label.text)
-        if not any(np.array_equal(rows, rows_of[other.column].rows(label.text)) for other in equally_many):
-            distinct.append(label)
-    return {
-        (label.text, label.column): label.text if label is distinct[0] else f"{label.text} ({label.column})"
-        for label in distinct
-    }
 
 
 def _unshuffled(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from .. import storage
+from ..ambiguous import AmbiguousClass, ambiguous_classes, shortened, warnings
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def summarise(result: Assignment, selection: pa.Table, settings: Mapping[str, An
         rows that have the label, rows left by rarer labels, images, images per database), rarest first; `by_category`
         and `by_database` (classes, images); `skipped`, the labels that are not a class (label, category, rows, left,
         why), the most frequent first; `thresholds` (min_images, labels with at least that many rows, counted before
-        labels take rows from one another).
+        labels take rows from one another); `ambiguous`, the cells with several values of which one is true (column,
+        values, rows); `may_be_wrong`, the classes with images of such rows (the fields of `AmbiguousClass`).
     """
     min_images = int(settings["min_images"])
     counted = selection.group_by(["label", "database"]).aggregate([([], "count_all")]).to_pylist()
@@ -79,7 +81,40 @@ def summarise(result: Assignment, selection: pa.Table, settings: Mapping[str, An
         "by_database": _totals((name, n) for c in classes for name, n in c["databases"].items()),
         "skipped": sorted(skipped, key=lambda line: (-line["rows"], line["label"], line["category"])),
         "thresholds": [{"min_images": t, "labels": int((sizes >= t).sum())} for t in sorted({*THRESHOLDS, min_images})],
+        "ambiguous": [{"column": one.column, "values": one.text, "rows": one.rows} for one in result.ambiguous],
+        "may_be_wrong": [{**one._asdict(), "texts": list(one.texts)} for one in ambiguous_classes(selection)],
     }
+
+
+def remarks(report: Mapping[str, Any]) -> list[str]:
+    """Return sentences about values that were not used as labels, or that were and may be wrong.
+
+    Parameters
+    ----------
+    report : mapping
+        From `summarise`.
+
+    Examples
+    --------
+    >>> several = {"column": "organism", "values": "human|mouse|fly", "rows": 3754}
+    >>> remarks({"settings": {"labels": "unambiguous"}, "ambiguous": [several], "may_be_wrong": []})
+    ['Not used as labels: the organism human|mouse|fly of 3,754 rows. Their source does not say which one is true.']
+    """
+    if report["settings"]["labels"] == "published":
+        lines = warnings(AmbiguousClass(**one) for one in report["may_be_wrong"])
+        return [*lines, "With --labels unambiguous these values give no class."] if lines else []
+    columns: dict[str, list[dict[str, Any]]] = {}
+    for one in report["ambiguous"]:
+        columns.setdefault(one["column"], []).append(one)
+    return [
+        f"Not used as labels: the {column.replace('_', ' ')} {shortened([one['values'] for one in several])} of "
+        f"{_rows(sum(one['rows'] for one in several))}. Their source does not say which one is true."
+        for column, several in columns.items()
+    ]
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def nothing_selected(report: Mapping[str, Any], where: str) -> UsageError:

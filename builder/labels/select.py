@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from .. import schema, storage
 from ..defaults import MAX_IMAGES, MIN_IMAGES
 from ..storage import sibling
-from .assign import REQUIRED_COLUMNS, Assignment, assign, check_settings
+from .assign import REQUIRED_COLUMNS, Assignment, LabelRule, assign, check_settings
 from .encode import encode, row_order, to_arrow
 from .report import summarise
 from .stratified import Allocation
 
-NO_LABEL = "holds no label of at least {min_images} rows"
+NO_LABEL = "has no label of at least {min_images} rows"
 ALL_FULL = "none of its labels became a class, or the sample of its class left it out"
 _ROWS_AT_ONCE = 2**17
 _REPEATED_TEXTS = [name for name in schema.CATALOG.names if name not in ("idx", "filename", "channels")]
@@ -40,6 +40,7 @@ def select(
     max_images: int = MAX_IMAGES,
     seed: int = 0,
     allocation: Allocation = "proportional",
+    labels: LabelRule = "unambiguous",
 ) -> dict[str, Any]:
     """Assign classes to the rows of a catalogue file; write the selection, the rejected rows, and a report.
 
@@ -50,8 +51,8 @@ def select(
     out : str or path
         Parquet of `schema.SELECTION` to write, sorted by label and idx: the rows of `assign_labels`. In the same
         folder, `<stem>.rejected.parquet` (`schema.REJECTED`) and `<stem>.report.json` are written.
-    min_images, max_images, seed, allocation
-        As `assign_labels`.
+    min_images, max_images, seed, allocation, labels
+        As `assign_labels`, with another default of `labels`.
 
     Returns
     -------
@@ -63,14 +64,16 @@ def select(
     SchemaError, MetadataError, UsageError
         As `assign_labels`.
     """
-    check_settings(min_images, max_images, allocation)
+    check_settings(min_images, max_images, allocation, labels)
     order = row_order([to_arrow(schema.read(catalog, schema.CATALOG, ["idx"])["idx"])], seed)
     fs, inner = storage.filesystem(catalog)
     with fs.open(inner, "rb") as file:
         parquet = pq.ParquetFile(file, read_dictionary=list(REQUIRED_COLUMNS[1:]), page_checksum_verification=True)
         columns = {name: encode(parquet.read([name]).column(0)) for name in REQUIRED_COLUMNS[1:]}
         repeated = [name for name in _REPEATED_TEXTS if name in parquet.schema_arrow.names]
-        result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation)
+        result = assign(
+            columns, order, min_images=min_images, max_images=max_images, allocation=allocation, rule=labels
+        )
         del columns, order
         kept: list[list[pa.Array]] = [[] for _ in schema.SELECTION]
         with storage.atomic_writer(sibling(out, "rejected.parquet")) as file_of_rejected:
@@ -80,7 +83,10 @@ def select(
                         parts.extend(column.chunks)
                     writer.write_table(rejected)
     selection = _joined(kept)
-    settings = {"min_images": min_images, "max_images": max_images, "seed": seed, "allocation": allocation}
+    settings = {
+        **{"min_images": min_images, "max_images": max_images, "seed": seed},
+        **{"allocation": allocation, "labels": labels},
+    }
     report = summarise(result, selection, settings)
     storage.write_atomic(sibling(out, "report.json"), json.dumps(report, ensure_ascii=False).encode())
     _write_sorted(selection, out, schema.own_sources(catalog))

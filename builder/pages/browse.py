@@ -12,9 +12,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..ambiguous import COLUMNS, ambiguous_classes, reason
 from ..dataset.choose import choose_images
 from ..dataset.manifest import Manifest
 from ..dataset.read_images import read_images
+from ..errors import CheckFailedError
 from ..images.contact_sheet import TILE, grid
 from ..progress import progress
 from ..storage import join, write_atomic
@@ -47,11 +49,24 @@ def write_site(
     -------
     str
         The page to open in a browser.
+
+    Raises
+    ------
+    CheckFailedError
+        If a class has no image.
     """
     manifest = data_dir if isinstance(data_dir, Manifest) else Manifest.load(data_dir)
-    rows = manifest.metadata(["key", "label", "dir_name", "shard", "offset", "size"])
+    rows = manifest.metadata(["key", "dir_name", "shard", "offset", "size", *COLUMNS])
+    doubts = {one.label: reason(one) for one in ambiguous_classes(rows)}
     pairs = rows[["label", "dir_name"]].drop_duplicates().sort_values(["label", "dir_name"])
     sources = pairs.groupby("label")["dir_name"].agg(list).to_dict()
+    empty = [label for label in manifest.class_names if label not in sources]
+    if empty or not sources:
+        raise CheckFailedError(
+            f"The class {empty[0]!r} has no image in metadata.parquet" if empty else "The dataset has no class",
+            where=manifest.root,
+            next=f"Run: cytoimagenet verify {manifest.root}",
+        )
     chosen = choose_images(manifest, rows, classes=None, images=images, seed=seed)
     classes: list[dict[str, Any]] = []
     with progress("examples", len(manifest.classes), unit="classes") as bar:
@@ -72,6 +87,7 @@ def write_site(
                         "index": index,
                         "images": entry["train"] + entry["validation"],
                         "sources": sources[entry["label"]],
+                        "doubt": doubts.get(entry["label"], ""),
                         "strip": name,
                         "width": strip.width,
                         "shown": len(mine),

@@ -5,8 +5,6 @@ Every number comes from the manifest and the tables of the folder. The text is t
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,17 +15,27 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .. import schema
+from ..ambiguous import COLUMNS, ambiguous_classes, warnings
+from ..dataset import embeddings, quality
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
+from ..dataset.names import README
+from ..errors import CheckFailedError
 from ..storage import join, write_atomic
+from .licences import LICENCES
+from .markdown import cell, linked
 
 if TYPE_CHECKING:
     from ..sources.record import Source
 
-README = "README.md"
 TEMPLATE = "dataset_card.md"  # at the root of a checkout and of the installed package
 FEW_TRAINING_IMAGES = 100  # the card counts the classes with fewer
 LICENCE = "other"  # the Hub's word for a licence that is not in its list; here each row names its own
+LICENCE_NAME = "mixed-see-each-image"
+LIBRARIES = {  # the Hub's tags of libraries that read the folder; tests read it with each
+    "webdataset": ["datasets", "webdataset", "mlcroissant"],
+    "parquet": ["datasets", "pandas", "mlcroissant"],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +77,27 @@ def write_card(out: str | PathLike[str], manifest: Manifest) -> None:
 
 
 def metadata(manifest: Manifest) -> dict[str, Any]:
-    """Return the content of the card's YAML. `datasets` needs the column names png, cls and json as they are."""
+    """Return the content of the card's YAML, with the keys that the Hub documents.
+
+    Its specification is https://github.com/huggingface/hub-docs/blob/main/datasetcard.md. `datasets` needs the column
+    names png, cls and json as they are.
+    """
     configs = {"default": {split: split for split in schema.SPLITS if manifest.rows(split)}}
     if manifest.rows("sample"):
         configs["sample"] = {"train": "sample"}
     suffix = "parquet" if manifest.shard_format == "parquet" else "tar"
     features = card_features(manifest)
+    sources = sorted(manifest.metadata(["dir_name"])["dir_name"].unique())
     return {
         "pretty_name": "CytoImageNet",
         "license": LICENCE,
+        "license_name": LICENCE_NAME,
+        "license_link": LICENCES,
+        "annotations_creators": ["found", "machine-generated"],  # texts of the publishers; a program chose among them
+        "source_datasets": [f"extended|other-{name}" for name in sources],
         "task_categories": ["image-classification"],
-        "tags": ["biology", "microscopy", "bioimage", "cells"],
+        "task_ids": ["multi-class-image-classification"],
+        "tags": ["biology", "microscopy", "bioimage", "cells", *LIBRARIES[manifest.shard_format]],
         "size_categories": [size_category(sum(manifest.rows(split) for split in schema.SPLITS))],
         "configs": [
             {
@@ -121,7 +139,10 @@ def body(manifest: Manifest) -> str:
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     environment.filters["cell"] = cell
     environment.filters["linked"] = linked
-    rows = manifest.metadata(["dir_name", "database", "label"])
+    environment.filters["percent"] = percent
+    rows = manifest.metadata(["dir_name", "database", *COLUMNS])
+    if not len(rows) or not manifest.classes:
+        raise CheckFailedError("The dataset has no image or no class", where=manifest.root, next="Build it again")
     counts = rows["dir_name"].value_counts()
     # the user's own source may have the name of one of the 40
     records: Mapping[str, Source | OwnSource] = {**SOURCES, **own}
@@ -144,42 +165,46 @@ def body(manifest: Manifest) -> str:
         settings=dict(manifest.settings),
         seed=manifest.seed,
         rejected=manifest.counts.get("rejected", 0),
-        fly=int((rows["label"] == "fly").sum()),
+        may_be_wrong=warnings(ambiguous_classes(rows)),
         small=sum(count < FEW_TRAINING_IMAGES for count in train),
         largest=max(train),
         smallest=min(train),
         most=(str(databases.index[0]), float(databases.iloc[0])),
         digest=manifest.digest,
+        audit=quality.summary_of(manifest),
+        embeddings=_embeddings(manifest),
     )
 
 
-def linked(name: str, link: str) -> str:
-    r"""Return a name as a Markdown link, if the address is one that can't end the link or run anything.
+def _embeddings(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return name, network, number of values and size of the input of each file of embeddings."""
+    settings = {name: manifest.derived[embeddings.path_of(name)]["settings"] for name in embeddings.names(manifest)}
+    return [
+        {
+            "name": name,
+            "model": one.get("model", ""),
+            "dimensions": one["dimensions"],
+            "size": str(one.get("input_size", "")),
+        }
+        for name, one in settings.items()
+        if one.get("dataset") == manifest.digest and type(one.get("dimensions")) is int
+    ]
+
+
+def percent(share: float) -> str:
+    """Return a share as text.
 
     Examples
     --------
-    >>> linked("Our plate", "https://lab.example/1"), linked("Our plate", "javascript:1"), linked("Our plate", "")
-    ('[Our plate](https://lab.example/1)', 'Our plate', 'Our plate')
+    >>> percent(0.0314)
+    '3.1 %'
     """
-    safe = re.fullmatch(r"https?://[^\s<>()\[\]|\\`\"]+", link)
-    return f"[{cell(name)}]({link})" if safe else cell(name)
+    return f"{100 * share:.1f} %"
 
 
 def _known(facts: Mapping[str, str]) -> dict[str, str]:
     """Return the facts that the card shows; a manifest may have others."""
     return {name: facts.get(name, "") for name in ("name", "database", "licence", "link", "citation")}
-
-
-def cell(value: Any) -> str:
-    r"""Return a value as text of a Markdown table: on one line, with all markup escaped.
-
-    Examples
-    --------
-    >>> cell("a|b <script>")
-    'a\\|b &lt;script&gt;'
-    """
-    text = html.escape(" ".join(str(value).split()), quote=False)
-    return re.sub(r"([\\|`*_\[\]])", r"\\\1", text)
 
 
 def size_category(images: int) -> str:

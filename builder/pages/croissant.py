@@ -11,14 +11,21 @@ import pyarrow as pa
 from .. import schema
 from ..dataset.manifest import CLASSES, METADATA, Manifest
 from ..storage import join, write_atomic
+from .licences import LICENCES
+from .responsible_ai import responsible_ai
 
 CROISSANT = "croissant.json"
-CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
+CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
 PAPER = "https://arxiv.org/abs/2111.11646"
+PAPER_DOI = "https://doi.org/10.48550/arXiv.2111.11646"
+PUBLISHED = "2021-11-23"  # of the paper that describes the dataset; a date of this folder would change its bytes
+CREATORS = ("Stanley Bryan Z. Hua", "Alex X. Lu", "Alan M. Moses")
 _CR = (
-    *("citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet", "format"),
-    *("includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
-    *("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
+    *("annotation", "citeAs", "column", "containedIn", "equivalentProperty", "excludes", "extract"),
+    *("field", "fileObject", "fileProperty", "fileSet", "format", "includes", "isArray", "isLiveDataset", "jsonPath"),
+    *("key", "md5", "parentField", "readLines", "recordSet", "references", "regex", "sdVersion", "separator"),
+    *("source", "subField", "transform", "unArchive", "value"),
+    *("path", "repeated", "replace", "samplingRate"),  # of version 1.0, for readers of both
 )
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -30,10 +37,12 @@ CONTEXT: dict[str, Any] = {
     "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "description": {"@container": "@language"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
+    "name": {"@container": "@language"},
     **{name: f"cr:{name}" for name in _CR},
 }
-"""The terms of Croissant 1.0, as its specification lists them."""
+"""The terms of Croissant 1.1, as the appendix of its specification lists them."""
 _TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float", pa.bool_(): "sc:Boolean"}
 
 
@@ -74,12 +83,24 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "description": f"{images:,} microscopy images in {len(manifest.classes):,} weakly labelled classes, to "
         "pretrain on. The labels come from the metadata of the sources; nobody checked them against the images.",
         "conformsTo": CONFORMS_TO,
-        "license": "Mixed: every image names its own licence in the column licence.",
+        "license": {
+            "@type": "sc:CreativeWork",
+            "name": "Mixed: every image names its own licence in the column licence",
+            "url": LICENCES,
+        },
         "url": PAPER,
-        "citeAs": "Hua, Lu, Moses: CytoImageNet, arXiv:2111.11646, 2021",
+        "sameAs": PAPER_DOI,
+        "creator": [{"@type": "sc:Person", "name": name} for name in CREATORS],
+        "datePublished": PUBLISHED,
+        "keywords": ["biology", "microscopy", "bioimage", "cells", "pretraining", "weak labels"],
+        "isLiveDataset": False,
+        "citeAs": "@article{hua2021cytoimagenet, title={CytoImageNet: A large-scale pretraining dataset for bioimage "
+        "transfer learning}, author={Hua, Stanley Bryan Z. and Lu, Alex X. and Moses, Alan M.}, journal={arXiv "
+        "preprint arXiv:2111.11646}, year={2021}, doi={10.48550/arXiv.2111.11646}}",
         "version": f"{manifest.schema_version}+{manifest.digest[:8]}",
         "distribution": files,
         "recordSet": records,
+        **responsible_ai(manifest),
     }
 
 

@@ -19,15 +19,18 @@ from numpy.typing import NDArray
 
 from .. import schema
 from ..dataset.manifest import Manifest
-from ..dataset.ranges import in_order
+from ..dataset.ranges import MAX_IMAGE_BYTES, in_order
+from ..errors import SchemaError
 from ..formats.grey_png import is_grey_png
 from ..storage import filesystem, is_local, join
 from .format import COLUMNS, header, row_groups
 
 KEY = re.compile(r"[0-9a-z_-]{1,95}")
-MAX_MEMBER_BYTES = {"png": 1 << 28, "json": 1 << 20, "cls": 20}  # the bound of a PNG is larger than any crop
+MAX_MEMBER_BYTES = {"png": MAX_IMAGE_BYTES, "json": 1 << 20, "cls": 20}
 MAX_PROBLEMS = 5  # reported of one shard
+MAX_PROBLEM_LENGTH = 300  # characters of an unexpected one
 EXTENSIONS = ("png", "json", "cls")
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can contain it, UTF-8 can't
 TYPES = {"string": str, "int64": int, "double": float, "bool": bool}
 COLUMN_TYPES = {name: TYPES[str(schema.METADATA.field(name).type)] for name in COLUMNS}
 
@@ -109,17 +112,22 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
             with on_disk(manifest.root, name) as path, open(path, "rb") as raw:
                 digest = _compare_hash(_HashingReader(raw), entry, checked)
                 if digest == entry["sha256"]:
-                    _check_parquet(raw, index, expected, found, checked)
+                    try:
+                        _check_parquet(raw, name, index, expected, found, checked)
+                    except (_DamageError, SchemaError) as error:
+                        checked.problems.append(f"not a Parquet file as `shard` writes it: {error}")
         else:
             with in_order(join(manifest.root, name)) as raw:
                 file = _HashingReader(raw)
                 try:
-                    _check_tar(file, entry["rows"], index, expected, found, checked)
+                    _check_tar(file, entry["rows"], entry["bytes"], index, expected, found, checked)
                 except _DamageError as error:
                     checked.problems.append(str(error))
                 _compare_hash(file, entry, checked)
     except OSError as error:
         checked.problems.append(f"can't be read: {error}")
+    except Exception as error:  # whatever a hostile shard makes a library raise is a problem of this shard
+        checked.problems.append(f"can't be read: {type(error).__name__}: {error}"[:MAX_PROBLEM_LENGTH])
     if not checked.problems and len(found) != entry["rows"]:
         checked.problems.append(f"{len(found):,} images; the manifest records {entry['rows']:,}")
     if expected is not None and not checked.problems and len(expected) != len(found):
@@ -164,12 +172,13 @@ def _compare_hash(file: _HashingReader, entry: dict[str, Any], checked: CheckedS
 def _check_tar(
     file: _HashingReader,
     rows: int,
+    total: int,
     index: dict[str, int],
     expected: list[dict[str, Any]] | None,
     found: list[dict[str, Any]],
     checked: CheckedShard,
 ) -> None:
-    """Read `rows` images of three members each, then the end of the archive; append their rows to `found`."""
+    """Read `rows` images of three members each, then the end of a file of `total` bytes; append the rows to `found`."""
     for number in range(rows):
         start = file.at
         members: dict[str, bytes] = {}
@@ -195,6 +204,8 @@ def _check_tar(
     end = file.read(2 * tarfile.BLOCKSIZE)
     if end.strip(b"\0"):
         raise _DamageError(f"it contains more than the {rows:,} images of the manifest")
+    if file.read(-file.at % tarfile.RECORDSIZE).strip(b"\0") or file.at != total:
+        raise _DamageError("bytes are hidden after its end")
 
 
 def _next_member(file: _HashingReader) -> tuple[str, int]:
@@ -218,12 +229,20 @@ def _parse(content: bytes, key: str) -> dict[str, Any]:
         raise _DamageError(f"{key}.json is not JSON: {error}") from None
     if not isinstance(row, dict) or list(row) != COLUMNS:
         raise _DamageError(f"the columns of {key}.json are not those of the schema")
-    wrong = [name for name, kind in COLUMN_TYPES.items() if type(row[name]) is not kind]
-    if wrong:
-        raise _DamageError(f"{key}.json: {wrong[0]} is not of type {COLUMN_TYPES[wrong[0]].__name__}")
+    _check_types(row, f"{key}.json")
     if row["key"] != key:
         raise _DamageError(f"{key}.json has the key {row['key'][:120]!r}")
     return row
+
+
+def _check_types(row: dict[str, Any], where: str) -> None:
+    """Raise an error unless every column of a row has the type of the schema, and its texts can be written."""
+    for name, kind in COLUMN_TYPES.items():
+        value = row[name]
+        if type(value) is not kind:
+            raise _DamageError(f"{where}: {name} is not of type {kind.__name__}")
+        if kind is str and not value.isascii() and SURROGATE.search(value):
+            raise _DamageError(f"{where}: {name} is not text")
 
 
 def _check_image(
@@ -241,6 +260,7 @@ def _check_image(
 
 def _check_parquet(
     file: IO[bytes],
+    name: str,
     index: dict[str, int],
     expected: list[dict[str, Any]] | None,
     found: list[dict[str, Any]],
@@ -248,23 +268,34 @@ def _check_parquet(
 ) -> None:
     """Check a Parquet shard: its rows, and the raw bytes of each PNG at the offset that `metadata.parquet` names."""
     names = list(index)
-    try:
-        for rows in row_groups(file):
-            for cells in rows.to_pylist():
-                png = cells.pop("image")["bytes"]
-                number = cells.pop("label")
-                label = names[number] if 0 <= number < len(names) else ""
-                row = {name: label if name == "label" else cells.get(name) for name in COLUMNS}
-                expected_row = None if expected is None or len(found) >= len(expected) else expected[len(found)]
-                place = {"size": len(png)}
-                if expected_row is not None:
-                    file.seek(expected_row["offset"])
-                    if file.read(expected_row["size"]) != png:
-                        checked.problems.append(f"{row['key']}: not at the offset that metadata.parquet names")
-                _check_image(row, png, place, expected_row, checked)
-                found.append(row)
-    except (pa.ArrowInvalid, KeyError, TypeError) as error:
-        checked.problems.append(f"not a Parquet file as `shard` writes it: {error}")
+    for rows in row_groups(file, name):
+        absent = {"image", "label", *COLUMNS}.difference(rows.column_names)
+        if absent:
+            raise _DamageError(f"no column {min(absent)}")
+        for cells in rows.to_pylist():
+            number = cells.pop("label")
+            label = names[number] if type(number) is int and 0 <= number < len(names) else ""
+            row = {name: label if name == "label" else cells[name] for name in COLUMNS}
+            where = f"image {len(found):,}"
+            _check_types(row, where)
+            image = cells["image"]
+            png = image.get("bytes") if isinstance(image, dict) else None
+            if not isinstance(png, bytes):
+                raise _DamageError(f"{where} has no bytes")
+            expected_row = None if expected is None or len(found) >= len(expected) else expected[len(found)]
+            place = {"size": len(png)}
+            if expected_row is not None and not _has_at(file, png, expected_row):
+                checked.problems.append(f"{row['key']}: not at the offset that metadata.parquet names")
+            _check_image(row, png, place, expected_row, checked)
+            found.append(row)
+
+
+def _has_at(file: IO[bytes], png: bytes, expected: dict[str, Any]) -> bool:
+    """Return whether a file contains the bytes of a PNG at the offset of its row."""
+    if expected["size"] != len(png) or not 0 <= expected["offset"] < 2**63:
+        return False
+    file.seek(expected["offset"])
+    return file.read(len(png)) == png
 
 
 def _hashes(texts: list[str]) -> NDArray[np.uint64]:

@@ -13,13 +13,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import schema
+from ..bounded_parquet import BoundedParquet
 from ..dataset.columns import parquet_features
 
 Row = dict[str, Any]
-FORMATS = {"webdataset": "tar", "parquet": "parquet"}
 COLUMNS = ["key", *schema.ROW.names]
 """The columns of `<key>.json`."""
+BYTES_PER_WRITE = 2**20  # of a tar shard, plus one image
 IMAGES_PER_ROW_GROUP = 100  # a reader of a Parquet shard has this many in memory
+PARQUET_PAGES: dict[str, Any] = {
+    # a reader finds the page of a row without reading its row group
+    "write_page_index": True,
+    # A page ends where its content says, so that a new version of a dataset has the pages of the former one where the
+    # images are the same, and the Hub stores them once. An image of 8 kB or more is a page of its own. With pyarrow's
+    # bounds (256 kB, 1 MB) a page has several images, and images that were removed move the bounds of many pages:
+    # benchmarks/chunks.py
+    "use_content_defined_chunking": {"min_chunk_size": 4 << 10, "max_chunk_size": 8 << 10},
+}
 
 
 class Tally:
@@ -86,13 +96,19 @@ def write_tar(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[str, 
     The bytes depend on the items only, not on the clock, the user or the order of a folder.
     """
     offsets = []
+    parts: list[bytes] = []  # not written yet: threads wait for each other less often with fewer, longer writes
+    start, waiting = file.tell(), 0
     for row, png in items:
-        offsets.append(file.tell() + tarfile.BLOCKSIZE)
-        members = (("png", png), ("json", _row_as_json(row)), ("cls", str(index[row["label"]]).encode()))
-        parts = [part for extension, content in members for part in _member(f"{row['key']}.{extension}", content)]
-        file.write(b"".join(parts))
-    end = file.tell() + 2 * tarfile.BLOCKSIZE
-    file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))
+        offsets.append(start + waiting + tarfile.BLOCKSIZE)
+        for extension, content in (("png", png), ("json", _row_as_json(row)), ("cls", b"%d" % index[row["label"]])):
+            member = _member(f"{row['key']}.{extension}", content)
+            waiting += sum(map(len, member))
+            parts += member
+        if waiting >= BYTES_PER_WRITE:
+            start += file.write(b"".join(parts))
+            parts, waiting = [], 0
+    end = start + waiting + 2 * tarfile.BLOCKSIZE
+    file.write(b"".join([*parts, bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE)]))
     return offsets
 
 
@@ -146,6 +162,7 @@ def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[s
         use_dictionary=rest,
         write_statistics=["label", *rest],
         write_page_checksum=True,
+        **PARQUET_PAGES,
     ) as writer:
         for batch in batched(items, IMAGES_PER_ROW_GROUP):
             file.awaited.extend(png for _, png in batch)
@@ -161,11 +178,11 @@ def write_parquet(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[s
     return file.found
 
 
-def row_groups(file: IO[bytes], columns: list[str] | None = None) -> Iterator[pa.Table]:
+def row_groups(file: IO[bytes], where: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Yield the row groups of a Parquet shard; `iter_batches` would keep the complete file in memory."""
-    shard = pq.ParquetFile(file)
-    for number in range(shard.num_row_groups):
-        yield shard.read_row_group(number, columns=columns)
+    shard = BoundedParquet(file, where)
+    for number in range(shard.row_groups):
+        yield shard.read(columns, number)
 
 
 def _parquet_schema(class_names: list[str]) -> pa.Schema:

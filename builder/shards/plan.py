@@ -3,7 +3,11 @@
 A shard is one file with many images. The images of a split are shuffled with a seed and cut into shards of equal
 numbers of images, so that every shard is a random sample of all classes.
 
-Only five narrow columns are read, so the plan takes about 200 bytes of memory per image.
+The order depends on the pixels, not on the names. Names are numbers within a class, which change when the class loses
+an image; in a new version of a dataset, the images that are the same are still next to each other, and the chunk store
+of the Hub, which has them, needs only the others.
+
+Only six narrow columns are read, so the plan takes about 300 bytes of memory per image.
 """
 
 from __future__ import annotations
@@ -62,11 +66,11 @@ def plan_shards(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) 
     Parameters
     ----------
     rows : DataFrame
-        Columns label, category, filename, split, store_size; one row per image.
+        Columns label, category, filename, split, store_size, sha256 (of the pixels); one row per image.
     shard_size : int
         Target size of a shard, in bytes of its images.
     seed : int
-        Random seed of the shuffle. The order depends on seed and key only, not on the order of the rows.
+        Random seed of the shuffle. The order depends on seed and pixels only, not on the order of the rows.
     suffix : str
         Ending of the shards' names, `tar` or `parquet`.
 
@@ -84,7 +88,7 @@ def plan_shards(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) 
         raise SchemaError(f"Unknown split {unknown[0]!r}; there are {', '.join(schema.SPLITS)}")
     classes = count_classes(rows)
     keys = safe_keys(rows["filename"])
-    order = shuffled(keys, seed)
+    order = shuffled(_identities(rows["sha256"], keys), seed)
     names: list[str] = []
     split_of: list[str] = []
     row, shard, position = [], [], []
@@ -112,6 +116,12 @@ def plan_shards(rows: pd.DataFrame, *, shard_size: int, seed: int, suffix: str) 
     by_row = np.argsort(np.concatenate(row), kind="stable")
     arrays = (np.concatenate(part)[by_row] for part in (row, shard, position))
     return ShardPlan(keys, classes, names, split_of, *arrays)
+
+
+def _identities(digests: pd.Series, keys: list[str]) -> list[str]:
+    """Return a different text for each image: the digest of its pixels, and its key if others have the same pixels."""
+    repeated = digests.duplicated(keep=False)
+    return [f"{d}\0{key}" if twice else d for d, key, twice in zip(digests, keys, repeated, strict=True)]
 
 
 def shard_count(images: int, size: int, shard_size: int) -> int:

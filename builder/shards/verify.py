@@ -7,36 +7,46 @@ lead outside, and archives within archives.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os import PathLike, cpu_count
+from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import schema
-from ..dataset.manifest import CLASSES, METADATA, PAGES, TABLES, Manifest
-from ..dataset.manifest import NAME as MANIFEST
-from ..errors import CheckFailedError, CytoImageNetError
+from ..bounded_parquet import BoundedParquet
+from ..dataset import embeddings, quality
+from ..dataset.manifest import TABLES, Manifest
+from ..dataset.names import CLASSES, EMBEDDINGS, MANIFEST, METADATA, QUALITY, README, SIGNATURE
+from ..dataset.signature import Signer, check_signature
+from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..progress import Bar, progress
-from ..schema import SAMPLE
-from ..storage import filesystem, join, sha256_of
+from ..storage import filesystem, is_local, join, sha256_of
 from .check import CheckedShard, check_shard, on_disk
+from .together import SHARDS_WITH_ROWS, check_together
 
+UNFINISHED = ".unfinished"  # folder of work in progress of `shard` and `embed`
 DANGEROUS = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib", ".dill")
 HARMLESS = (".cache/", ".git/", ".gitattributes", ".gitignore", ".DS_Store")  # written by git, the Hub and Finder
+VIEWER_ROW_BYTES = 2_000_000  # larger rows are not shown by the Hub's viewer: docs/hub, datasets-upload-guide-llm
 PROBLEMS_SHOWN = 20  # in the error; the report has all
 
 
 @dataclass
 class Report:
-    """Result of `verify`: numbers of files, bytes and images read, problems, and notes that are no problems."""
+    """Result of `verify`: numbers of files, bytes and images read, problems, and notes that are no problems.
+
+    Attributes
+    ----------
+    signature : str
+        "none", "not checked", or "valid"; an invalid one is a problem, and "not checked".
+    """
 
     root: str
+    signature: str = "none"
     files: int = 0
     bytes: int = 0
     images: int = 0
@@ -44,7 +54,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+def verify(root: str | PathLike[str], *, workers: int | None = None, signer: Signer | None = None) -> Report:
     """Check a dataset folder against its manifest, and its files against each other.
 
     Parameters
@@ -53,13 +63,15 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         The dataset folder, local or a URL.
     workers : int, optional
         Number of shards read at the same time.
+    signer : Signer, optional
+        Who must have signed the manifest. Without it a signature is neither needed nor checked.
 
     Raises
     ------
     CheckFailedError
         If there is any problem; its attribute `problems` lists all of them.
     """
-    report = inspect(root, workers=workers)
+    report = inspect(root, workers=workers, signer=signer)
     if report.problems:
         shown = "\n".join(f"  {problem}" for problem in report.problems[:PROBLEMS_SHOWN])
         count = f"{len(report.problems):,} problem{'s' if len(report.problems) > 1 else ''}"
@@ -74,7 +86,7 @@ def verify(root: str | PathLike[str], *, workers: int | None = None) -> Report:
     return report
 
 
-def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
+def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Signer | None = None) -> Report:
     """Check a dataset folder as `verify` does, and return the report instead of raising an error."""
     report = Report(str(root))
     try:
@@ -83,29 +95,51 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None) -> Report:
         report.problems.append(f"{MANIFEST}: {error.what}")
         return report
     sound = _check_files(manifest, report)
+    if signer is not None:
+        try:
+            check_signature(manifest, signer)
+            report.signature = "valid"
+        except CheckFailedError as error:
+            report.problems.append(f"{SIGNATURE}: {error.what}")
     with ExitStack() as open_files:
         tables = _check_small_files(manifest, sound, report, open_files)
         with progress("verify", sum(entry["rows"] for entry in manifest.splits.values())) as bar:
             workers = workers or min(8, 2 * (cpu_count() or 1))
-            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar))
+            checked = list(_check_shards(manifest, sound, tables.get(METADATA), workers, bar, report))
     for name, result in sorted(checked, key=lambda pair: pair[0]):
         report.problems += [f"{name}: {problem}" for problem in result.problems]
         report.bytes += result.bytes
         report.files += 1
     if METADATA in tables:
-        _check_together(manifest, dict(checked), report)
+        problems, notes = check_together(manifest, dict(checked))
+        report.problems += problems
+        report.notes += notes
+        _note_large_rows(manifest, tables[METADATA], report)
     report.images = sum(manifest.rows(split) for split in schema.SPLITS)
     return report
 
 
+def _note_large_rows(manifest: Manifest, metadata: str, report: Report) -> None:
+    """Note rows of Parquet shards that the Hub's viewer does not show; all but a few hundred bytes are the image."""
+    if manifest.shard_format == "parquet":
+        try:
+            sizes = BoundedParquet(metadata, METADATA).read(["size"])["size"].to_numpy()
+        except SchemaError:
+            return  # reported with the shards
+        large = int((sizes > VIEWER_ROW_BYTES - 10_000).sum())
+        if large:
+            rows = "1 row is" if large == 1 else f"{large:,} rows are"
+            report.notes.append(f"{rows} larger than 2 MB: the Hub's viewer does not show such rows")
+
+
 def _check_files(manifest: Manifest, report: Report) -> set[str]:
     """Compare the names and sizes of the present files with the manifest; return those without a problem."""
-    entries = {**manifest.files, **manifest.pages}
+    entries = manifest.all_files
     fs, inner = filesystem(manifest.root)
     if "http" in str(fs.protocol):
         report.notes.append("Over HTTP a folder can't be listed: unexpected files can't be found")
         sizes = {}
-        for path in entries:
+        for path in [*entries, SIGNATURE]:
             try:
                 sizes[path] = fs.size(join(inner, path))
             except FileNotFoundError:
@@ -113,28 +147,55 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
     else:
         base = len(inner.rstrip("/")) + 1
         sizes = {path[base:]: entry["size"] for path, entry in fs.find(inner, detail=True).items()}
-    sound = set()
+    report.signature = "not checked" if SIGNATURE in sizes else "none"
+    special = _special_files(inner, sizes, report) if is_local(manifest.root) else set()
+    sound: set[str] = set()
+    unfinished = False
     for path, entry in entries.items():
         if path not in sizes:
             report.problems.append(f"{path}: absent")
+        elif path in special:
+            report.problems.append(f"{path}: not a regular file")
         elif sizes[path] is not None and sizes[path] != entry["bytes"]:
             report.problems.append(f"{path}: {sizes[path]:,} bytes; the manifest records {entry['bytes']:,}")
         else:
             sound.add(path)
-    for path in sorted(set(sizes) - set(entries) - {MANIFEST}):
+    for path in sorted(set(sizes) - set(entries) - {MANIFEST, SIGNATURE}):
         if path.endswith(DANGEROUS):
             report.problems.append(f"{path}: unexpected, and of a kind that can run code; don't open it")
+        elif path.startswith(f"{UNFINISHED}/"):
+            unfinished = True
         elif not path.startswith(HARMLESS) and path.rsplit("/", 1)[-1] not in HARMLESS:
             report.problems.append(f"{path}: unexpected")
-    if PAGES[0] not in entries:
-        report.problems.append(f"{PAGES[0]}: absent; without it `datasets` does not know the columns")
+    if unfinished:
+        report.notes.append(f"{UNFINISHED}/ is the work of an interrupted command; run it again to finish it")
+    if README not in entries:
+        report.problems.append(f"{README}: absent; without it `datasets` does not know the columns")
     return sound
+
+
+def _special_files(root: str, names: Iterable[str], report: Report) -> set[str]:
+    """Return the names that are no regular files, such as pipes, which must not be opened; note the links."""
+    special, links = set(), []
+    for name in names:
+        path = Path(root, name)
+        if path.is_symlink():
+            links.append(name)
+        if not path.is_file():  # of a link: what it points to
+            special.add(name)
+    if links:
+        report.notes.append(
+            f"{len(links):,} of the files are links to other places, which can change: {min(links)}, ..."
+            if len(links) > 1
+            else f"{links[0]} is a link to another place, which can change"
+        )
+    return special
 
 
 def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open_files: ExitStack) -> dict[str, str]:
     """Check all files but the shards: sha256, and columns and rows of tables; return local paths of the good tables."""
-    tables = {}
-    for name, entry in {**manifest.files, **manifest.pages}.items():
+    tables, derived = {}, {}
+    for name, entry in manifest.all_files.items():
         if name not in sound or name.startswith("data/"):
             continue
         try:
@@ -147,39 +208,71 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
         report.bytes += entry["bytes"]
         if digest != entry["sha256"]:
             report.problems.append(f"{name}: sha256 differs, the file was damaged or altered")
-        elif name in TABLES and _is_table(path, name, entry["rows"], report):
+        elif name in TABLES and _is_table(path, name, entry["rows"], TABLES[name], report):
             tables[name] = path
+        elif name in manifest.derived:
+            derived[name] = path
     report.problems += [f"{name}: not in the manifest" for name in TABLES if name not in manifest.files]
     if CLASSES in tables:
-        classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
+        try:
+            classes = schema.read(tables[CLASSES], schema.CLASSES).to_dict("records")
+        except SchemaError as error:
+            classes = []
+            report.problems.append(f"{CLASSES}: {error.what}")
         if classes != [{"index": i, **entry} for i, entry in enumerate(manifest.classes)]:
             report.problems.append(f"{CLASSES}: its classes are not those of the manifest")
+    for name, path in derived.items():
+        _check_derived(manifest, name, path, tables.get(METADATA), report)
     return tables
 
 
-def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
+def _check_derived(manifest: Manifest, name: str, path: str, metadata: str | None, report: Report) -> None:
+    """Check that embeddings and the table of an audit have one row per image, in the order of the metadata."""
+    entry = manifest.derived[name]
+    if name.startswith(f"{EMBEDDINGS}/"):
+        dimensions = entry["settings"].get("dimensions")
+        if type(dimensions) is not int or not 1 <= dimensions <= embeddings.MAX_DIMENSIONS:
+            report.problems.append(f"{name}: the manifest does not record its number of dimensions")
+            return
+        columns, compared = embeddings.columns(dimensions), ["key", "sha256"]
+    elif name == QUALITY:
+        columns, compared = quality.COLUMNS, ["key"]
+    else:
+        return
+    if not _is_table(path, name, entry["rows"], columns, report) or metadata is None:
+        return
+    try:
+        own, images = (BoundedParquet(file, name).read(compared) for file in (path, metadata))
+    except SchemaError as error:
+        report.problems.append(f"{name}: {error.what}")
+        return
+    if not own.replace_schema_metadata(None).equals(images.replace_schema_metadata(None)):
+        report.problems.append(f"{name}: its rows are not the images of {METADATA}")
+
+
+def _is_table(path: str, name: str, rows: int, expected: pa.Schema, report: Report) -> bool:
     """Return whether a file is a Parquet table with the columns it must have; its number of rows is checked too."""
     try:
-        with pq.ParquetFile(path) as table:
-            columns, found = table.schema_arrow.remove_metadata(), table.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
-        report.problems.append(f"{name}: not a readable Parquet file: {error}")
+        table = BoundedParquet(path, name)
+    except SchemaError as error:
+        report.problems.append(f"{name}: {error.what}")
         return False
+    columns, found = table.schema.remove_metadata(), table.rows
     if found != rows:
         report.problems.append(f"{name}: {found:,} rows; the manifest records {rows:,}")
-    if not columns.equals(TABLES[name]):
+    if not columns.equals(expected):
         report.problems.append(f"{name}: its columns are not those of the schema")
         return False
     return True
 
 
 def _check_shards(
-    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar
+    manifest: Manifest, sound: set[str], metadata: str | None, workers: int, bar: Bar, report: Report
 ) -> Iterator[tuple[str, CheckedShard]]:
     """Check all shards, `workers` at a time, each with its rows of `metadata.parquet`."""
     waiting: dict[Future[CheckedShard], str] = {}
     with ThreadPoolExecutor(workers) as pool:
-        for name, rows in _shards_with_rows(sound, metadata):
+        for name, rows in _shards_with_rows(sound, metadata, report):
             waiting[pool.submit(check_shard, manifest, name, rows)] = name
             while len(waiting) >= 2 * workers:
                 yield from _done(waiting, bar)
@@ -196,87 +289,24 @@ def _done(waiting: dict[Future[CheckedShard], str], bar: Bar) -> Iterator[tuple[
         yield waiting.pop(future), result
 
 
-def _shards_with_rows(sound: set[str], metadata: str | None) -> Iterator[tuple[str, pa.Table | None]]:
-    """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order."""
+def _shards_with_rows(sound: set[str], metadata: str | None, report: Report) -> Iterator[tuple[str, pa.Table | None]]:
+    """Yield every shard to check with its rows of `metadata.parquet`; the rows are read once, in order.
+
+    Only shards of the split `sample`, and all shards if there is no good table, come without rows.
+    """
     left = {name for name in sound if name.startswith("data/")}
     if metadata is not None:
-        with pq.ParquetFile(metadata) as table:
-            for number in range(table.num_row_groups):  # `shard` writes one row group per shard
-                rows = table.read_row_group(number)
+        try:
+            table = BoundedParquet(metadata, METADATA)
+            for number in range(table.row_groups):  # `shard` writes one row group per shard
+                rows = table.read(row_group=number)
                 names = set(rows["shard"].to_pylist())
                 name = names.pop() if names else ""
                 if not names and name in left:
                     left.remove(name)
                     yield name, rows
+        except SchemaError as error:
+            report.problems.append(f"{METADATA}: {error.what}")
     for name in sorted(left):
-        yield name, None
-
-
-def _check_together(manifest: Manifest, checked: dict[str, CheckedShard], report: Report) -> None:
-    """Check the rules that concern all shards together."""
-    by_split: dict[str, list[CheckedShard]] = {}
-    for name, result in checked.items():
-        by_split.setdefault(name.removeprefix("data/").split("-", 1)[0], []).append(result)
-    _check_keys_are_unique(by_split, report)
-    _check_split_sums(manifest, report)
-    # a damaged shard is reported once; the counts and the sample, which are then wrong too, are not
-    all_good = all(
-        name in checked and not checked[name].problems
-        for split in manifest.splits
-        for name, *_ in manifest.shards(split)
-    )
-    if all_good:
-        _check_class_counts(manifest, by_split, report)
-        _check_sample(by_split, report)
-    _check_sides(manifest, by_split, report)
-
-
-def _check_keys_are_unique(by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    keys = _joined([result.keys for split in schema.SPLITS for result in by_split.get(split, [])])
-    repeated = len(keys) - len(np.unique(keys))
-    if repeated:
-        report.problems.append(f"{METADATA}: {repeated:,} keys occur twice")
-
-
-def _check_split_sums(manifest: Manifest, report: Report) -> None:
-    for split, entry in manifest.splits.items():
-        shards = manifest.shards(split)
-        sums = {"rows": sum(s[1] for s in shards), "bytes": sum(s[2] for s in shards), "shards": len(shards)}
-        if sums != {name: entry.get(name) for name in sums}:
-            report.problems.append(f"{MANIFEST}: split {split!r} is not the sum of its shards")
-
-
-def _check_class_counts(manifest: Manifest, by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    counts: Counter[tuple[str, str]] = Counter()
-    for results in by_split.values():
-        for result in results:
-            counts.update(result.counts)
-    for entry in manifest.classes:
-        found = {split: counts[entry["label"], split] for split in schema.SPLITS}
-        if any(found[split] != entry[split] for split in schema.SPLITS):
-            recorded = {split: entry[split] for split in schema.SPLITS}
-            report.problems.append(
-                f"{MANIFEST}: class {entry['label']!r} has {found} images, the manifest records {recorded}"
-            )
-
-
-def _check_sample(by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    sample = _joined([result.keys for result in by_split.get(SAMPLE, [])])
-    train = _joined([result.keys for result in by_split.get("train", [])])
-    if len(np.setdiff1d(sample, train)):
-        report.problems.append("data/sample: contains images that are not in train")
-
-
-def _check_sides(manifest: Manifest, by_split: dict[str, list[CheckedShard]], report: Report) -> None:
-    """Check that all crops of a source image are in one split, unless the folder has the published split."""
-    if manifest.settings.get("split") == "published":
-        report.notes.append("Split by crop, as published: crops of one source image are in train and in validation")
-        return
-    train, validation = (_joined([result.sources for result in by_split.get(s, [])]) for s in schema.SPLITS)
-    both = np.intersect1d(train, validation)
-    if len(both):
-        report.problems.append(f"{METADATA}: {len(both):,} source images have crops in train and in validation")
-
-
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty(0, np.uint64)
+        has_rows = metadata is not None and name.startswith(SHARDS_WITH_ROWS)
+        yield name, schema.METADATA.empty_table() if has_rows else None

@@ -23,15 +23,17 @@ import pyarrow.parquet as pq
 from .. import resume, schema
 from ..dataset import manifest as manifests
 from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
+from ..dataset.names import FORMATS
 from ..dataset.ranges import Fetch, reader_of
 from ..defaults import SHARD_SIZE_BYTES
 from ..errors import CheckFailedError, SchemaError, UsageError
 from ..formats.grey_png import is_grey_png
+from ..locks import only_run
 from ..progress import progress
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
 from ..storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries, sha256_of, size
 from ..versions import versions_of
-from .format import FORMATS, WRITERS, Tally, batched
+from .format import WRITERS, Tally, batched
 from .plan import ShardPlan, plan_shards
 from .sort import rows_of_shard, sort_rows, sorting_folder
 
@@ -79,7 +81,8 @@ def write_dataset(
     Raises
     ------
     UsageError
-        If there is no finished curated folder or no image in it, or an argument is not valid.
+        If there is no finished curated folder or no image in it, an argument is not valid, or another run is writing to
+        `out`.
     SettingsChangedError
         If `out` has work of other settings or other images.
     CheckFailedError
@@ -95,34 +98,36 @@ def write_dataset(
     task = {"format": format, "settings": settings, "seed": seed, "input": sha256_of(rows_file)}
     own_sources = {"own_sources": curation["own_sources"]} if curation["own_sources"] else {}
     task |= own_sources
-    done = _claim(out, task)
-    if done is not None:
-        return done
-    plan = plan_shards(
-        schema.read(rows_file, schema.CURATED, ["label", "category", "filename", "split", "store_size"]),
-        shard_size=shard_size,
-        seed=seed,
-        suffix=FORMATS[format],
-    )
-    _write_shards(out, rows_file, plan, format, fetch or reader_of(curated), workers)
-    files = _write_metadata(out, plan)
-    rejected = _read_rejected(curated)
-    files |= _write_tables(out, {CLASSES: plan.classes, REJECTED: rejected})
-    data: dict[str, Any] = {
-        "format": manifests.FORMAT,
-        "schema_version": schema.VERSION,
-        "shard_format": format,
-        "settings": settings,
-        "seed": seed,
-        "versions": versions_of("cytoimagenet", "numpy", "pandas", "pyarrow", "pillow"),
-        "classes": plan.classes[["label", "category", "train", "validation"]].to_dict("records"),
-        "splits": _count_splits(plan, files),
-        "files": files,
-        "counts": {**curation["counts"], "images": len(plan.keys), "rejected": len(rejected), "input": task["input"]},
-        "pages": {},
-        **own_sources,
-    }
-    return _publish(out, data)
+    with only_run(out):
+        done = _claim(out, task)
+        if done is not None:
+            return done
+        plan = plan_shards(
+            schema.read(rows_file, schema.CURATED, ["label", "category", "filename", "split", "store_size", "sha256"]),
+            shard_size=shard_size,
+            seed=seed,
+            suffix=FORMATS[format],
+        )
+        _write_shards(out, rows_file, plan, format, fetch or reader_of(curated), workers)
+        files = _write_metadata(out, plan)
+        rejected = _read_rejected(curated)
+        files |= _write_tables(out, {CLASSES: plan.classes, REJECTED: rejected})
+        data: dict[str, Any] = {
+            "format": manifests.FORMAT,
+            "schema_version": schema.VERSION,
+            "shard_format": format,
+            "settings": settings,
+            "seed": seed,
+            "versions": versions_of("cytoimagenet", "numpy", "pandas", "pyarrow", "pillow"),
+            "classes": plan.classes[["label", "category", "train", "validation"]].to_dict("records"),
+            "splits": _count_splits(plan, files),
+            "files": files,
+            "counts": curation["counts"]
+            | {"images": len(plan.keys), "rejected": len(rejected), "input": task["input"]},
+            "pages": {},
+            **own_sources,
+        }
+        return _publish(out, data)
 
 
 def _write_shards(out: str, rows_file: str, plan: ShardPlan, format: str, fetch: Fetch, workers: int | None) -> None:
@@ -284,7 +289,7 @@ def _count_splits(plan: ShardPlan, files: Mapping[str, Mapping[str, Any]]) -> di
 
 
 def _publish(out: str, data: dict[str, Any]) -> Manifest:
-    """Write README.md, croissant.json and preview.png, then, last, the manifest; remove the notes on the shards."""
+    """Write README.md and the other pages, then, last, the manifest; remove the notes on the shards."""
     from ..pages.write import write_pages  # only here: reading and checking shards needs no templates
 
     data["digest"] = manifests.digest(data)

@@ -63,6 +63,12 @@ def _fat_worm(i: int, rng: np.random.Generator) -> Info:
     return {"kind": ("WT", "fat")[i % 2], "number": i // 2 + 1, "phenotype": ("wildtype", "fat")[i % 2]}
 
 
+def _doses(fields: Sequence[Info]) -> Mapping[str, bytes]:
+    """Return the plate map of BBBC014: a line of description, then one dose per well, row by row."""
+    doses = [f"10^-{7 + column / 2:g}" for _ in range(8) for column in range(12)]
+    return {"BBBC014_v1_platemap_all.txt": "\r\n".join(["DESCRIPTION TNFa", *doses, ""]).encode()}
+
+
 def _transfluor(i: int, rng: np.random.Generator) -> Info:
     return {"number": i // 4 + 50, "site": i % 4 + 1}
 
@@ -235,6 +241,7 @@ LAYOUTS: tuple[Layout, ...] = (
             "nucleus": "BBBC014_v1_images/Channel 2-{number:02}-{row}-{column:02}-00.Bmp",
         },
         field=_place96,
+        tables=_doses,
     ),
     Layout(
         source="bbbc015",

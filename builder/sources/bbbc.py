@@ -6,6 +6,7 @@ from typing import Any
 
 from . import bbbc_labels as labels
 from .bbbc_boxes import malaria
+from .bbbc_doses import translocation_of_fkhr, translocation_of_nfkb
 from .record import BRIGHTFIELD, BROAD, Source
 
 COLLECTION = (
@@ -109,20 +110,21 @@ RECORDS: tuple[Source, ...] = (
         cell_visible="nucleus",
         pattern=r"^(?P<folder>.*/)?Channel(?P<channel>[12])-(?P<number>\d\d)-(?P<well>[A-H]-\d\d)$",
         stains={"1": "fkhr-gfp", "2": "nucleus"},
+        labels=translocation_of_fkhr,
     ),
     _bbbc(
         14,
         "Human U2OS cells cytoplasm–nucleus translocation (2)",
-        downloads=("BBBC014_v1_images.zip",),
+        downloads=("BBBC014_v1_images.zip", "BBBC014_v1_platemap_all.txt"),
         tried="real images",
         images=96,
         formats=("bmp",),
         organism="human",
-        cell_type="mcf7|a549",
         cell_visible="nucleus",
         pattern=r"^(?P<folder>.*/)?Channel (?P<channel>[12])-(?P<number>\d\d)-(?P<well>[A-H]-\d\d)-\d\d$",
         # seen in a real field: channel 2 shows only nuclei
         stains={"1": "nfkb", "2": "nucleus"},
+        labels=translocation_of_nfkb,
     ),
     _bbbc(
         15,

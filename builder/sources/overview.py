@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..ambiguous import EXCLUSIVE_COLUMNS
 from .discover import choose
 from .folder import Folder
 from .record import BRIGHTFIELD, DATABASES, Source
@@ -16,6 +17,36 @@ Written by `cytoimagenet sources --markdown`; do not edit. "Images" counts rows 
 all their channels, or boxes of such a field. A licence is marked "unverified" if nobody has read it in the publisher's
 own text. "Reader tried on" names the most realistic input the reader was tested with: *real images*, *real metadata*
 (the publisher's tables or file names, without pixels), or *simulated* files in the publisher's layout.
+"""
+FOOT = """## Labels that a source leaves open
+
+Some sources give several organisms or cell types for every image. An image shows one of them (or, in the co-culture
+`bbbc026`, both side by side), and the metadata does not say which:
+
+{table}
+
+By the published rule every one of these values is a label, and the rarest becomes the class. With all 40 sources and
+the default settings, three classes would be affected: `fly` (1,000 images of `bbbc038`, most of which show human and
+mouse nuclei), `mouse` (1,000 images, 843 of them from `bbbc038`) and `fibroblast` (all 864 co-cultures with
+hepatocytes). We know 146 of the 894 published class names; none of the three is among them.
+
+`cytoimagenet label` and `build` therefore do not use such values as labels. `fly` and `fibroblast` are not classes
+then, `mouse` has 333 images of mouse cells, and the images of `bbbc026` and `bbbc038` have the label of what they
+show, `nucleus`. Rows from which no label was taken are counted on the screen. `--labels published` follows the paper;
+`label`, `build`, `info`, `browse` and the dataset card then name the classes that may be wrong. (Numbers:
+`assign_labels` on tables of `bbbc014`, `bbbc020`, `bbbc026`, `bbbc038` and `idr0072` at their full size, the sources
+of these labels.)
+
+Several values in other columns are true together and remain labels: an image shows a nucleus and actin, a well got a
+pool of siRNAs.
+
+## Doses
+
+`bbbc013` and `bbbc014` are plates of four replicates per dose. Each image has two labels as its compound:
+`wortmannin`, and `wortmannin 3.91 nanomolar`. In a small dataset each dose becomes a class. The doses of `bbbc013` are
+part of the reader. For those of `bbbc014`, put the publisher's `BBBC014_v1_platemap_all.txt` into the source's folder;
+we have not found its unit, so the label is `tnf-alpha 10^-9.523`, as in the map. Wells without a compound have no
+compound as their label.
 """
 COLUMNS = ("Source", "Name", "Images", "Formats", "Organism", "Stains", "Microscopy", "Licence", "Reader tried on")
 
@@ -95,7 +126,18 @@ def markdown() -> str:
                 )
                 lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, FOOT.format(table="\n".join(_open_labels()))])
+
+
+def _open_labels() -> list[str]:
+    """Return a table of the sources that give several organisms or cell types for every image."""
+    lines = ["| Source | Images | Organism | Cell type |", "|---|---|---|---|"]
+    for source in SOURCES.values():
+        values = [_several(getattr(source, name)) for name in EXCLUSIVE_COLUMNS]
+        if any(len(several) > 1 for several in values):
+            cells = (f"`{source.dir_name}`", f"{source.images:,}", *(", ".join(several) for several in values))
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _several(text: str) -> list[str]:

@@ -39,7 +39,8 @@ class Source:
         As its publisher names it. `licence_verified` is true if somebody has read it in the publisher's own text.
     organism, cell_type, phenotype, compound, gene, sirna : str
         Values that are the same for every image; several values are joined by `|`. Empty if they differ between images
-        (then `labels` finds them) or are not known.
+        (then `labels` finds them) or are not known. Several organisms or cell types are alternatives, of which an image
+        shows one: by default they are not labels (`builder/ambiguous.py`).
     cell_visible : str, optional
         The parts of a cell that the images show. Without it, these are the stains of each row.
     microscopy : str

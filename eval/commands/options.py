@@ -26,8 +26,14 @@ Models = Annotated[
 InputSize = Annotated[
     str, typer.Option(help="Side of the images shown to the network, in pixels; native (published): not resized.")
 ]
+Chosen = Annotated[
+    str | None, typer.Option("--embeddings", help="Model whose embeddings to use. Default: the only one in DIR.")
+]
 Engine = Annotated[str, typer.Option(help="Library that runs the network: auto, torch or openvino.")]
-Workers = Annotated[int, typer.Option(min=1, help="Number of threads that decode images.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads that decode images; more than 4 are processes. Default: by the cores."),
+]
 
 OWN = "Your own images and tables"
 OwnTasks = Annotated[
@@ -62,6 +68,15 @@ IdColumn = Annotated[
         "--id",
         help="Of tables of features: column by which they are joined, to each other or to the images of --task, if it "
         "is not called id.",
+        rich_help_panel=OWN,
+    ),
+]
+FeaturesPrefix = Annotated[
+    str | None,
+    typer.Option(
+        help="Of tables of features: how the names of features start, such as Cells_,Nuclei_; no other column is then "
+        "a feature. Default: f0000, f0001 ... if there are such columns, else all columns of numbers except those that "
+        "only describe a sample, such as time: these are printed.",
         rich_help_panel=OWN,
     ),
 ]

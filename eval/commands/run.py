@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ...builder.commands.options import Json, Pattern, Strict, examples
-from .options import Data, Engine, Group, IdColumn, Label, OwnTasks, Split, Workers, listed, pixels
+from .options import Data, Engine, FeaturesPrefix, Group, IdColumn, Label, OwnTasks, Split, Workers, listed, pixels
 
 if TYPE_CHECKING:
+    from ..leaderboard import Benchmark
     from ..own_images import OwnImages
     from ..own_tables import Columns
     from ..protocols.settings import EvaluationSettings
@@ -25,6 +26,7 @@ EXAMPLES = examples(
     "cytoimagenet eval --task plate1/images.csv --label phenotype --group plate --input-size 128 --out results",
     "cytoimagenet eval --features imagenet.parquet --features cellprofiler.csv --label moa --group plate",
     "cytoimagenet eval --data evaldata",
+    "cytoimagenet eval --data evaldata --models runs/first --benchmark lab/transfer-tasks",
     "cytoimagenet eval --tasks bbbc021 --features profiles.csv.gz --metadata evaldata/bbbc021 --standardise plate-dmso",
 )
 
@@ -45,6 +47,7 @@ def evaluate(
     group: Group = None,
     split: Split = None,
     id_column: IdColumn = None,
+    features_prefix: FeaturesPrefix = None,
     pattern: Pattern = None,
     strict: Strict = False,
     models: Annotated[
@@ -108,7 +111,15 @@ def evaluate(
         Path | None, typer.Option(help="Folder that stores computed features. Default: OUT/features.")
     ] = None,
     engine: Engine = "auto",
-    workers: Workers = 2,
+    workers: Workers = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME[@REVISION]",
+            help="Dataset repository on the Hugging Face Hub with a leaderboard of the tasks. Writes the scores of "
+            "each training run to RUN/.eval_results, which push-model uploads, and the list of tasks to OUT/eval.yaml.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of bootstrap, shuffled labels and folds.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -128,13 +139,15 @@ def evaluate(
     from ..tasks.registry import TASKS
 
     settings = EvaluationSettings(standardise, taxol, ties, cyclops_labels, probe, seed)  # type: ignore[arg-type]
-    columns = Columns(label, group, split, id_column)
+    prefixes = tuple(word.strip() for word in (features_prefix or "").split(",") if word.strip())
+    columns = Columns(label, group, split, id_column, prefixes)
     chosen = [TASKS[word] for word in listed(tasks, "--tasks", TASKS)] if tasks is not None else []
     if not (chosen or task or features):
         chosen = list(TASKS.values())
     network_options = {"--models": models, "--preprocess": preprocess, "--input-size": input_size}
     _check_tables(features or [], chosen, task or [], name or [], metadata, network_options)
     _check_own(columns, chosen, task or [], features or [], pattern, strict=strict)
+    board = _benchmark(benchmark, chosen, features or [])
     if features:
         run = _tables(features, name or [], chosen, metadata, data, task, columns, pattern, strict, out, settings)
     else:
@@ -159,6 +172,8 @@ def evaluate(
         emit(document)
     else:
         show(run.done, document, out, run.tasks)
+    if board:
+        _write_leaderboard(run, board)
 
 
 def _check_tables(
@@ -185,6 +200,28 @@ def _check_tables(
         raise UsageError(f"{', '.join(given)} can't be used with --features: nothing is computed from images")
 
 
+def _benchmark(text: str | None, chosen: Sequence[Task], features: Sequence[Path]) -> Benchmark | None:
+    """Read --benchmark; it needs a transfer task and networks."""
+    from ...builder.errors import UsageError
+    from ..leaderboard import Benchmark
+
+    if text is None:
+        return None
+    if features or not chosen:
+        raise UsageError("--benchmark lists scores of networks on the transfer tasks", next="Name a task with --tasks")
+    return Benchmark.parse(text)
+
+
+def _write_leaderboard(run: EvaluationRun, benchmark: Benchmark) -> None:
+    from ...builder.console import err
+    from ..leaderboard import write_leaderboard
+
+    written = write_leaderboard(run, benchmark)
+    err.print(f"Wrote for the Hub: {', '.join(map(str, written))}", markup=False)
+    if len(written) == 1:
+        err.print("No scores: no training run was evaluated. Name one with --models", markup=False)
+
+
 def _check_own(
     columns: Columns,
     chosen: Sequence[Task],
@@ -202,6 +239,8 @@ def _check_own(
         raise UsageError(
             f"{', '.join(named)} can't be used with --tasks", next="Leave out --tasks, or name your images with --task"
         )
+    if columns.features and not features:
+        raise UsageError("--features-prefix is for tables of features", next="Name the table with --features")
     if columns.id and not features:
         raise UsageError("--id is a column of a table of features", next="Name the table with --features")
     if (pattern or strict) and not own:
@@ -233,7 +272,9 @@ def _tables(
     tables = names_of(features, names)
     if chosen:
         roots, _ = task_roots(data_root(data), chosen)
-        return score_tables(tables, chosen[0], metadata or roots.get(chosen[0]), out, settings)
+        return score_tables(
+            tables, chosen[0], metadata or roots.get(chosen[0]), out, settings, prefixes=columns.features
+        )
     images = _images(own[0], columns, pattern, strict) if own else None
     return score_own_tables(tables, columns, out, settings, images)
 
@@ -248,11 +289,12 @@ def _models(
     strict: bool,
     cache: Path | None,
     engine: str,
-    workers: int,
+    workers: int | None,
     out: Path,
     settings: EvaluationSettings,
 ) -> EvaluationRun:
     from ...builder.errors import UsageError
+    from ...loaders.cores import default_workers
     from ..features.views import METHODS
     from ..run import data_root, score_models, task_roots
 
@@ -278,7 +320,7 @@ def _models(
         strict=strict,
         cache=cache,
         engine=engine,
-        workers=workers,
+        workers=workers or default_workers(),
     )
 
 

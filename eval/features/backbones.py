@@ -52,20 +52,17 @@ def load(what: str) -> Backbone:
     Parameters
     ----------
     what : str
-        `random` or `random:SEED`; `imagenet`; else a training run, a converted network or any `transformers` model
-        (a local folder, or a name on the Hub).
+        As `training.model.load_backbone`: `imagenet`, `random`, `random:SEED`, a folder or a name on the Hub.
 
     Raises
     ------
     UsageError
         If there is no such network, or the `[imagenet]` extra is not installed.
     """
-    from ...training import model
+    from ...training.model import load_backbone
+    from ...training.model_names import resolve
 
-    kind, _, rest = what.partition(":")
-    if kind == "random" and (not rest or rest.isdigit()):
-        return backbone(model.random_backbone(int(rest or 0)), what, what)
-    if what == "imagenet":
-        return backbone(model.imagenet_backbone(), "imagenet", what)
+    named = resolve(what)
     # a run is named after its folder
-    return backbone(model.load_backbone(what), what.rstrip("/").rsplit("/", 1)[-1], what)
+    name = named.where.rstrip("/").rsplit("/", 1)[-1] or what
+    return backbone(load_backbone(what), name, what)

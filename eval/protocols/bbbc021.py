@@ -22,7 +22,7 @@ from ..scores.probe import across, leave_group_out
 from ..scores.standardise import Standardisation, standardise
 from ..scores.votes import vote
 from ..sets.bbbc021 import CONTROL, treatments_of
-from .entries import Scored, bootstrap, codes, control, scored
+from .entries import Scored, bootstrap, codes, control, scored, without_few_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -229,7 +229,7 @@ def _mean_ap(profiles: Profiles, settings: EvaluationSettings, used: Mapping[str
             "low": spread["low"],
             "high": spread["high"],
         },
-        "bootstrap": spread,
+        "bootstrap": without_few_groups(spread),
         "p": p,
         "by_class": [
             {"label": str(label), "n": int(rows.sum()), "accuracy": float(values[rows].mean()), **by_label[str(label)]}

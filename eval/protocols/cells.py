@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..scores.neighbours import Metric
 from ..scores.standardise import scaler
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from .settings import EvaluationSettings
 
 NEIGHBOURS = 11  # preprint, 4.1
 METRIC: Metric = "euclidean"
+
+
+def order_of(ids: pd.Series) -> NDArray[np.int64]:
+    """Return the rank of each id in alphabetical order: equally near neighbours are taken in this order.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> order_of(pd.Series(["c", "a", "b"]))
+    array([2, 0, 1])
+    """
+    rank = np.empty(len(ids), np.int64)
+    rank[np.argsort(ids.to_numpy(dtype=object).astype(str), kind="stable")] = np.arange(len(ids))
+    return rank
 
 
 def fit_scale(

@@ -15,8 +15,8 @@ from ..scores.probe import fit
 from ..scores.standardise import Standardisation
 from ..scores.votes import vote
 from ..sets.coos7 import TESTS
-from .cells import METRIC, NEIGHBOURS, fit_scale
-from .entries import Scored, codes, control, scored
+from .cells import METRIC, NEIGHBOURS, fit_scale, order_of
+from .entries import Scored, codes, control, refuse_one_class, scored
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +49,8 @@ def score(features: FeatureTable, settings: EvaluationSettings) -> list[Scored]:
         raise UsageError("A table for COOS-7 needs cells of train and of at least one of test1 to test4")
     scaled, used = fit_scale(features.values, settings, train)
     label, classes = codes(keys["label"])
+    refuse_one_class(classes, features.source)
+    order = order_of(keys["id"][train])
     predict = partial(vote, classes=len(classes), ties=settings.ties)
     training = scaled(_rows(train))
     probe = fit(training, label[train]) if settings.probe else None
@@ -57,7 +59,7 @@ def score(features: FeatureTable, settings: EvaluationSettings) -> list[Scored]:
         rows = split == name
         queries = scaled(_rows(rows))
         true, ids, groups = label[rows], keys["id"].to_numpy()[rows], _wells(keys[rows])
-        index, _ = nearest(queries, training, NEIGHBOURS, METRIC)
+        index, _ = nearest(queries, training, NEIGHBOURS, METRIC, order=order)
         by: dict[str, Any] = {"split": name, "groups": groups, "grouped_by": "wells"}
         entries.append(scored("knn", ids, true, predict(index, label[train]), classes, settings, used, **by))
         figures = controls.shuffled(

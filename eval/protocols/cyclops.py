@@ -11,8 +11,8 @@ from ..scores.probe import across, stratified
 from ..scores.standardise import Standardisation
 from ..scores.votes import vote
 from ..sets.cyclops import MERGED
-from .cells import METRIC, NEIGHBOURS, fit_scale
-from .entries import Scored, codes, control, scored
+from .cells import METRIC, NEIGHBOURS, fit_scale, order_of
+from .entries import Scored, codes, control, refuse_one_class, scored
 
 if TYPE_CHECKING:
     from ..tables.feature_table import FeatureTable
@@ -35,7 +35,8 @@ def score(features: FeatureTable, settings: EvaluationSettings) -> list[Scored]:
     values = scaled(slice(None))
     unmerged = keys["folder" if "folder" in keys else "label"]
     label, classes = codes(unmerged.replace(MERGED))
-    index, _ = nearest(values, values, NEIGHBOURS, METRIC, itself=True)
+    refuse_one_class(classes, features.source)
+    index, _ = nearest(values, values, NEIGHBOURS, METRIC, itself=True, order=order_of(keys["id"]))
     predict = partial(vote, index, ties=settings.ties)
     ids = keys["id"]
     entries = [scored("knn", ids, label, predict(label, len(classes)), classes, settings, used)]

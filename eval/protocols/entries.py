@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ...builder.errors import UsageError
 from ..scores.accuracy import accuracy
-from ..scores.intervals import LEVEL, RESAMPLES, grouped_bootstrap, wilson
+from ..scores.intervals import LEVEL, MIN_GROUPS, RESAMPLES, grouped_bootstrap, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def scored(
     names = np.array([*classes, ""], dtype=object)  # the last is the name of UNCLASSIFIED, -1
     table = pd.DataFrame({"id": list(ids), "label": names[true], "predicted": names[predicted], "group": ""})
     if groups is not None:
-        entry["bootstrap"] = bootstrap(true == predicted, groups, grouped_by, settings)
+        entry["bootstrap"] = without_few_groups(bootstrap(true == predicted, groups, grouped_by, settings))
         table["group"] = [str(group) for group in groups]
     return entry, table.astype("str")
 
@@ -88,6 +89,15 @@ def bootstrap(
     }
 
 
+def without_few_groups(spread: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field `bootstrap` without its interval if there are fewer than `MIN_GROUPS` groups.
+
+    Of one group it would be an interval of width zero.
+    """
+    known = spread["n_groups"] >= MIN_GROUPS
+    return {**spread, **({} if known else {"low": None, "high": None})}
+
+
 def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split: str = "") -> Scored:
     """Return the entry of a control with shuffled labels; `of` is the score it controls."""
     entry = {
@@ -100,6 +110,12 @@ def control(figures: dict[str, Any], used: Mapping[str, Any], of: str, *, split:
         "settings": dict(used),
     }
     return entry, None
+
+
+def refuse_one_class(classes: Sequence[str], source: str) -> None:
+    """Raise a `UsageError` if there is one class only: any features would be right."""
+    if len(classes) < 2:
+        raise UsageError(f"All samples have the label {classes[0]}: there is nothing to tell apart", where=source)
 
 
 def codes(labels: Sequence[str] | pd.Series | NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:

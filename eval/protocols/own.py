@@ -13,7 +13,7 @@ from ..scores.neighbours import nearest
 from ..scores.probe import fit
 from ..scores.standardise import BLOCK_BYTES, Standardisation, scaler
 from ..scores.votes import vote
-from .cells import METRIC, NEIGHBOURS
+from .cells import METRIC, NEIGHBOURS, order_of
 from .entries import Scored, codes, control, scored
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def score(
     index = np.full((len(label), NEIGHBOURS), -1, np.int64)
     probed = np.zeros(len(label), np.int64)
     dropped = 0
+    order = order_of(features.keys["id"])
     for one in folds.fits:
-        lost = _fit_and_classify(features.values, label, one, settings, index, probed)
+        lost = _fit_and_classify(features.values, label, one, settings, index, probed, order)
         dropped = max(dropped, lost)
     used: dict[str, Any] = {
         "metric": METRIC,
@@ -138,6 +139,7 @@ def _fit_and_classify(
     settings: EvaluationSettings,
     index: NDArray[np.int64],
     probed: NDArray[np.int64],
+    order: NDArray[np.int64],
 ) -> int:
     """Write the neighbours and the probe's predictions of the test rows; return the number of features dropped."""
     assert settings.standardise is not None
@@ -148,7 +150,7 @@ def _fit_and_classify(
     probe = fit(training, label[one.train]) if settings.probe else None
     for rows in one.tests.values():
         queries = scaled(rows)
-        found, _ = nearest(queries, training, NEIGHBOURS, METRIC)
+        found, _ = nearest(queries, training, NEIGHBOURS, METRIC, order=order[one.train])
         index[rows] = np.where(found >= 0, one.train[found], -1)
         if probe:
             probed[rows] = probe(queries)

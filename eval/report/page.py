@@ -78,6 +78,11 @@ class Table:
             if len(row) != len(self.columns):
                 raise ValueError(f"{self.title!r}: a row of {len(row)} cells under {len(self.columns)} columns")
 
+    def numeric(self) -> list[bool]:
+        """Return which columns contain numbers: these are aligned to the right."""
+        rows = self.cells()
+        return [any(isinstance(row[i].sort, int | float) for row in rows) for i in range(len(self.columns))]
+
     def cells(self) -> list[list[Cell]]:
         """Return every value as a `Cell`."""
         return [[_cell(value) for value in row] for row in self.rows]
@@ -115,6 +120,70 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """One row of a verdict: the difference of two models in one test.
+
+    Attributes
+    ----------
+    test, note : str
+        The test, and small print below it.
+    value : float
+        The difference in percentage points.
+    low, high : float or None
+        Its interval.
+    outcome, detail : str
+        The result in words, and small print below it.
+    tone : str
+        As in `Cell`.
+    """
+
+    test: str
+    note: str
+    value: float
+    low: float | None
+    high: float | None
+    outcome: str
+    detail: str = ""
+    tone: str = ""
+
+    @property
+    def words(self) -> str:
+        """The difference with its interval, as text."""
+        low_high = "" if self.low is None or self.high is None else f" [{_signed(self.low)}, {_signed(self.high)}]"
+        return f"{_signed(self.value)}{low_high}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence on two models, and the differences it is based on as a plot: one row per test, zero in the middle.
+
+    Attributes
+    ----------
+    sentence : str
+        The verdict.
+    left, right : str
+        What a difference below or above zero means.
+    rows : sequence of Contrast
+        One per test.
+    """
+
+    sentence: str
+    left: str
+    right: str
+    rows: Sequence[Contrast]
+
+    @property
+    def reach(self) -> float:
+        """The difference at either end of the plot, in percentage points."""
+        ends = [abs(end) for row in self.rows for end in (row.value, row.low, row.high) if end is not None]
+        return next(end for end in (5.0, 10.0, 20.0, 30.0, 50.0, 100.0) if end >= min(max(ends, default=0.0), 100.0))
+
+    def across(self, points: float) -> str:
+        """Return the place of a difference on the plot, in per cent from the left."""
+        return f"{50 + 50 * max(-1.0, min(1.0, points / self.reach)):.2f}"
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page with a heading.
 
@@ -124,10 +193,16 @@ class Section:
         The heading, also shown as a link at the top of the page.
     text : sequence of str
         Paragraphs.
-    figures, tables : sequence
+    points : sequence of str
+        A list, after the text.
+    verdicts, figures, tables : sequence
         Shown in this order, after the text.
+    note : str
+        Small print after them.
     parts : sequence of Section
         Sub-sections, collapsed at first.
+    folded : bool
+        The section itself is collapsed at first.
     """
 
     title: str
@@ -135,9 +210,19 @@ class Section:
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     parts: Sequence[Section] = field(default_factory=tuple)
+    verdicts: Sequence[Verdict] = ()
+    points: Sequence[str] = ()
+    note: str = ""
+    folded: bool = False
 
 
-def render(title: str, sections: Sequence[Section], *, facts: Mapping[str, str] | None = None) -> str:
+def render(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    facts: Mapping[str, str] | None = None,
+    links: Mapping[str, str] | None = None,
+) -> str:
     """Return the page as HTML.
 
     Parameters
@@ -147,17 +232,30 @@ def render(title: str, sections: Sequence[Section], *, facts: Mapping[str, str] 
     sections : sequence of Section
     facts : mapping, optional
         Pairs of name and value, shown under the title.
+    links : mapping, optional
+        Files next to the page: their name and relative address.
     """
-    return render_page(TEMPLATES, "report", title=title, sections=sections, facts=dict(facts or {}))
+    return render_page(
+        TEMPLATES, "report", title=title, sections=sections, facts=dict(facts or {}), links=dict(links or {})
+    )
 
 
 def write_page(
-    out: str | PathLike[str], title: str, sections: Sequence[Section], *, facts: Mapping[str, str] | None = None
+    out: str | PathLike[str],
+    title: str,
+    sections: Sequence[Section],
+    *,
+    facts: Mapping[str, str] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page atomically; see `render`."""
     path = Path(out)
-    write_atomic(path, render(title, sections, facts=facts).encode("utf-8"))
+    write_atomic(path, render(title, sections, facts=facts, links=links).encode("utf-8"))
     return path
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "\u2212")  # a minus sign is as wide as a plus sign
 
 
 def _cell(value: Any) -> Cell:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..results.score import grouped_interval
 from ..tasks.record import Presentation
+from .headline import model_in_words
 from .published import published_for
 
 # Paul Tol's bright set, which colour-blind readers can distinguish
@@ -34,7 +36,7 @@ def new_figure(width: float, height: float, **options: Any) -> tuple[Any, Any]:
     return figure, axes
 
 
-def literal(text: str) -> str:
+def literal(text: str, longest: int = MAX_LABEL_CHARACTERS) -> str:
     r"""Return a label as matplotlib shows it literally: shortened, and without a `$` that starts a formula.
 
     Examples
@@ -42,7 +44,7 @@ def literal(text: str) -> str:
     >>> literal("a label that is longer than 28 characters"), literal("$x")
     ('a label that is longer than…', '\\$x')
     """
-    short = text if len(text) <= MAX_LABEL_CHARACTERS else text[: MAX_LABEL_CHARACTERS - 1] + "…"
+    short = text if len(text) <= longest else text[: longest - 1] + "…"
     return short.replace("$", r"\$")
 
 
@@ -63,15 +65,18 @@ def score_plot(entries: Sequence[Mapping[str, Any]], task: Presentation) -> byte
     for split in splits:
         for entry in [entry for entry in entries if entry["split"] == split]:
             colour = COLOURS[models.index(entry["model"]) % len(COLOURS)]
-            value, low, high = (100 * x for x in (entry["value"], entry["interval"]["low"], entry["interval"]["high"]))
-            axes.errorbar(value, at, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
-            axes.annotate(f"{value:.1f}", (high, at), (6, 0), textcoords="offset points", va="center", fontsize=8)
+            interval = grouped_interval(entry) or entry["interval"]
+            value, low, high = (100 * x for x in (entry["value"], interval["low"], interval["high"]))
+            axes.errorbar(
+                value, at, xerr=[[max(0, value - low)], [max(0, high - value)]], fmt="o", color=colour, capsize=3
+            )
+            axes.annotate(f"{value:.1f}", (high, at), (6, 0), textcoords="offset points", va="center", fontsize=9)
             published = published_for(entry, task)
             if published:
                 style = {"fmt": "o", "mfc": "white", "color": colour, "ms": 5, "alpha": 0.7}
                 axes.errorbar(published.percent, at + 0.28, xerr=published.half_width, **style)
             ticks.append(at)
-            names.append(literal(f"{split} {entry['model']}".strip()))
+            names.append(literal(f"{split} {model_in_words(entry['model'])}".strip()))
             at += 1
         at += 0.6
     chance = [max(c["n"] for c in entry["by_class"]) / entry["n"] for entry in entries if entry.get("by_class")]
@@ -93,15 +98,17 @@ def by_class_plot(entries: Sequence[Mapping[str, Any]]) -> bytes:
         [[{c["label"]: c["accuracy"] for c in e["by_class"]}.get(label, np.nan) for e in entries] for label in labels]
     )
     order = np.argsort(-np.nan_to_num(share.max(axis=1)), kind="stable")
-    figure, axes = new_figure(2.6 + 0.75 * len(entries), 1.1 + 0.27 * len(labels))
+    figure, axes = new_figure(max(4.0, 2.8 + 0.8 * len(entries)), 1.8 + 0.27 * len(labels))
     axes.imshow(share[order], cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, i in enumerate(order):
         for column, value in enumerate(share[i]):
             if np.isfinite(value):
                 ink = "white" if value > 0.6 else "black"
-                axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color=ink)
-    axes.set_yticks(range(len(labels)), [literal(labels[i]) for i in order], fontsize=8)
-    axes.set_xticks(range(len(entries)), [literal(e["model"]) for e in entries], rotation=40, ha="right", fontsize=8)
+                axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=9, color=ink)
+    axes.set_yticks(range(len(labels)), [literal(labels[i]) for i in order])
+    axes.set_xticks(
+        range(len(entries)), [literal(model_in_words(e["model"])) for e in entries], rotation=40, ha="right"
+    )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return as_png(figure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..results.score import NAMES
@@ -18,11 +19,29 @@ def presentations(entries: Iterable[Mapping[str, Any]], tasks: Iterable[Presenta
     """Return how to present each task of the entries, by name.
 
     The tasks of the preprint come first. A task that is neither one of them nor in `tasks` is presented by its name.
+    Title and question of a task of the preprint are about its cells: other samples that were scored by its protocol
+    are presented as such.
     """
     known: dict[str, Presentation] = {**TASKS, **{task.name: task for task in tasks}}
+    entries = list(entries)
     names = {entry["task"] for entry in entries}
     ordered = [*(name for name in known if name in names), *sorted(names.difference(known))]
-    return {name: known.get(name) or Presentation(name=name, title=name) for name in ordered}
+    found = {}
+    for name in ordered:
+        task = known.get(name) or Presentation(name=name, title=name)
+        mine = [entry for entry in entries if entry["task"] == name]
+        own = any(entry.get("own_labels") for entry in mine)
+        if own and name in TASKS and not any(is_published_set(entry, task) for entry in mine):
+            title = f"Your samples, by the protocol of {task.title.partition(':')[0]}"
+            task = replace(task, title=title, question="", unit="samples")
+        found[name] = task
+    return found
+
+
+def is_published_set(entry: Mapping[str, Any], task: Presentation) -> bool:
+    """Return whether an entry is a score on the set with published scores, judged by its number of samples."""
+    low, high = task.published_n.get(entry["split"], (1, 0))
+    return low <= int(entry["n"]) <= high
 
 
 def headline_score(task: Presentation, entries: Iterable[Mapping[str, Any]]) -> str:
@@ -55,5 +74,10 @@ def kind_of_entry(entry: Mapping[str, Any]) -> str:
 
 
 def published_for(entry: Mapping[str, Any], task: Presentation) -> Published | None:
-    """Return the published headline score for the model and test set of an entry, if there is one."""
+    """Return the published headline score for the model and test set of an entry, if there is one.
+
+    There is none for simulated samples, for a part of the set, or for other samples.
+    """
+    if not is_published_set(entry, task):
+        return None
     return task.published.get((entry["split"], kind_of_entry(entry)))

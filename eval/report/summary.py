@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ...builder.console import out as console
-from ..results.score import Result, in_words, line
+from ..results.score import Result, grouped_interval, in_words, line
 from ..tasks.record import Presentation
 from .published import PUBLISHED_PREPROCESSING, headline_score, kind_of, presentations, published_for
+from .verdict import sentences
 
 TABLE_CHARACTERS = 160  # width of the table in a file or a pipe
 
@@ -60,13 +61,15 @@ def show(done: Sequence[Result], document: Mapping[str, Any], out: Path, tasks: 
         kinds = [kind_of(model) for model in comparison["models"]]
         if keys.intersection(comparison["keys"]) and "" not in kinds and kinds != ["random", "random"]:
             console.print(_paired_line(comparison), markup=False)
+    for sentence in sentences(document, list(about.values())):
+        console.print(sentence, style="bold", markup=False, soft_wrap=True)
     console.print(f"Written: {out / 'results.json'}, {out / 'report.html'}", markup=False)
 
 
 def _row(entry: Mapping[str, Any], task: Presentation | None) -> list[str]:
     """Return a score as cells of text, with the score that was published for `task`."""
     published = published_for(entry, task) if task else None
-    spread = entry["bootstrap"]
+    spread, grouped = entry["bootstrap"], grouped_interval(entry)
     return [
         f"{entry['task']} {entry['split']}".strip(),
         in_words(entry["score"]),
@@ -75,7 +78,7 @@ def _row(entry: Mapping[str, Any], task: Presentation | None) -> list[str]:
         f"{100 * entry['value']:.2f}",
         f"n = {entry['n']:,}" if entry["correct"] is None else f"{entry['correct']:,} of {entry['n']:,}",
         _interval(entry["interval"]),
-        _interval(spread) if spread else "",
+        _interval(grouped) if grouped else f"{spread['n_groups']} {spread['groups']}" if spread else "",
         "" if published is None else f"{published.percent:g} ± {published.half_width:g}",
     ]
 

@@ -7,6 +7,7 @@ The document::
       "versions": {"cytoimagenet": "0.1.0", "python": ..., "numpy": ..., ...},
       "results": [entry, ...],      sorted by key; one per (task, split, score, model, preprocess, settings)
       "paired": [comparison, ...],  between two models on the same samples, computed from the predictions
+      "not_compared": [...]         models of the same test that could not be compared, with the reason
     }
 
 An entry (`ENTRY` names the fields that are always there): shares are between 0 and 1; `interval` and `bootstrap` have
@@ -19,9 +20,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from ...builder.errors import SchemaError
 from ...builder.storage import atomic_writer, write_atomic
 from ...builder.versions import versions_of
-from .score import CHOICES, Result
+from .paired import compare
+from .score import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +53,7 @@ ENTRY: dict[str, tuple[type, ...]] = {
     "rows": (int,),
     "left_out": (int,),
 }
-RANDOM = re.compile(r"random(:\d+)?$").match
-CONTROL = "mean-intensity"  # a model that any other must beat
-MAX_MODELS = 40  # per task, score and settings; every two are compared: 780 pairs
+LISTS = ("results", "paired", "not_compared")
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "copairs", "torch", "transformers", "openvino")
 
 
@@ -70,7 +67,7 @@ def read(out: str | PathLike[str]) -> dict[str, Any]:
     """
     path = Path(out) / "results.json"
     if not path.is_file():
-        return {"format": FORMAT, "schema_version": SCHEMA_VERSION, "versions": {}, "results": [], "paired": []}
+        return {"format": FORMAT, "schema_version": SCHEMA_VERSION, "versions": {}, **{name: [] for name in LISTS}}
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
@@ -92,8 +89,9 @@ def check(document: Any, where: str | PathLike[str] = "results.json") -> None:
     if document.get("schema_version") != SCHEMA_VERSION:
         raise SchemaError(f"Schema version {document.get('schema_version')} is not {SCHEMA_VERSION}", where=where)
     entries = document.get("results")
-    if not isinstance(entries, list) or not isinstance(document.get("paired"), list):
-        raise SchemaError("`results` and `paired` must be lists", where=where)
+    lists = (entries, document.get("paired"), document.get("not_compared", []))
+    if not all(isinstance(one, list) for one in lists):
+        raise SchemaError("`results`, `paired` and `not_compared` must be lists", where=where)
     for number, entry in enumerate(entries):
         for name, kinds in ENTRY.items():
             if not isinstance(entry, dict) or name not in entry or not isinstance(entry[name], kinds):
@@ -116,91 +114,38 @@ def merge(out: str | PathLike[str], result: Result) -> dict[str, Any]:
     for key, predictions in result.predictions.items():
         _write_table(out / "predictions" / f"{key}.parquet", predictions)
     entries = {entry["key"]: entry for entry in [*document["results"], *result.entries]}
-    return _write(out, [entries[key] for key in sorted(entries)], document["paired"])
+    in_order = [entries[key] for key in sorted(entries)]
+    return _write(out, in_order, document["paired"], document.get("not_compared", []))
 
 
 def pair(out: str | PathLike[str]) -> dict[str, Any]:
     """Compare all models of a folder of results and write the comparisons into its document."""
     entries = read(out)["results"]
-    _write(Path(out), entries, compare(Path(out), entries))
+    _write(Path(out), entries, *compare(Path(out), entries))
     return read(out)
 
 
-def _write(out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]]) -> dict[str, Any]:
+def _write(
+    out: Path, entries: list[dict[str, Any]], paired: list[dict[str, Any]], not_compared: list[dict[str, Any]]
+) -> dict[str, Any]:
     document: dict[str, Any] = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
         "results": entries,
         "paired": paired,
+        "not_compared": not_compared,
     }
     check(document)
     # one entry per line, so that two documents can be compared line by line
-    lists = {"results": ",\n".join(map(_json, entries)), "paired": ",\n".join(map(_json, paired))}
     head = _json({name: document[name] for name in ("format", "schema_version", "versions")})[:-1]
-    text = f'{head},\n"results": [\n{lists["results"]}\n],\n"paired": [\n{lists["paired"]}\n]}}\n'
-    write_atomic(out / "results.json", text.encode())
+    lists = [f'"{name}": [\n' + ",\n".join(map(_json, document[name])) + "\n]" for name in LISTS]
+    write_atomic(out / "results.json", (",\n".join([head, *lists]) + "}\n").encode())
     return document
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def compare(out: Path, entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Compare every two models that were scored on the same samples with the same settings."""
-    import numpy as np
-    import pandas as pd
-
-    from ..scores.paired import grouped_permutation, mcnemar
-
-    comparable: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        if (out / "predictions" / f"{entry['key']}.parquet").is_file() and not entry["beside"]:
-            chosen = {name: entry["settings"][name] for name in CHOICES if name in entry["settings"]}
-            what = [entry[name] for name in ("task", "split", "score", "preprocess")]
-            comparable.setdefault(json.dumps([what, chosen], sort_keys=True), []).append(entry)
-    comparisons: list[dict[str, Any]] = []
-    for group in comparable.values():
-        group.sort(key=lambda entry: entry["model"])
-        tables = {e["key"]: pd.read_parquet(out / "predictions" / f"{e['key']}.parquet") for e in group[:MAX_MODELS]}
-        for first, second in combinations(group[:MAX_MODELS], 2):
-            a, b = tables[first["key"]], tables[second["key"]]
-            if len(a) != len(b) or not np.array_equal(a["id"].to_numpy(), b["id"].to_numpy()):
-                continue  # scored on other samples
-            right_a, right_b = (t["label"].to_numpy() == t["predicted"].to_numpy() for t in (a, b))
-            groups = a["group"].to_numpy()
-            comparisons.append(
-                {
-                    **{name: first[name] for name in ("task", "split", "score", "preprocess")},
-                    "models": [first["model"], second["model"]],
-                    "keys": [first["key"], second["key"]],
-                    "n": len(a),
-                    "difference": float(right_a.mean() - right_b.mean()),
-                    "mcnemar": mcnemar(right_a, right_b),
-                    "grouped_p": grouped_permutation(right_a, right_b, groups) if any(groups) else None,
-                }
-            )
-    _correct(comparisons)
-    return comparisons
-
-
-def _correct(comparisons: Sequence[dict[str, Any]]) -> None:
-    """Add `p_holm`: the p-value (by groups where they are known), corrected for all comparisons of the same score.
-
-    Comparisons of two random networks, and with the control, answer no question and are not counted; theirs is None.
-    """
-    from ..scores.paired import holm
-
-    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in comparisons:
-        one["p_holm"] = None
-        if CONTROL not in one["models"] and not all(RANDOM(model) for model in one["models"]):
-            families.setdefault((one["score"], one["preprocess"]), []).append(one)
-    for family in families.values():
-        p_values = [one["mcnemar"]["p"] if one["grouped_p"] is None else one["grouped_p"] for one in family]
-        for one, corrected in zip(family, holm(p_values), strict=True):
-            one["p_holm"] = corrected
 
 
 def versions() -> dict[str, str]:

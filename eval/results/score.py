@@ -27,7 +27,18 @@ IDENTITY = ("task", "split", "score", "model", "preprocess")
 """The fields of an entry that name the score."""
 
 MAX_WORDS = 80  # characters of a key in front of its hash
-CHOICES = ("standardise", "taxol", "ties", "cyclops_labels", "input_size", "seed", "label", "group", "split")
+CHOICES = (
+    "standardise",
+    "taxol",
+    "ties",
+    "cyclops_labels",
+    "input_size",
+    "seed",
+    "label",
+    "group",
+    "split",
+    "features_prefix",
+)
 """The settings that are part of the key of an entry: a score with others is another entry."""
 
 
@@ -105,7 +116,7 @@ class Score(float):
 
     @property
     def bootstrap(self) -> dict[str, Any] | None:
-        """The interval from resampling groups; None where no groups are known."""
+        """The interval from resampling groups; None where no groups are known, without ends for fewer than five."""
         found: dict[str, Any] | None = self._field("bootstrap")
         return found
 
@@ -215,6 +226,12 @@ def name_of(entry: Mapping[str, Any]) -> str:
     """
     score, split = str(entry["score"]), str(entry["split"])
     return split if split and score == "knn" else f"{score} {split}".strip()
+
+
+def grouped_interval(entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the interval over groups of an entry; None where no or few groups are known."""
+    spread: Mapping[str, Any] | None = entry.get("bootstrap")
+    return spread if spread and spread["low"] is not None else None
 
 
 def in_words(score: str) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 RESAMPLES = 2000  # of the bootstrap
+MIN_GROUPS = 5
+"""With fewer groups a bootstrap over them says next to nothing: of one group it is an interval of width zero."""
 
 
 def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
@@ -76,3 +78,38 @@ def grouped_bootstrap(
     shares = (times @ right) / (times @ size)
     low, high = np.quantile(shares, [0.5 - level / 2, 0.5 + level / 2])
     return float(low), float(high), n_groups
+
+
+def paired_interval(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], groups: NDArray[Any] | None = None, *, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return a 95 % percentile interval of the difference in accuracy of two models on the same samples.
+
+    Parameters
+    ----------
+    first, second : bool array, shape (n,)
+        Whether each model is right, sample by sample.
+    groups : array, shape (n,), optional
+        Complete groups are resampled; without them, single samples.
+    seed : int
+        Random seed of the resampling.
+
+    Returns
+    -------
+    (low, high), or None with fewer than `MIN_GROUPS` groups
+
+    Examples
+    --------
+    >>> right, wrong = np.array([True] * 6), np.array([False] * 6)
+    >>> paired_interval(right, wrong), paired_interval(right, wrong, np.array(list("aaabbb")))
+    ((1.0, 1.0), None)
+    """
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    if groups is not None:
+        low, high, n_groups = grouped_bootstrap(difference, groups, seed=seed)
+        return (low, high) if n_groups >= MIN_GROUPS else None
+    # resampling n values that are 1, -1 or 0 is sampling how often each of the three occurs
+    share = [float(np.mean(difference == value)) for value in (1, -1)]
+    times = np.random.default_rng(seed).multinomial(len(difference), [*share, max(0.0, 1 - sum(share))], RESAMPLES)
+    low, high = np.quantile((times[:, 0] - times[:, 1]) / len(difference), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    return float(low), float(high)

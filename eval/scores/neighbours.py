@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ...builder.errors import CheckFailedError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,6 +28,8 @@ BLOCK_BYTES = 64 << 20  # of scores, or of short lists, in memory at once
 EXTRA_NEIGHBOURS = 8  # candidates kept beyond k, which exact distances then put in order
 GROUP = 64  # candidates per group in the first pass of the selection
 THREADS = min(8, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 2  # numpy releases the lock
+SMALLEST_USUAL, LARGEST_USUAL = 2.0**-20, 2.0**40
+"""Between these, products and squares of numbers of the largest size fit into float32 with much to spare."""
 FLOAT32_ROUNDING = 2.0**-24  # largest relative error of one operation
 
 
@@ -37,6 +41,7 @@ def nearest(
     *,
     itself: bool = False,
     differ: tuple[tuple[NDArray[np.integer], NDArray[np.integer]], ...] = (),
+    order: NDArray[np.integer] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Find each query's `k` nearest candidates.
 
@@ -54,19 +59,23 @@ def nearest(
     differ : tuple of pairs of int arrays
         For each pair (codes of queries, codes of candidates): candidates with the code of the query are excluded. They
         never win, however dissimilar the other candidates are.
+    order : int array, shape (m,), optional
+        Equally similar candidates are taken in this order, by default in that of their rows.
 
     Returns
     -------
     index : array, shape (n, k), int64
-        Candidates in order of decreasing similarity, equal ones in order of their index; -1 where there are fewer
-        than k.
+        Candidates in order of decreasing similarity, equal ones by `order`; -1 where there are fewer than k.
     similarity : array, shape (n, k), float64
-        Cosine, or minus the squared Euclidean distance; -inf where there is no candidate.
+        Cosine, or minus the squared Euclidean distance; -inf where there is no candidate, or where it is larger than
+        any float64.
 
     Raises
     ------
     ValueError
         If k is less than 1.
+    CheckFailedError
+        If a number is not finite.
 
     Examples
     --------
@@ -80,6 +89,19 @@ def nearest(
     index = np.full((n, k), -1, np.int64)
     similarity = np.full((n, k), -np.inf)
     if m == 0:
+        return index, similarity
+    rank = np.arange(m) if order is None else np.asarray(order)
+    shift = _shift(queries, candidates)
+    if shift:
+        # a power of two changes no digit; distances are scaled back at the end
+        index, similarity = nearest(
+            np.ldexp(queries.astype(np.float64), shift),
+            np.ldexp(candidates.astype(np.float64), shift),
+            k, metric, itself=itself, differ=differ, order=order,
+        )  # fmt: skip
+        if metric == "euclidean":
+            with np.errstate(over="ignore", under="ignore"):
+                similarity = np.ldexp(similarity, -2 * shift)
         return index, similarity
     centre = candidates.mean(axis=0, dtype=np.float64).astype(candidates.dtype) if metric == "euclidean" else None
     prepared, length = _prepare(candidates, centre)
@@ -95,9 +117,9 @@ def nearest(
         block = slice(start, min(start + rows, n))
         exact = _similarity(queries[block], candidates, listed[block], metric)
         exact[np.isneginf(values[block])] = -np.inf
-        order = np.lexsort((listed[block], -exact), axis=1)[:, :k]
-        index[block, : order.shape[1]] = np.take_along_axis(listed[block], order, axis=1)
-        similarity[block, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
+        best = np.lexsort((rank[listed[block]], -exact), axis=1)[:, :k]
+        index[block, : best.shape[1]] = np.take_along_axis(listed[block], best, axis=1)
+        similarity[block, : best.shape[1]] = np.take_along_axis(exact, best, axis=1)
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(decide_block, range(0, n, rows)))
@@ -114,10 +136,23 @@ def nearest(
         threshold = _certain_score(queries[one], centre, length, similarity[one, k - 1])
         every = np.flatnonzero((scores[0] >= threshold) & ~np.isneginf(scores[0]))
         exact = _similarity(queries[one], candidates, every[None, :], metric)[0]
-        best = np.lexsort((every, -exact))[:k]
+        best = np.lexsort((rank[every], -exact))[:k]
         index[row, : len(best)], similarity[row, : len(best)] = every[best], exact[best]
     index[np.isneginf(similarity)] = -1
     return index, similarity
+
+
+def _shift(queries: NDArray[np.floating], candidates: NDArray[np.floating]) -> int:
+    """Return the power of two by which all numbers are multiplied so that the float32 products neither overflow nor
+    underflow; 0 for usual numbers.
+    """
+    # without np.abs, which would copy a table that may take half of the memory
+    ends = [float(end) for rows in (queries, candidates) if rows.size for end in (rows.min(), rows.max())]
+    largest = max(map(abs, ends), default=0.0) if np.isfinite(ends).all() else np.nan
+    if not np.isfinite(largest):
+        raise CheckFailedError("A feature is not finite (NaN or infinity): rows can't be compared")
+    usual = largest == 0 or SMALLEST_USUAL < largest < LARGEST_USUAL
+    return 0 if usual else -int(np.frexp(largest)[1])
 
 
 def _certain_score(

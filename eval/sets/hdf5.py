@@ -8,8 +8,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...builder.errors import MetadataError
+from ...builder.errors import MetadataError, UnreadableImageError
 from ...builder.extras import naming_the_extra
+from ...builder.formats.hdf5 import own_dataset
+from ...builder.formats.limits import Limits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,15 +53,17 @@ def dataset(file: Any, key: str) -> Any:
     Raises
     ------
     MetadataError
-        If the file has no data set of this name, or it does not contain numbers.
+        If the file has no data set of this name, it is stored in another file, or it does not contain numbers.
     """
-    import h5py
-
-    found = file.get(key)
-    if not isinstance(found, h5py.Dataset):
-        raise MetadataError(
-            f"There is no data set {key!r}; the file has {', '.join(sorted(file)) or 'none'}", where=file.filename
-        )
+    try:
+        found = own_dataset(file, key, Limits(file.filename))
+        names = "" if found is not None else ", ".join(sorted(file)) or "none"
+    except UnreadableImageError as error:
+        raise MetadataError(f"{error.reason}; download the file again", where=file.filename) from error
+    except (RuntimeError, OSError) as error:
+        raise MetadataError(f"Damaged ({error}); download the file again", where=file.filename) from error
+    if found is None:
+        raise MetadataError(f"There is no data set {key!r}; the file has {names}", where=file.filename)
     if found.dtype.kind not in "fiub":
         raise MetadataError(f"{key!r} contains {found.dtype}, not numbers", where=file.filename)
     return found
@@ -88,7 +92,7 @@ def read(file: Any, key: str, rows: Any) -> NDArray[np.generic]:
         If the file is damaged there.
     """
     try:
-        values: NDArray[np.generic] = file[key][rows]
-    except (OSError, RuntimeError) as error:
+        values: NDArray[np.generic] = file[key][rows]  # a data set that `dataset` has checked
+    except (OSError, RuntimeError, ValueError) as error:
         raise MetadataError(f"{key!r} can't be read ({error}); download the file again", where=file.filename) from error
     return values

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 from ...builder.errors import UnreadableImageError
 from ...builder.formats.limits import Limits
 from ...builder.formats.read import read_channel, read_file
+from ...builder.formats.tiff import opened
 from ...builder.formats.zips import open_member, open_zip
 from ...builder.progress import track
 
@@ -47,10 +48,8 @@ def read_plane(locator: str) -> NDArray[np.generic]:
 
 def shape_of(locator: str) -> tuple[int, int]:
     """Return height and width from the header, after checking that the file contains all bytes of the pixels."""
-    import tifffile
-
     try:
-        with open_locator(locator) as file, tifffile.TiffFile(file) as tiff:
+        with open_locator(locator) as file, opened(file, Limits(locator)) as tiff:
             return _check(tiff, locator)
     except UnreadableImageError:
         raise

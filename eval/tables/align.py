@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..sets.samples import Samples
 
 MAX_NAMES_IN_ERROR = 5
+ROWS_BYTES = 32 << 20  # of features that are checked at a time
 
 
 def align_cells(
@@ -114,6 +115,24 @@ def refuse_repeats(keys: pd.Series, what: str, source: str) -> None:
             f"{len(repeated):,} rows repeat the {what} of another row, the first is {repeated.iloc[0]!r}",
             where=source,
             next="Add a column that distinguishes them (`site` for images of a well), or average them first",
+        )
+
+
+def refuse_rows_without_numbers(features: FeatureTable) -> None:
+    """Raise a `UsageError` that names the rows in which no feature is a finite number: a failed well or cell."""
+    step = max(1, ROWS_BYTES // (8 * max(1, features.values.shape[1])))
+    empty = [
+        start + int(row)
+        for start in range(0, len(features.values), step)
+        for row in np.flatnonzero(~np.isfinite(features.values[start : start + step]).any(axis=1))
+    ]
+    if empty:
+        name = features.keys["id"].iloc[empty[0]] if "id" in features.keys else f"row {empty[0] + 1}"
+        more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        raise UsageError(
+            f"No feature of {name}{more} is a finite number",
+            where=features.source,
+            next="Compute the features of these samples again, or leave the rows out",
         )
 
 

@@ -81,10 +81,30 @@ def _with_batches(aligned: FeatureTable, screen: pd.DataFrame) -> FeatureTable:
 
 def _with_own_treatments(features: FeatureTable) -> FeatureTable:
     own = with_own_columns(features, COLUMNS, "bbbc021")
-    own.keys.loc[own.keys["compound"] == CONTROL, "label"] = CONTROL
+    is_control = own.keys["compound"].str.strip().str.upper() == CONTROL  # also `dmso`
+    own.keys.loc[is_control, ["compound", "label"]] = CONTROL
+    _refuse_two_mechanisms(own)
+    mechanisms = set(own.keys["label"]) - {CONTROL}
+    if len(mechanisms) == 1:
+        what = f"All samples have the label {mechanisms.pop()}: there is nothing to tell apart"
+        raise UsageError(what, where=features.source)
     if "week" not in own.keys and "plate" in own.keys:
         own.keys["week"] = own.keys["plate"].str.partition("_")[0]
     return own
+
+
+def _refuse_two_mechanisms(features: FeatureTable) -> None:
+    """Raise a `UsageError` if rows of one treatment have different mechanisms of action."""
+    names = pd.Series(treatments_of(features.keys), index=features.keys.index)
+    mechanisms = features.keys["label"].groupby(names).unique()
+    several = mechanisms[mechanisms.map(len) > 1]
+    if len(several):
+        found = " and ".join(sorted(several.iloc[0])[:2])
+        raise UsageError(
+            f"{len(several):,} treatments have several mechanisms of action, the first is {several.index[0]}: {found}",
+            where=features.source,
+            next="Give every treatment (compound and concentration) one mechanism",
+        )
 
 
 def _by_id(features: FeatureTable, samples: Samples) -> FeatureTable:

@@ -40,6 +40,7 @@ BBBC021 = Task(
         ("", "cytoimagenet"): Published(83.5, 7.17),
         ("", "fusion"): Published(86.41, 6.62),
     },
+    published_n={"": (103, 103)},  # treatments
     best={
         ("nsc", ""): Best(98.0, "WS-DINO, Cross-Zamirski et al. 2022"),
         ("nscb", ""): Best(96.0, "WS-DINO, Cross-Zamirski et al. 2022"),

@@ -54,6 +54,8 @@ class Presentation:
         How to read the scores of this task; printed in the report.
     published : mapping of (split, kind of model) to Published
         The published values of the headline score.
+    published_n : mapping of split to (low, high)
+        Numbers of samples between which a test set is the published one. Of other sets no published score is shown.
     best : mapping of (score, split) to Best
         The best published scores of any method.
     """
@@ -65,6 +67,7 @@ class Presentation:
     headline: str = ""
     reading: str = ""
     published: Mapping[tuple[str, str], Published] = field(default_factory=dict)
+    published_n: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     best: Mapping[tuple[str, str], Best] = field(default_factory=dict)
 
 

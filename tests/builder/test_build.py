@@ -12,6 +12,7 @@ from cytoimagenet.builder import schema
 from cytoimagenet.builder.build import Recipe, build, work_folder
 from cytoimagenet.builder.commands import add_to
 from cytoimagenet.builder.console import application
+from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.dry_run import estimate_build
 from cytoimagenet.builder.errors import SettingsChangedError, UsageError
 from cytoimagenet.builder.shards.verify import verify
@@ -168,14 +169,44 @@ def test_kill_9_and_run_again(at, raw, built, tmp_path):
 
 
 @pytest.mark.real
-def test_the_real_sources(shared, tmp_path):
-    manifest, report = build(shared / "raw", tmp_path / "cytoimagenet", Recipe(min_images=4), workers=0)
+def test_the_real_sources_by_the_published_rule(shared, tmp_path):
+    recipe = Recipe(min_images=4, labels="published")
+    manifest, report = build(shared / "raw", tmp_path / "cytoimagenet", recipe, workers=0)
     assert report["counts"]["rows"] == {"in": 69, "kept": 68, "rejected": {"not_selected": 1}}
     assert report["by_source"]["bbbc014"]["rows"]["rejected"] == {"not_selected": 1}
     assert {c["label"]: c["images"] for c in report["classes"]} == {"fly": 208, "nematode": 32, "u2os": 32}
     assert report["counts"]["images"] == {"tried": 272, "kept": 272, "rejected": {}}
     verify(tmp_path / "cytoimagenet")
     assert list(manifest.class_names) == ["fly", "nematode", "u2os"]
+    assert "labels" not in manifest.settings  # as in folders of version 0.1, whose digests stay
+    assert report["labels"] == [
+        "The class 'fly' may be wrong: 52 of its 52 images have the organism human|mouse|fly in their source.",
+        "With --labels unambiguous these values give no class.",
+    ]
+
+
+@pytest.mark.real
+def test_the_real_sources_give_no_class_from_alternatives(shared, tmp_path):
+    out = tmp_path / "cytoimagenet"
+    ran = _run("build", shared / "raw", "--out", out, "--min-images", 4, "--workers", 0)
+    assert ran.exit_code == 0, ran.output
+    manifest = Manifest.load(out)
+    assert {c["label"]: c["train"] + c["validation"] for c in manifest.classes} == {
+        **{"nematode": 32, "nucleus": 212, "u2os": 32}
+    }
+    assert manifest.settings["labels"] == "unambiguous"
+    wide = " ".join(ran.output.split())
+    assert "Not used as labels: the organism human|mouse|fly of 52 rows." in wide
+    metadata = manifest.metadata(["dir_name", "label", "compound"])
+    assert set(metadata.loc[metadata["dir_name"] == "bbbc038", "label"]) == {"nucleus"}
+    by_dose = metadata.loc[metadata["dir_name"] == "bbbc013", "compound"].value_counts().to_dict()
+    assert by_dose.pop("") == 16
+    assert by_dose == {
+        **{"wortmannin|wortmannin 150 nanomolar": 4, "wortmannin|wortmannin 15.63 nanomolar": 4},
+        **{"ly294002|ly294002 80 micromolar": 4, "ly294002|ly294002 5 micromolar": 4},
+    }
+    with pytest.raises(SettingsChangedError, match="labels 'unambiguous', now None"):
+        build(shared / "raw", out, Recipe(min_images=4, labels="published"), workers=0)
 
 
 @pytest.mark.real

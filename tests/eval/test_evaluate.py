@@ -23,7 +23,7 @@ def random_screen(seed, *, weeks=3):
     rows += [("DMSO", 0.0, "DMSO", f"Week{week}_{plate}") for week in range(1, weeks + 1) for plate in (1, 2)] * 3
     frame = pd.DataFrame(rows, columns=["compound", "concentration", "moa", "plate"])
     values = rng.normal(size=(len(frame), 4)) + frame["moa"].astype("category").cat.codes.to_numpy()[:, None]
-    return pd.concat([frame, pd.DataFrame(values, columns=list("wxyz"))], axis=1)
+    return pd.concat([frame, pd.DataFrame(values, columns=["w0", "w1", "w2", "w3"])], axis=1)
 
 
 def slow_nearest(profiles, queries, allowed):
@@ -52,7 +52,7 @@ def slow_profiles(frame):
                 "compound": compound,
                 "moa": rows["moa"].iloc[0],
                 "batch": weeks.pop() if len(weeks) == 1 else f"alone {compound} {dose}",
-                "mean": rows[list("wxyz")].to_numpy().mean(axis=0),
+                "mean": rows[["w0", "w1", "w2", "w3"]].to_numpy().mean(axis=0),
             }
         )
     return profiles
@@ -88,16 +88,16 @@ def test_nsc_and_nscb_agree_with_plain_loops(seed):
 def test_a_treatment_without_a_candidate_is_counted_as_unclassified():
     frame = pd.DataFrame(
         {
-            "compound": ["a", "a", "b"],
-            "concentration": [1.0, 2.0, 1.0],
-            "moa": ["m", "m", "m"],
-            "week": ["Week1", "Week2", "Week1"],
-            "f": [1.0, 1.0, 1.0],
-            "g": [0.0, 1.0, 2.0],
+            "compound": ["a", "a", "b", "c"],
+            "concentration": [1.0, 2.0, 1.0, 1.0],
+            "moa": ["m", "m", "m", "in one week only"],
+            "week": ["Week1", "Week2", "Week1", "Week1"],
+            "f": [1.0, 1.0, 1.0, -1.0],
+            "g": [0.0, 1.0, 2.0, -1.0],
         }
     )
     result = evaluate("bbbc021", frame, probe=False)
-    assert (result.scores["nsc"].correct, result.scores["nsc"].n) == (3, 3)
+    assert (result.scores["nsc"].correct, result.scores["nsc"].n) == (3, 4)
     nscb = result.scores["nscb"]
     assert (nscb.unclassified, nscb.correct, nscb.n) == (1, 2, 3)  # a 1 shares its week with the only other compound
     assert result.predictions[nscb.key].set_index("id").loc["a 1", "predicted"] == ""
@@ -122,7 +122,9 @@ def test_taxol_of_three_wells_only():
     wells = [("Week1_22123", "D05"), ("Week1_22141", "D05"), ("Week1_22161", "D05"), ("Week2_1", "D05")]
     taxol = pd.DataFrame(wells, columns=["plate", "well"]).assign(compound="taxol", concentration=0.3, moa="m", f=1.0)
     taxol.loc[3, "f"] = 1e6
-    others = taxol.assign(compound=["a", "b", "c", "d"], concentration=1.0, well="C03", f=[1.0, 2, 3, 4])
+    others = taxol.assign(
+        compound=["a", "b", "c", "d"], concentration=1.0, well="C03", f=[1.0, 2, 3, 4], moa=list("mmmn")
+    )
     frame = pd.concat([taxol, others], ignore_index=True).assign(g=1.0)
     every = evaluate("bbbc021", frame, probe=False)
     three = evaluate("bbbc021", frame, probe=False, taxol="ljosa3")
@@ -137,7 +139,7 @@ def cells(seed, n=90, classes=4):
     rng = np.random.default_rng(seed)
     label = rng.integers(0, classes, n)
     values = rng.normal(size=(n, 3)) * [1, 50, 1] + label[:, None]
-    frame = pd.DataFrame(values, columns=list("xyz"))
+    frame = pd.DataFrame(values, columns=["a0", "a1", "a2"])
     return frame.assign(label=[f"k{i}" for i in label], id=[f"cell {i}" for i in range(n)])
 
 
@@ -157,7 +159,7 @@ def slow_votes(values, labels, fitted, fitted_labels, leave_out, ties):
 def test_cyclops_agrees_with_plain_loops(seed, ties):
     frame = cells(seed)
     result = evaluate("cyclops", frame, standardise="all", ties=ties, probe=False)
-    values = frame[list("xyz")].to_numpy()
+    values = frame[["a0", "a1", "a2"]].to_numpy()
     values = (values - values.mean(axis=0)) / values.std(axis=0)
     predicted = slow_votes(values, None, values, frame["label"].tolist(), True, ties)
     score = result.scores["knn"]
@@ -180,9 +182,9 @@ def test_coos7_is_fitted_on_the_training_set_alone(seed):
     frame = cells(seed, 120)
     frame["split"] = ["train"] * 80 + ["test1"] * 25 + ["test3"] * 15
     frame["well"] = [f"w{i % 7}" for i in range(120)]
-    frame.loc[frame["split"] != "train", list("xyz")] += 5.0  # a shift that must not reach the scaler
+    frame.loc[frame["split"] != "train", ["a0", "a1", "a2"]] += 5.0  # a shift that must not reach the scaler
     result = evaluate("coos7", frame, standardise="train", probe=True)
-    values = frame[list("xyz")].to_numpy()
+    values = frame[["a0", "a1", "a2"]].to_numpy()
     values = (values - values[:80].mean(axis=0)) / values[:80].std(axis=0)
     labels = frame["label"].tolist()
     for name, rows in (("test1", slice(80, 105)), ("test3", slice(105, 120))):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.eval import run
 from cytoimagenet.eval.commands import run as command
@@ -56,7 +57,7 @@ def networks(monkeypatch):
     def load(name):
         loaded.append(name)
         seed = {"imagenet": 7, "runs/first": 8}.get(name) or int(name.partition(":")[2] or 0)
-        return backbones.backbone(Small(seed), name.rpartition("/")[2])
+        return backbones.backbone(Small(seed), name.rpartition("/")[2], name)
 
     monkeypatch.setattr(backbones, "load", load)
     return loaded
@@ -77,10 +78,23 @@ def test_all_tasks_all_models(data, networks, tmp_path, monkeypatch):
     (tmp_path / "runs" / "first").mkdir(parents=True)
     (tmp_path / "runs" / "first" / "model.safetensors").touch()
     options = ("--data", data, "--preprocess", "concat-norm,merge-raw", "--engine", "torch", "--out", "res")
+    options += ("--benchmark", "lab/tasks")
     done = invoke(*options)
     assert done.exit_code == 0, done.output
     assert networks == ["random:0", "imagenet", "runs/first"]
+    assert "Wrote for the Hub: res/eval.yaml, runs/first/.eval_results/bbbc021-concat-norm.yaml" in done.output
+    listed = {
+        (path.stem, one["dataset"]["task_id"]): one["value"]
+        for path in (tmp_path / "runs" / "first" / ".eval_results").iterdir()
+        for one in yaml.safe_load(path.read_text())
+    }
+    assert len(listed) == 2 * 7, "seven scores for each preprocessing, of the training run alone"
     document = results.read("res")
+    chosen = ("cyclops", "knn", "first", "merge-raw")
+    (score,) = (
+        e["value"] for e in document["results"] if (e["task"], e["score"], e["model"], e["preprocess"]) == chosen
+    )
+    assert listed["cyclops-merge-raw", "cyclops_knn"] == round(100 * score, 2)
     found = {(e["task"], e["split"], e["score"], e["model"], e["preprocess"]) for e in document["results"]}
     for task, split, score in (("bbbc021", "", "nsc"), ("coos7", "test4", "knn"), ("cyclops", "", "knn")):
         for model in ("random:0", "imagenet", "first", "fusion of imagenet and first"):
@@ -130,6 +144,14 @@ def test_what_is_missing_is_reported_and_the_rest_runs(data, networks, tmp_path)
     assert "There is no training run" in printed
     assert "fusion left out" in printed
     assert {e["task"] for e in results.read("results")["results"]} == {"cyclops"}
+
+
+def test_a_leaderboard_needs_a_task_and_a_network(tmp_path):
+    for options in (("--task", "x"), ("--tasks", "cyclops", "--features", "x.csv")):
+        done = invoke(*options, "--benchmark", "lab/tasks")
+        assert isinstance(done.exception, UsageError)
+        assert "--benchmark lists scores of networks" in str(done.exception)
+    assert "OWNER/NAME" in str(invoke("--benchmark", "tasks").exception)
 
 
 def test_no_data_is_an_error(tmp_path):
@@ -192,10 +214,10 @@ def test_damage_is_reported_before_anything_is_computed(data, networks, tmp_path
 
 @pytest.fixture
 def table(tmp_path, rng):
-    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("xyz"))
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a0", "a1", "a2"])
     frame["label"] = [f"k{i % 3}" for i in range(60)]
     frame["id"] = [f"cell {i}" for i in range(60)]
-    frame.loc[frame["label"] == "k1", "x"] += 3
+    frame.loc[frame["label"] == "k1", "a0"] += 3
     frame.to_csv(tmp_path / "mine.csv", index=False)
     return frame
 
@@ -212,7 +234,7 @@ def test_a_table_of_features(table, tmp_path):
 
 
 def test_two_tables_are_compared(table, tmp_path):
-    table.assign(x=0.0).to_parquet(tmp_path / "worse.parquet")
+    table.assign(a0=0.0).to_parquet(tmp_path / "worse.parquet")
     for name in ("mine.csv", "worse.parquet"):
         done = invoke("--tasks", "cyclops", "--features", name, "--no-probe")
         assert done.exit_code == 0, done.output

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from cytoimagenet import MapDataset, stream
+from cytoimagenet import MapDataset, read_images, stream
 from cytoimagenet.builder.dataset.manifest import Manifest
-from cytoimagenet.builder.errors import CheckFailedError, UsageError
+from cytoimagenet.builder.errors import CheckFailedError, SchemaError, UsageError
 from cytoimagenet.loaders.index import Index, database_argument, read_index
 
 
@@ -97,3 +97,57 @@ def test_a_table_that_disagrees_with_the_manifest_is_refused(small_dataset, tmp_
     with pytest.raises(CheckFailedError, match="images, the manifest"):
         for split in ("train", "validation"):
             read_index(tmp_path / "cytoimagenet", split)
+
+
+@pytest.fixture
+def misplaced(small_dataset, tmp_path):
+    """Return a function that changes one place in a copy of the dataset, in a row of `train`."""
+
+    def change(column, value):
+        folder = tmp_path / "cytoimagenet"
+        shutil.copytree(small_dataset, folder)
+        table = pd.read_parquet(folder / "metadata.parquet")
+        row = int(np.flatnonzero(table["split"] == "train")[3])
+        table.loc[row, column] = value
+        table.to_parquet(folder / "metadata.parquet", index=False)
+        return folder, table.iloc[row : row + 1]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("offset", -1), ("offset", 10**12), ("offset", 2**63 - 1), ("size", 0), ("size", -5), ("size", 3 * 10**9)],
+)
+def test_a_place_outside_its_shard_is_refused_by_every_reader(misplaced, column, value):
+    folder, rows = misplaced(column, value)
+    for read in (read_index, MapDataset, stream):
+        with pytest.raises(CheckFailedError, match=r"metadata\.parquet names [-\d,]+ bytes from [-\d,]+ of a shard of"):
+            read(folder)
+    with pytest.raises(CheckFailedError, match=r"No image has|No readable PNG"):
+        read_images(rows, folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"shard": "data/\0.tar"}, "names no file"),
+        ({"shard": None}, "names no file"),
+        ({"shard": ""}, "names no file"),
+        ({"shard": "data"}, "points to a folder"),
+        ({"shard": "../x.tar"}, "points outside its folder"),
+        ({"offset": np.nan}, "has no place"),
+        ({"size": None}, "has no place"),
+    ],
+)
+def test_a_row_without_a_place_is_refused(small_dataset, change, reason):
+    rows = Manifest.load(small_dataset).metadata().head(1).astype(object).assign(**change)
+    with pytest.raises(CheckFailedError, match=reason):
+        read_images(rows, small_dataset)
+
+
+def test_an_absent_value_in_the_table_is_refused(misplaced):
+    folder, _ = misplaced("shard", None)
+    for read in (read_index, MapDataset, stream):
+        with pytest.raises(SchemaError, match="Column 'shard' has 1 nulls"):
+            read(folder)

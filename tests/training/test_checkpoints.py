@@ -29,6 +29,7 @@ def write(writer, step, weight):
         schedule={"last_epoch": step},
         trainer_state="{}",
         config="{}",
+        preprocessor="{}",
     )
 
 

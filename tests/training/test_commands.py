@@ -27,7 +27,7 @@ def trained(monkeypatch, tmp_path):
 
     def instead(data_dir, out, **settings):
         calls.append(settings)
-        return Run(tmp_path / "run", {"train_loss": 1.25})
+        return Run(tmp_path / "run", {"train_loss": 1.25}, 270, 5, 64)
 
     monkeypatch.setattr(train_module, "train", instead)
     return calls

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.training import convert as convert_module
 from cytoimagenet.training.convert import WeightsError, convert
-from cytoimagenet.training.model import load_backbone, normalisation
+from cytoimagenet.training.model import load_backbone
+from cytoimagenet.training.normalisation import read_normalisation
 
 keras = pytest.importorskip("keras", reason="the proof needs Keras, which the development extra installs")
 SIZE = 64
@@ -102,7 +104,7 @@ def test_imagenet_normalisation_is_divided_by_twice(published, tmp_path):
     with h5py.File(path, "a") as file:
         file["normalization/normalization/mean"][...] = [0.485, 0.456, 0.406]
         file["normalization/normalization/variance"][...] = [0.229, 0.224, 0.225]
-    mean, std = normalisation(convert(path, tmp_path / "model"))
+    mean, std = read_normalisation(convert(path, tmp_path / "model"))
     assert mean == pytest.approx([0.485, 0.456, 0.406])
     assert std == pytest.approx([0.229, 0.224, 0.225])
 
@@ -147,6 +149,10 @@ def test_other_files_are_refused(published, tmp_path):
     refused(
         "not finite numbers", lambda file: file["stem_bn/stem_bn/beta"].write_direct(np.full(32, np.nan, np.float32))
     )
+    refused(
+        "The layer 'stem_bn' lists weights that are no names",
+        lambda file: file["stem_bn"].attrs.__setitem__("weight_names", 3),
+    )
     refused("contains no Keras weights", lambda file: [file.attrs.pop("layer_names"), file.clear()])
     (tmp_path / "text.h5").write_text("weights, honestly")
     with pytest.raises(WeightsError, match="Not an HDF5 file"):
@@ -155,3 +161,43 @@ def test_other_files_are_refused(published, tmp_path):
         convert(tmp_path / "absent.h5", tmp_path / "out")
     with pytest.raises(UsageError, match="not empty"):
         convert(path, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def published_file(published, tmp_path_factory):
+    return as_keras_2(save_older(published, tmp_path_factory.mktemp("published") / "weights.h5"))
+
+
+def test_a_file_at_which_hdf5_never_returns_is_refused(published_file, tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import h5py\nplain = h5py.File\ndef File(*a, **k):\n    while True: pass\nh5py.File = File\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setattr(convert_module, "SECONDS_TO_READ", 3)
+    with pytest.raises(WeightsError, match="is damaged: no result after 3 seconds"):
+        convert(published_file, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "raw bytes", "damaged names", "no attribute"])
+def test_weights_elsewhere_or_damaged_are_refused(published_file, tmp_path, kind):
+    copy = tmp_path / "weights.h5"
+    copy.write_bytes(published_file.read_bytes())
+    with h5py.File(copy, "a") as file:
+        group = file["stem_conv"]
+        name = "stem_conv/kernel:0"
+        if kind == "link":
+            del group[name]
+            group[name] = h5py.ExternalLink(str(published_file), f"/stem_conv/{name}")
+        elif kind == "raw bytes":
+            shape, kind_of = group[name].shape, group[name].dtype
+            del group[name]
+            group.create_dataset(name, shape, kind_of, external=[(str(published_file), 0, h5py.h5f.UNLIMITED)])
+        elif kind == "damaged names":
+            group.attrs["weight_names"] = np.array([b"\xff\xfe/kernel"])
+        else:
+            file.attrs["layer_names"] = 3
+    with pytest.raises(WeightsError) as raised:
+        convert(copy, tmp_path / "out")
+    assert raised.value.where == str(copy)

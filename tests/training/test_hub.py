@@ -27,6 +27,7 @@ sys.modules[_spec.name] = hub_server
 _spec.loader.exec_module(hub_server)
 
 REPOSITORY = "me/small"
+SCORES = "- dataset: {id: lab/tasks, task_id: cyclops_knn}\n  value: 41.5\n"
 CODE = """
 import json, sys, torch
 from cytoimagenet import main
@@ -56,6 +57,8 @@ def run(small_dataset, small_model, tmp_path_factory):
 def test_a_model_is_uploaded_with_its_card_and_read_back(run, tmp_path):
     (run / "checkpoint-7").mkdir()  # a checkpoint that remained
     (run / "checkpoint-7" / "optimizer.pt").write_bytes(b"moments")
+    (run / ".eval_results").mkdir()
+    (run / ".eval_results" / "cyclops-concat-norm.yaml").write_text(SCORES)
     with hub_server.HubServer() as hub:
         environment = {
             "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
@@ -68,7 +71,8 @@ def test_a_model_is_uploaded_with_its_card_and_read_back(run, tmp_path):
         *printed, last = done.stdout.splitlines()
         pushed, names = json.loads("\n".join(printed)), json.loads(last)
         files = hub.repositories[REPOSITORY].commits[pushed["commit"]]
-    assert set(files) == {*MODEL_FILES, *REPORT_FILES} == set(pushed["files"])
+    scores = ".eval_results/cyclops-concat-norm.yaml"
+    assert set(files) == {*MODEL_FILES, *REPORT_FILES, scores} == set(pushed["files"])
     assert all(content == (run / name).read_bytes() for name, content in files.items())
     assert sorted(names.values()) == ["actin", "human"]
     assert not any(str(run.parents[1]).encode() in content for content in files.values()), "no paths of this machine"
@@ -82,10 +86,9 @@ def test_the_card_is_what_the_hub_indexes(run):
     assert card.data.license == "other"
     assert card.data.library_name == "transformers"
     assert card.data.datasets == ["cytoimagenet"]
-    accuracy, top = card.data.eval_results
-    assert accuracy.metric_value == round(facts["metrics"]["validation_accuracy"], 4)
-    assert top.metric_value == round(facts["metrics"]["validation_top7"], 4)
-    assert accuracy.dataset_revision == facts["digest"]
+    assert card.data.eval_results is None, "scores are in .eval_results, where the Hub reads them"
+    assert f"| validation accuracy | {facts['metrics']['validation_accuracy']:.2%} |" in card.text
+    assert facts["digest"] in card.text
     assert "labels are weak" in card.text
     assert "licences of their sources" in card.text
 
@@ -98,3 +101,16 @@ def test_an_unfinished_model_is_not_uploaded(run, tmp_path):
     (tmp_path / "run.json").write_text('{"finished": false}')
     with pytest.raises(UsageError, match="not finished"):
         push_model(tmp_path, REPOSITORY)
+
+
+@pytest.mark.parametrize("content", ["{", "- 1", "- value: 1", "- dataset: {id: x, task_id: y}", "text", "\xff", ""])
+def test_scores_that_the_hub_would_not_read_are_refused(content, tmp_path):
+    for name in MODEL_FILES:
+        (tmp_path / name).touch()
+    assert files_to_push(tmp_path) == MODEL_FILES
+    (tmp_path / ".eval_results").mkdir()
+    (tmp_path / ".eval_results" / "x.yaml").write_text(SCORES)
+    assert files_to_push(tmp_path)[-1] == ".eval_results/x.yaml"
+    (tmp_path / ".eval_results" / "y.yaml").write_text(content, encoding="latin-1")
+    with pytest.raises(UsageError, match="not a file of scores"):
+        files_to_push(tmp_path)

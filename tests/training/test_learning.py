@@ -32,7 +32,7 @@ def test_quick_generalises_to_source_images_not_trained_on(tmp_path):
 @pytest.mark.real
 def test_quick_fits_real_images_and_reports_it(shared, tmp_path):
     """Four labels of BBBC010 to BBBC038; one has 188 of 240 images, so classes are sampled equally often."""
-    build(shared / "raw", tmp_path / "cytoimagenet", Recipe(min_images=3), workers=0)
+    build(shared / "raw", tmp_path / "cytoimagenet", Recipe(min_images=3, labels="published"), workers=0)
     chosen = {"size": 32, "epochs": 8, "batch_size": 16, "workers": 0, "balance": "sampling"}
     done = train(tmp_path / "cytoimagenet", tmp_path / "run", recipe="quick", **chosen)
     history = pd.read_csv(done.folder / "history.csv")

@@ -15,16 +15,14 @@ from cytoimagenet.training.efficientnet import (
     build_b0,
 )
 from cytoimagenet.training.model import (
-    IDENTITY,
     build_model,
     imagenet_backbone,
     load_backbone,
     load_classifier,
-    normalisation,
     prepare_for_training,
     random_backbone,
-    write_normalisation,
 )
+from cytoimagenet.training.normalisation import IDENTITY, read_normalisation, write_normalisation
 from torch import nn
 
 SMALL = {"width_coefficient": 0.25, "depth_coefficient": 0.1, "hidden_dim": 320}
@@ -159,9 +157,9 @@ def test_unchanged_transformers_reads_a_saved_folder(tmp_path, images):
 
 
 def test_normalisation_is_the_identity_unless_stored(tmp_path):
-    assert normalisation(tmp_path) == IDENTITY
+    assert read_normalisation(tmp_path) == IDENTITY
     write_normalisation(tmp_path, *IDENTITY)
-    assert normalisation(tmp_path) == IDENTITY
+    assert read_normalisation(tmp_path) == IDENTITY
 
 
 def test_another_architecture_trains_and_gives_features(tmp_path, images):

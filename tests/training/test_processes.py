@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 from cytoimagenet.builder.errors import UsageError
 from cytoimagenet.loaders.index import read_index
 from cytoimagenet.loaders.order import random_access
@@ -38,7 +39,7 @@ def runs(small_dataset, small_model, tmp_path_factory):
     """Two processes, started once by `torchrun`: nothing is inherited. Returns the folder of all runs.
 
     They train each of CASES without and with an interruption, start a run that one process continues, and continue a
-    run that one process started.
+    run that one process started. The last run has a network with weights that are not used.
     """
     folder = tmp_path_factory.mktemp("runs")
     chosen = {"model": small_model, "size": 32, "epochs": 2, "average": 0.9}
@@ -53,6 +54,11 @@ def runs(small_dataset, small_model, tmp_path_factory):
     two = {**chosen, **ELASTIC, "batch_size": 16, "cut": CUTS.randrange(2, 15)}
     jobs += [("from-two", {**two, "record": "from-two-before"})]
     jobs += [("from-one", {"resume": True, "record": "from-one-after"})]
+    network = transformers.Dinov2Config(
+        image_size=32, patch_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, mlp_ratio=1
+    )
+    transformers.Dinov2ForImageClassification(network).save_pretrained(folder / "network")
+    jobs += [("unused-weights", {**chosen, "model": str(folder / "network"), "batch_size": 45, "keep": "best"})]
     (folder / "jobs.json").write_text(json.dumps({"data_dir": str(small_dataset), "jobs": jobs}))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
@@ -81,6 +87,14 @@ def test_two_processes_share_the_work_and_resume_with_identical_weights(runs, na
     facts = json.loads((runs / f"{name}-cut" / "run.json").read_text())
     assert facts["processes"] == 2
     assert len(facts["divisions"]) == 1
+
+
+def test_unused_weights_and_the_best_epoch(runs):
+    metrics = [json.loads(line) for rank in (0, 1) for line in (runs / f"metrics-{rank}").read_text().splitlines()]
+    one, other = (line["metrics"] for line in metrics if line["run"] == "unused-weights")
+    facts = json.loads((runs / "unused-weights" / "run.json").read_text())
+    assert one == other == facts["metrics"]
+    assert one["validation_accuracy"] == facts["best"]["accuracy"] and one["epoch"] == facts["kept_epoch"]
 
 
 def steps_of(runs: Path, name: str) -> dict[int, list[int]]:

@@ -27,8 +27,11 @@ def advanced(monkeypatch):
     calls = []
 
     class Bar:
-        def advance(self, images):
-            calls.append(images)
+        def skip(self, images):
+            calls.append(("skipped", images))
+
+        def advance(self, images, *, remark):
+            calls.append((images, remark))
 
         def __enter__(self):
             return self
@@ -46,7 +49,7 @@ def test_the_bar_counts_images_and_starts_at_the_resumed_step(tmp_path, advanced
     callback.on_step_end(None, state(4), None)
     callback.on_train_end(None, state(4), None)
     # 800 images in 8 steps: 3 steps were done before
-    assert advanced == [800, 300, 100, "closed"]
+    assert advanced == [800, ("skipped", 300), (100, ""), "closed"]
 
 
 def test_an_epoch_is_written_and_printed_when_it_is_saved(tmp_path, capsys):
@@ -92,3 +95,45 @@ def test_other_processes_write_and_print_nothing(tmp_path, advanced, capsys):
     assert not list(tmp_path.iterdir())
     assert advanced == []
     assert capsys.readouterr().err == ""
+
+
+SPEED = {"loss": 1.25, "images_per_second": 50.0, "waiting_share": 0.25}
+
+
+def test_the_expected_time_is_printed_once_and_the_speed_is_in_the_bar(tmp_path, advanced, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    callback = ProgressCallback(tmp_path, images=800, clock=iter(range(0, 9000, 1000)).__next__)
+    callback.on_train_begin(None, state(0), None)
+    for step in (2, 4):
+        callback.on_log(None, state(step), None, SPEED)
+    callback.on_step_end(None, state(5), None)
+    callback.on_train_end(None, state(5), None)
+    # 600 images are left after 2 steps of 100
+    expected = "Expected time: 12 s, without evaluations (50 images/s, 25% of the time waiting for images)."
+    assert capsys.readouterr().err.strip() == expected
+    assert advanced[2] == (100, "25% of the time waiting for images")
+
+
+def test_a_log_file_gets_a_line_a_minute_and_the_speed_of_each_epoch(tmp_path, advanced, capsys):
+    times = iter([0.0, 59.0, 60.0, 61.0])
+    callback = ProgressCallback(tmp_path, images=800, clock=lambda: next(times))
+    callback.on_train_begin(None, state(0), None)
+    for step in (1, 2, 3, 4):
+        callback.on_log(None, state(step), None, SPEED)
+    callback.on_save(None, state(4, [EPOCH_1]), None)
+    callback.on_train_end(None, state(4), None)
+    speed = "50 images/s, 25% of the time waiting for images"
+    assert capsys.readouterr().err.splitlines() == [
+        f"Expected time: 14 s, without evaluations ({speed}).",
+        f"step 3/8: loss 1.250; {speed}; 10 s left",
+        f"epoch 1/2: train loss 1.500, accuracy 25.0%; {speed}",
+    ]
+
+
+def test_an_error_closes_the_bar_once(tmp_path, advanced):
+    callback = ProgressCallback(tmp_path, images=800)
+    callback.close()
+    callback.on_train_begin(None, state(0), None)
+    callback.close()
+    callback.on_train_end(None, state(0), None)
+    assert advanced == [800, ("skipped", 0), "closed"]

@@ -116,3 +116,50 @@ def test_every_setting_has_its_reason():
     lines = [line for line in inspect.getsource(Settings).splitlines() if line.startswith("    ") and " = " in line]
     assert len(lines) == len(dataclasses.fields(Settings))
     assert all("  # " in line for line in lines)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epochs: 2001-99-99",
+        "epochs: " + "[" * 20_000,
+        f"learning_rate: {'9' * 400}",
+        "flips: !!bool x",
+        "epochs: !!int x",
+        "epochs: !!timestamp x",
+        f"{BOMB}labels: *i",
+        "labels: &a [*a]",
+        "? [1, 2]\n: 3",
+        "\x00",
+        "seed: -1",
+    ],
+)
+def test_files_and_assignments_that_yaml_can_not_take_are_one_short_error(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UsageError) as raised:
+        settings(tmp_path / "x.yaml")
+    assert len(str(raised.value)) < 1500
+    name, _, value = text.partition(": ")
+    if "\n" not in text and name in ("epochs", "learning_rate", "flips"):
+        with pytest.raises(UsageError) as raised:
+            parse_assignments([f"{name}={value}"])
+        assert len(str(raised.value)) < 1500
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", -1), ("seed", 2**32), ("seed", 2**63), ("size", 1_000_000), ("batch_size", 10**9), ("epochs", 10**400),
+     ("learning_rate", float("inf")), ("learning_rate", 10**400), ("learning_rate", float("nan")), ("epochs", 10**10)],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(UsageError, match=f"{name} can't be .*\nIt must be at least"):
+        settings("quick", **{name: value})
+
+
+def test_the_largest_seed_is_accepted():
+    assert settings("quick", seed=2**32 - 1).seed == 2**32 - 1

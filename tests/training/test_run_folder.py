@@ -35,6 +35,12 @@ def test_one_row_per_epoch():
     assert table.iloc[1, 5:].isna().all(), "the second epoch was not evaluated"
 
 
+def test_few_classes_have_no_top_seven():
+    validation = {name: value for name, value in LOG[2].items() if name != "eval_top7"}
+    row = run_folder.history([LOG[1], validation]).iloc[0]
+    assert row["validation_accuracy"] == 0.5 and math.isnan(row["validation_top7"])
+
+
 def test_an_epoch_logged_twice_has_one_row_with_the_later_numbers():
     """A run resumed from a checkpoint within an epoch logs that epoch again."""
     again = {**LOG[3], "train_loss": 0.9}
@@ -79,6 +85,36 @@ def test_another_dataset_is_refused(tmp_path):
     run_folder.claim(tmp_path / "run", settings("quick"), FACTS)
     with pytest.raises(SettingsChangedError, match="dataset"):
         run_folder.claim(tmp_path / "run", settings("quick"), {**FACTS, "digest": "e" * 64})
+
+
+def test_another_audit_is_refused(tmp_path):
+    clean, facts = settings("quick", quality="clean"), {**FACTS, "audit": "a" * 64}
+    run_folder.claim(tmp_path / "run", clean, facts)
+    assert run_folder.claim(tmp_path / "run", clean, facts)["audit"] == "a" * 64
+    with pytest.raises(SettingsChangedError, match="audit"):
+        run_folder.claim(tmp_path / "run", clean, {**facts, "audit": "b" * 64})
+    with pytest.raises(SettingsChangedError, match="quality"):
+        run_folder.claim(tmp_path / "run", settings("quick"), {**facts, "audit": ""})
+
+
+def test_a_run_of_an_earlier_version_has_no_audit(tmp_path):
+    run_folder.claim(tmp_path / "run", settings("quick"), FACTS)
+    assert run_folder.claim(tmp_path / "run", settings("quick"), {**FACTS, "audit": ""})["digest"] == FACTS["digest"]
+
+
+def test_training_reads_the_images_that_the_settings_name(tmp_path, monkeypatch):
+    from cytoimagenet.training import train as module
+
+    asked = {}
+
+    def read_index(data_dir, split, **subset):
+        asked.update(subset)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(module, "read_index", read_index)
+    with pytest.raises(UsageError, match="enough"):
+        module.train(tmp_path, recipe="quick", quality="clean", category="gene")
+    assert asked == {"category": "gene", "labels": None, "database": None, "quality": "clean"}
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):

@@ -71,12 +71,13 @@ def run(small_dataset, small_model, tmp_path_factory):
 def test_run_folder_is_complete(run, small_dataset):
     folder, done = run
     names = {path.name for path in folder.iterdir()}
-    assert names == {
+    facts = json.loads((folder / "run.json").read_text())
+    assert names - {"best"} == {
         "README.md", "accuracy.png", "config.json", "history.csv", "loss.png", "model.safetensors", "per_class.csv",
         "per_class.png", "preprocessor_config.json", "run.json", "settings.yaml", "tensorboard", "trainer_state.json",
     }  # fmt: skip
-    facts = json.loads((folder / "run.json").read_text())
-    assert facts["finished"]
+    assert ("best" in names) == (facts["best"]["epoch"] != 3)
+    assert facts["finished"] and facts["kept_epoch"] == 3
     assert facts["digest"] == Manifest.load(small_dataset).digest
     assert facts["images"] == {"train": 270, "validation": 30}
     assert len(facts["revision"].removesuffix("-dirty")) == 40
@@ -99,7 +100,9 @@ def test_finished_run_gives_features_and_is_not_trained_again(run, small_dataset
     assert features.shape == (2, 320)
     count = Count()
     again = train(small_dataset, folder, resume=True, callbacks=[count])
-    assert again.metrics == done.metrics
+    assert again == done
+    scores = ", ".join(f"{name} accuracy {done.metrics[f'{name}_accuracy']:.1%}" for name in ("train", "validation"))
+    assert repr(done) == f"Run({folder}: train, 270 images, 5 classes, 32 px, {scores})"
     assert count.steps == 0
 
 

@@ -22,3 +22,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
     body.append(...rows);
   }));
 }
+// Tables that are wider than the page get a shadow and a hint until they are scrolled to their end.
+const measure = (box) => box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+const boxes = [...document.querySelectorAll(".scroll")];
+for (const box of boxes) box.addEventListener("scroll", () => measure(box), { passive: true });
+const measureAll = () => boxes.forEach(measure);
+addEventListener("resize", measureAll);
+for (const fold of document.querySelectorAll("details")) fold.addEventListener("toggle", measureAll);
+measureAll();
+// A link to a collapsed section opens it.
+const open = () => { const fold = document.getElementById(location.hash.slice(1))?.closest("details"); if (fold) fold.open = true; };
+addEventListener("hashchange", open);
+open();

@@ -1,11 +1,16 @@
 """metadata.csv and the files it names, made by hand: which row gets which file, and which category a label has."""
 
+import os
+import zipfile
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from cytoimagenet.builder.archive import metadata
 from cytoimagenet.builder.archive.files import list_archive
 from cytoimagenet.builder.errors import MetadataError, UsageError
+
+from tests import memory
 
 
 @pytest.fixture
@@ -122,3 +127,72 @@ def test_the_last_folder_is_the_same_for_repeated_and_single_paths():
     expected = ["c", "c", "", "y"] * 2
     assert np.array_equal(metadata._last_part(plain).to_pylist(), expected)
     assert np.array_equal(metadata._last_part(coded).to_pylist(), expected)
+
+
+ROW = "actin,a-1.png"
+
+
+def read(listing):
+    return metadata.read_metadata(listing, listing.names.to_pylist().index("cytoimagenet/metadata.csv"))
+
+
+def test_a_copy_with_both_spellings_of_a_column_is_read_by_the_new_one(archive):
+    head = "label,filename,cell_component,cell_visible,unique_id,idx"
+    table = read(archive(csv=f"{head}\n{ROW},old,new,x-1,x-2\n"))
+    assert (table["cell_visible"].to_pylist(), table["idx"].to_pylist()) == (["new"], ["x-2"])
+
+
+@pytest.mark.parametrize(
+    ("csv", "reason"),
+    [
+        (b"label,filename,label\nactin,a-1.png,er\n", "the column 'label' twice"),
+        (b"label,filename,\xff\nactin,a-1.png,x\n", "can't be read"),
+        (b"label,filename\nactin,\xff\n", "can't be read"),
+        (b"label,filename" + b",x" * 2000 + b"\n", "more than 1,000 columns"),
+        (b"", "can't be read"),
+    ],
+)
+def test_other_tables_are_refused(csv, reason, tmp_path):
+    (tmp_path / "archive" / "cytoimagenet").mkdir(parents=True)
+    (tmp_path / "archive" / "cytoimagenet" / "metadata.csv").write_bytes(csv)
+    with pytest.raises(MetadataError, match=reason) as raised:
+        read(list_archive(tmp_path / "archive"))
+    assert raised.value.where.endswith("cytoimagenet/metadata.csv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_table_of_too_many_lines_is_refused_before_it_is_in_memory(archive, monkeypatch, end):
+    monkeypatch.setattr(metadata, "MAX_CSV_ROWS", 20_000)
+    many = f"label,filename{end}" + f"a,b{end}" * 100_000
+    with pytest.raises(MetadataError, match="more than 20,000 lines"):
+        read(archive(csv=many))
+    assert len(read(archive(csv=f"label,filename{end}" + f"a,b{end}" * 10_000))) == 10_000
+
+
+def test_a_bomb_is_refused_by_the_directory_of_its_zip(tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("cytoimagenet/metadata.csv", "w") as file:
+            file.write(b"label,filename\n")
+            for _ in range(40):
+                file.write(b"a,b\n" * 2**17)
+    with memory.at_most(100 * 2**20), pytest.raises(MetadataError, match=r"bytes that unpack to 20,971,535 are not"):
+        read(list_archive(path))
+
+
+def test_memory_that_does_not_suffice_is_an_error_and_no_traceback(archive, monkeypatch):
+    def read_csv(*_, **__):
+        raise pa.ArrowMemoryError("malloc of size 4294967296 failed")
+
+    monkeypatch.setattr(metadata.pv, "read_csv", read_csv)
+    with pytest.raises(MetadataError, match="malloc of size"):
+        read(archive(csv="label,filename\n"))
+
+
+def test_a_file_whose_name_is_not_text_is_refused_and_listed(archive, tmp_path):
+    archive("cytoimagenet/actin/a-1.png", csv="label,filename\n")
+    with open(os.fsencode(tmp_path) + b"/archive/\xff.png", "wb"):
+        pass
+    listing = list_archive(tmp_path / "archive")
+    assert listing.refused == {r"\xff.png": "its name is no text"}
+    assert len(listing.names) == 2

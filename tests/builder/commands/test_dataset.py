@@ -1,6 +1,7 @@
 """shard, verify, info and preview as a user types them: output, files and exit codes."""
 
 import json
+import os
 import shutil
 import sys
 
@@ -62,7 +63,7 @@ def test_shard(typed, small_curated, small_dataset, tmp_path):
 
 def test_verify(typed, copy):
     code, out, _ = typed("verify", copy)
-    assert code == 0 and "is complete and undamaged: 300 images, 16 files" in out
+    assert code == 0 and "is complete and undamaged: 300 images, 17 files" in out
     code, out, _ = typed("verify", copy, "--json")
     assert code == 0 and json.loads(out)["ok"] is True
     shard = copy / "data" / "train-00004-of-00008.tar"
@@ -193,5 +194,37 @@ def test_pages_can_be_rewritten_and_the_digest_stays(copy):
     (copy / "preview.png").write_bytes(b"png")
     after = record_pages(before)
     assert after.digest == before.digest
-    assert set(after.pages) == {"README.md", "croissant.json", "preview.png"}
+    assert set(after.pages) == {"README.md", "croissant.json", "preview.png", "LICENSE.md"}
     assert Manifest.load(copy).data == after.data
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_markup(typed, small_dataset, tmp_path):
+    for name in ("[a]", "[", "a]", "[bold]x"):
+        os.symlink(small_dataset, tmp_path / name)
+        code, printed, _ = typed("verify", tmp_path / name)
+        assert code == 0
+        assert printed.startswith(f"{tmp_path}/{name} is complete and undamaged")
+    code, _, printed = typed("verify", tmp_path / "[" / "a]")
+    assert code != 0 and "a]" in printed
+
+
+@pytest.mark.parametrize("command", ["info", "preview"])
+def test_labels_with_escapes_are_printed_as_text(typed, small_curated, tmp_path, command):
+    shutil.copytree(small_curated, tmp_path / "curated")
+    rows = schema.read(tmp_path / "curated" / "rows.parquet", schema.CURATED)
+    rows["label"] = rows["label"].where(rows["label"] != "hela", "\x1b]0;owned\x07" + "µ" * 100_000)
+    schema.write(rows, tmp_path / "curated" / "rows.parquet", schema.CURATED)
+    code, _, printed = typed("shard", tmp_path / "curated", "--out", tmp_path / "out")  # and does not take minutes
+    assert (code, printed) == (0, "")
+    code, printed, _ = typed(command, tmp_path / "out")
+    assert code == 0 and "\x1b" not in printed
+    if command == "info":
+        assert r"\x1b]0;owned\x07" in printed
+    assert "\x1b" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_path_that_is_not_utf_8_is_refused(typed, small_curated, tmp_path):
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    code, _, printed = typed("shard", small_curated, "--out", out)
+    assert code == UsageError.exit_code
+    assert r"\udcff is not valid UTF-8" in printed and "Traceback" not in printed

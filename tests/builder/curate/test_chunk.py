@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cytoimagenet.builder.curate import chunk
 from cytoimagenet.builder.curate.chunk import make_chunk, read_table
+from cytoimagenet.builder.curate.trial import CRASHED
 from cytoimagenet.builder.images.digest import pixel_digest
 from cytoimagenet.builder.images.make import PixelSettings, SourceImage
 from PIL import Image
@@ -78,8 +79,8 @@ def test_the_name_follows_rows_crops_settings_and_sizes(raw, tmp_path):
     assert len(set(names)) == len(names)
 
 
-def test_crashing_images_are_rejected_unread(raw, tmp_path):
-    result = make_chunk(ROWS, str(raw), str(tmp_path), PIXELS, frozenset(["a-0"]))
+def test_images_that_end_their_process_are_rejected_unread(raw, tmp_path):
+    result = make_chunk(ROWS, str(raw), str(tmp_path), PIXELS, unread={"a-0": CRASHED})
     table = read_table(str(tmp_path / chunk.FOLDER / result.name)).to_pandas()
     assert table.loc[table["row"] == 0, ["reason", "detail"]].values.tolist() == [
         ["unreadable", "the process that read it died, twice"]

@@ -5,17 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.curate import run, workers
+from cytoimagenet.builder.curate.guard import ImageLimits
 from cytoimagenet.builder.curate.plan import make_plan
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
 from cytoimagenet.builder.errors import UsageError
-from cytoimagenet.builder.images import channel_reader
 from cytoimagenet.builder.images.make import PixelSettings
 from cytoimagenet.builder.storage import TEMPORARY
 
@@ -62,27 +63,51 @@ def test_a_worker_killed_during_the_run_does_not_matter(raw, reference, tmp_path
     assert made.contents(tmp_path / "out") == reference
 
 
-def _crash_on_a3():
-    plain = channel_reader.read_channel
+# what every new interpreter runs at its start, if this is a file `sitecustomize.py` on its path
+AT_FAULT = """
+import builtins, os, signal
+plain = builtins.open
 
-    def read(path, **options):
-        if str(path).endswith("a3.tif"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return plain(path, **options)
+def opened(path, *more, **options):
+    name = os.path.basename(str(path))
+    if name == "a3.tif":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "a4.tif":
+        while True:
+            pass
+    if name == "a5.tif":
+        bytearray(2**31)
+    if name == "b0_1.tif" and not os.path.exists("once"):
+        plain("once", "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(path, *more, **options)
 
-    channel_reader.read_channel = read
+builtins.open = opened
+"""
 
 
-def test_an_image_that_crashes_its_process_costs_one_row(raw, tmp_path, monkeypatch):
-    fork = multiprocessing.get_context("fork")  # the child has the crashing reader without importing this file
-    pool = workers.Workers(lambda: ProcessPoolExecutor(1, fork, _crash_on_a3), 1)
+def test_an_image_that_ends_its_process_or_takes_too_much_costs_one_row(raw, reference, tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(AT_FAULT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    limits = ImageLimits(seconds=2, memory_bytes=2**30)
+    pool = workers.workers_of(1)._replace(limits=limits)
     monkeypatch.setattr(run, "workers_of", lambda *_: pool)
     report = curate(raw[1], raw[0], tmp_path / "out", settings=SETTINGS)
     rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
-    assert rejected[rejected["detail"] == "the process that read it died, twice"][
-        ["idx", "reason"]
-    ].values.tolist() == [["one-3", "unreadable"]]
-    assert report["by_source"]["one"]["rows"]["kept"] == 5
+    found = rejected[rejected["idx"].isin(["one-3", "one-4", "one-5"])]
+    assert found[["idx", "reason", "detail"]].values.tolist() == [
+        ["one-3", "unreadable", "the process that read it died, twice"],
+        ["one-4", "too_slow", "more than 2 seconds of processor time"],
+        ["one-5", "too_much_memory", "more than 1 GiB of memory"],
+    ]
+    assert (tmp_path / "once").exists()  # a process that died once was not the fault of its image
+    assert report["by_source"]["one"]["rows"]["kept"] == 3
+    # all others are as they were
+    kept = schema.read(tmp_path / "out" / "rows.parquet", schema.CURATED).set_index("sha256")
+    everyone = pq.read_table(pa.BufferReader(reference["rows.parquet"])).to_pandas().set_index("sha256")
+    lost = set(everyone[everyone["idx"].isin(["one-3", "one-4", "one-5"])].index)
+    assert set(kept.index) == set(everyone.index) - lost
 
 
 class Died(BaseException):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import fsspec
 import pyarrow as pa
@@ -79,8 +80,12 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
         ({"schema_version": "9.0.0"}, SchemaError, r"reads 1\."),
         ({"classes": {}}, SchemaError, "classes"),
         ({"seed": 1}, CheckFailedError, "altered"),
-        ({"files": {"../x": {"rows": 1, "bytes": 1, "sha256": "0" * 64}}}, SchemaError, "outside"),
-        ({"files": {"x": {"rows": 1, "bytes": 1, "sha256": "0"}}}, SchemaError, "sha256"),
+        ({"files": {"../x": {"rows": 1, "bytes": 1, "sha256": "0" * 64}}}, SchemaError, "does not have: '../x'"),
+        ({"files": {"metadata.parquet": {"rows": 1, "bytes": 1, "sha256": "0"}}}, SchemaError, "sha256"),
+        ({"pages": {"setup.py": {"bytes": 1, "sha256": "0" * 64}}}, SchemaError, "does not have: 'setup.py'"),
+        ({"pages": {"classes.parquet": {"bytes": 1, "sha256": "0" * 64}}}, SchemaError, "does not have"),
+        ({"shard_format": "zip"}, SchemaError, "No shard format 'zip'"),
+        ({"shard_format": "parquet"}, SchemaError, r"does not have: 'data/.*\.tar'"),
     ):
         path.write_text(json.dumps(stored | change))
         with pytest.raises(error, match=said):
@@ -90,6 +95,26 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
         Manifest.load(tmp_path)
     manifests.write(tmp_path, stored | {"versions": {"numpy": "9"}})
     assert Manifest.load(tmp_path).digest == stored["digest"], "other library versions are no other data"
+
+
+def test_a_manifest_that_is_no_file_is_refused_unread(tmp_path, monkeypatch):
+    path = tmp_path / "manifest.json"
+    os.mkfifo(path)
+    with pytest.raises(SchemaError, match="not a regular file"):
+        Manifest.load(tmp_path)  # opening the pipe would wait for ever
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(SchemaError, match="not a regular file"):
+        Manifest.load(tmp_path)
+    path.unlink()
+    with open(path, "wb") as file:
+        file.truncate(manifests.MAX_MANIFEST_BYTES + 1)
+    with pytest.raises(SchemaError, match="larger than 67,108,864 bytes"):
+        Manifest.load(tmp_path)
+    path.unlink()
+    manifests.write(tmp_path / "elsewhere", DATA)
+    path.symlink_to(tmp_path / "elsewhere" / "manifest.json")
+    assert Manifest.load(tmp_path).digest  # the cache of the Hub's client has such links
 
 
 def test_storage_that_cannot_be_reached_is_named(monkeypatch):
@@ -132,3 +157,29 @@ def test_the_manifest_answers(small_dataset):
         "shard_size=128000000", "min_images=1", "shuffled by seed 0", f"pyarrow={pa.__version__}", manifest.digest,
     ):  # fmt: skip
         assert part in text
+
+
+def nested(depth):
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('"seed": 5', '"seed": NaN', "too large, or is no number"),
+        ('"seed": 5', '"seed": 1e999', "too large, or is no number"),
+        ('"bytes": 30', f'"bytes": {"9" * 400}', "too large, or is no number"),
+        ('"bytes": 30', f'"bytes": {"9" * 5000}', "not JSON"),
+        ('"images": 5', f'"images": {nested(800)}', "nested more than 32 deep"),
+        ('"images": 5', f'"images": {nested(100_000)}', "not JSON|nested"),
+        ('"actin"', r'"\ud800"', "not Unicode"),
+        ('"actin"', '"\\udfffx"', "not Unicode"),
+    ],
+)
+def test_numbers_and_texts_that_no_manifest_has(tmp_path, old, new, reason):
+    manifests.write(tmp_path, DATA)
+    text = (tmp_path / "manifest.json").read_text()
+    assert old in text
+    (tmp_path / "manifest.json").write_text(text.replace(old, new))
+    with pytest.raises(SchemaError, match=reason):
+        Manifest.load(tmp_path)

@@ -6,7 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from cytoimagenet.builder.errors import TooLargeError, UnreadableImageError
-from cytoimagenet.builder.formats.limits import MAX_PIXELS, Limits, mean_of_colours, read_plain, through_palette
+from cytoimagenet.builder.formats.colours import mean_of_colours, through_palette
+from cytoimagenet.builder.formats.limits import MAX_PIXELS, Limits, read_plain
 
 LIMITS = Limits("a.tif", 100)
 

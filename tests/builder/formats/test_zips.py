@@ -62,3 +62,29 @@ def test_what_is_no_zip_is_refused_by_path(tmp_path, archive):
         with pytest.raises(UnreadableImageError, match="not a whole zip file") as caught:
             open_zip(str(tmp_path / name))
         assert caught.value.where == str(tmp_path / name)
+
+
+def test_a_damaged_directory_is_refused_whatever_zipfile_raises(archive, tmp_path, rng):
+    whole = archive.read_bytes()
+    start = whole.index(b"PK\x01\x02")
+    newer = bytearray(whole)
+    newer[start + 6] = 255  # "needed to extract" version 25.5: NotImplementedError
+    damaged = [bytes(newer)]
+    for _ in range(300):
+        data = bytearray(whole)
+        for at in rng.integers(start, len(data), 3):
+            data[at] = rng.integers(256)
+        damaged.append(bytes(data))
+    refused = 0
+    for number, data in enumerate(damaged):
+        path = tmp_path / f"{number}.zip"
+        path.write_bytes(data)
+        try:
+            opened = open_zip(str(path))
+            for entry in opened.infolist():
+                open_member(opened, entry, "here")
+        except UnreadableImageError:
+            refused += 1
+            continue
+        assert number, "the first one is always refused"
+    assert refused > 200

@@ -38,12 +38,14 @@ class HubServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.repositories: dict[str, Repository] = {}
         self.blobs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.cut: set[str] = set()  # files whose next download breaks off in the middle
+        self.hang: set[str] = set()  # files whose download stops in the middle until `released` is set
+        self.halfway, self.released = threading.Event(), threading.Event()
         self.altered: set[str] = set()  # files whose next download has another byte
         self.cut_uploads = 0  # uploads of blobs that fail from now on
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -179,6 +181,8 @@ class Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif answer["key"] == "lfsFile":
                 files[value["path"]] = self.server.blobs[value["oid"]]
+            elif answer["key"] == "deletedFile":
+                del files[value["path"]]
         made = repository.add(files)
         url = f"{self.server.url}/datasets/{repo}/commit/{made}"
         return self.send(200, {"success": True, "commitOid": made, "commitUrl": url, "pullRequestUrl": None})
@@ -262,6 +266,13 @@ class Handler(BaseHTTPRequestHandler):
             last = min(int(asked[2]), last) if asked[2] else last
             headers["Content_Range"] = f"bytes {first}-{last}/{len(content)}"
         part = content[first : last + 1]
+        if name in self.server.hang:
+            self.close_connection = True
+            self.send(status, part[: len(part) // 2], **headers, Content_Length=len(part))
+            self.wfile.flush()
+            self.server.halfway.set()
+            self.server.released.wait(60)
+            return None
         if name in self.server.cut:
             self.server.cut.discard(name)
             self.close_connection = True

@@ -10,6 +10,8 @@ from cytoimagenet.builder.errors import CheckFailedError
 from cytoimagenet.builder.hf import examples
 from cytoimagenet.builder.shards.format import COLUMNS
 
+from tests import memory
+
 MANIFEST = Manifest(
     "nowhere",
     {
@@ -73,6 +75,9 @@ def test_a_tar_gives_one_example_per_key_in_its_order(tmp_path):
         ([*image("a", 0), ("a.png", b"again"), *image("c", 1)], "it has a.png twice"),
         ([*image("a", 0), ("b.png", b""), ("b.json", b"{"), ("b.cls", b"0")], "after 1 images"),
         ([*image("a", 0), ("b.png", b""), ("b.json", b"{}"), ("b.cls", b"0")], "after 1 images"),
+        ([*image("a", 0), ("b.png", b""), ("b.json", b"[" * 100_000), ("b.cls", b"0")], "after 1 images"),
+        ([*image("a", 0), ("b.png", b""), ("b.json", b"[]"), ("b.cls", b"0")], "after 1 images"),
+        ([*image("a", 0), ("b.png", b""), ("b.json", b"3"), ("b.cls", b"0")], "after 1 images"),
     ],
 )
 def test_damage_is_reported_with_the_shard(members, problem, tmp_path):
@@ -93,3 +98,19 @@ def test_members_that_are_no_regular_files_are_passed_over(tmp_path):
             tar.addfile(info, io.BytesIO(content))
     [one] = examples.read_shard(str(tmp_path / "a.tar"), "webdataset", rows=1)
     assert one["image"]["bytes"] == b"png a"
+
+
+def test_a_sparse_member_is_not_unpacked(tmp_path):
+    """GNU tar can claim terabytes of zeros in one block."""
+    info = tarfile.TarInfo("a.png")
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 512
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[386:398], block[398:410] = b"00000000000\0", b"00000001000\0"  # 512 bytes from 0
+    block[482], block[483:495] = 0, b"77777777777\0"  # and zeros up to 8 GB
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    (tmp_path / "a.tar").write_bytes(bytes(block) + bytes(512 * 3))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        assert tar.next().size == 8**11 - 1
+    with memory.at_most(300 * 2**20), pytest.raises(CheckFailedError, match=r"a\.png has 8,589,934,591 bytes"):
+        list(examples.read_shard(str(tmp_path / "a.tar"), "webdataset"))

@@ -8,6 +8,7 @@ import warnings
 import cytoimagenet  # noqa: F401 - installs the hook
 import datasets
 import pytest
+from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.hf import hook
 
 
@@ -63,8 +64,31 @@ def test_out_means_that_the_name_is_left_to_datasets(small_dataset, monkeypatch)
 def test_other_names_pass_through_untouched(small_dataset, tmp_path):
     (tmp_path / "a.csv").write_text("x\n1\n")
     assert datasets.load_dataset("csv", data_files=str(tmp_path / "a.csv"), split="train")[0] == {"x": 1}
-    path = datasets.load_dataset(str(small_dataset), split="validation")
-    assert path.column_names == ["png", "cls", "json"]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_path_of_a_folder_gives_image_and_label(small_dataset, monkeypatch, streaming):
+    monkeypatch.chdir(small_dataset.parent)
+    for path in (str(small_dataset), f"{small_dataset}/", "./cytoimagenet"):
+        rows = datasets.load_dataset(path, split="validation", streaming=streaming)
+        assert rows.column_names[:2] == ["image", "label"]
+        assert rows.features["label"].names == list(Manifest.load(small_dataset).class_names)
+    one = datasets.load_dataset(str(small_dataset), "organism", split="train", streaming=streaming)
+    assert {row["label"] for row in one} == {list(Manifest.load(small_dataset).class_names).index("human")}
+    assert set(datasets.get_dataset_config_names(str(small_dataset))) >= {"default", "sample", "compound"}
+
+
+def test_files_and_other_folders_are_read_as_what_they_are(small_dataset, tmp_path):
+    raw = datasets.load_dataset(str(small_dataset), data_files="data/validation-*.tar", split="train")
+    assert {"png", "cls", "json"} <= set(raw.column_names) and "image" not in raw.column_names
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.csv").write_text("x\n1\n")
+    for manifest in ("{}", "[1]", "no json", '{"format": "another"}'):
+        (tmp_path / "other" / "manifest.json").write_text(manifest)
+        assert datasets.load_dataset(str(tmp_path / "other"), data_files="*.csv", split="train")[0] == {"x": 1}
+        assert not hook._is_dataset_folder(tmp_path / "other")
+    hook.uninstall()
+    assert datasets.load_dataset(str(small_dataset), split="validation").column_names == ["png", "cls", "json"]
 
 
 @pytest.mark.parametrize("version", ["4.9.1", "6.0.0", "6.0.0.dev0", "", "five"])

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 from cytoimagenet import read_images
+from cytoimagenet.builder.dataset import manifest as manifests
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.pages.card import metadata
 from cytoimagenet.builder.shards.verify import verify
+from cytoimagenet.builder.shards.write import write_dataset
 
 _spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
 assert _spec
@@ -83,6 +85,28 @@ def test_push_puts_up_the_dataset_and_nothing_else(hub, small_dataset, tmp_path)
     assert hub.uploads() == sent  # nothing is sent twice
 
 
+def test_a_new_version_replaces_the_former_one(pushed, small_curated, tmp_path):
+    """`main` has the files of one version; the tag of the former one still has its own."""
+    hub, former = pushed
+    repository = hub.repositories[REPOSITORY]
+    repository.add({**repository.commits[former["commit"]], "eval.yaml": b"of somebody", "manifest.sig": b"former"})
+    write_dataset(small_curated, tmp_path / "new", format="parquet", seed=1)
+    before = len(repository.commits)
+    latest = json.loads(push(tmp_path / "new", "--json"))
+    manifest = Manifest.load(tmp_path / "new")
+    files = repository.commits[latest["commit"]]
+    assert set(files) == {*manifest.all_files, "manifest.json", "eval.yaml"}
+    assert files["manifest.json"] == (tmp_path / "new" / "manifest.json").read_bytes()
+    uploaded = list(repository.commits.values())[before:]
+    assert [commit["manifest.json"] == files["manifest.json"] for commit in uploaded] == [False, True]
+    assert repository.names[latest["tag"]] == latest["commit"] != repository.names[former["tag"]]
+    pull("--out", tmp_path / "former", "--revision", former["tag"])
+    pull("--out", tmp_path / "latest")
+    assert Manifest.load(tmp_path / "latest").digest == manifest.digest
+    verify(tmp_path / "former")
+    verify(tmp_path / "latest")
+
+
 def test_a_damaged_folder_is_not_pushed(hub, small_dataset, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(small_dataset, folder)
@@ -105,16 +129,100 @@ def test_pull_gives_back_what_was_pushed(pushed, small_dataset, tmp_path):
     assert len([r for r in hub.requests if r[0] == "GET" and r[1].endswith(".tar")]) == before
 
 
-def test_an_interrupted_pull_continues(pushed, tmp_path):
-    hub, _ = pushed
-    shard = next(name for name in hub.repositories[REPOSITORY].commits[pushed[1]["commit"]] if "train-00003" in name)
-    hub.cut.add(shard)
-    done = subprocess.run([CLI, "pull", REPOSITORY, "--out", tmp_path / "here"], capture_output=True, env=os.environ)
-    if done.returncode:  # the client may have gone on by itself
-        assert not (tmp_path / "here" / "manifest.json").exists()
-        pull("--out", tmp_path / "here")
+def shard_called(hub, pushed_as, part):
+    return next(name for name in hub.repositories[REPOSITORY].commits[pushed_as["commit"]] if part in name)
+
+
+def downloads(hub):
+    """The shards that were requested, each as often as it was."""
+    return [
+        path.split("/resolve/")[1].split("/", 1)[1] for verb, path in hub.requests if verb == "GET" and ".tar" in path
+    ]
+
+
+def test_a_connection_that_breaks_off_is_made_good_by_the_same_command(pushed, tmp_path):
+    hub, pushed_as = pushed
+    hub.cut.add(shard_called(hub, pushed_as, "train-00003"))
+    pull("--out", tmp_path / "here")
     assert not hub.cut
     verify(tmp_path / "here")
+
+
+@pytest.mark.parametrize("killed", ["client", "server"])
+def test_a_pull_that_is_killed_in_the_middle_of_a_file_continues(killed, pushed, tmp_path):
+    """Files that were complete are not requested again, and no manifest marks the folder as complete before."""
+    hub, pushed_as = pushed
+    shard = shard_called(hub, pushed_as, "train-00003")
+    hub.hang.add(shard)
+    here = tmp_path / "here"
+    process = subprocess.Popen([CLI, "pull", REPOSITORY, "--out", here], stderr=subprocess.PIPE, text=True)
+    assert hub.halfway.wait(60)
+    if killed == "client":
+        process.kill()
+        process.communicate()
+        again = hub
+    else:
+        hub.shutdown()
+        hub.server_close()
+        hub.released.set()  # its connections end
+        message = process.communicate(timeout=120)[1]
+        assert process.returncode == 1 and "Traceback" not in message
+        again = hub_server.HubServer(hub.server_address[1])
+        again.repositories = hub.repositories
+    hub.hang.clear()
+    hub.released.set()
+    assert not (here / "manifest.json").exists() and not (here / shard).exists()
+    complete = {f"data/{path.name}" for path in (here / "data").iterdir()}
+    before = len(downloads(hub))
+    assert complete
+    if again is hub:
+        pull("--out", here)
+        requested = downloads(hub)[before:]
+    else:
+        with again:
+            pull("--out", here)
+        requested = downloads(again)
+    assert shard in requested and not complete & set(requested)
+    verify(here)
+    assert not (here / ".unfinished").exists() and not list(here.rglob("*.incomplete"))
+
+
+def hostile(hub, small_dataset, names):
+    """A repository whose manifest, sealed again, also names these files."""
+    stored = json.loads((small_dataset / "manifest.json").read_text())
+    files = {path.relative_to(small_dataset).as_posix(): path.read_bytes() for path in small_dataset.rglob("*.*")}
+    for name in names:
+        files[name] = b"print('run')"
+        stored["files"][name] = {"rows": 0, "bytes": 12, "sha256": hashlib.sha256(files[name]).hexdigest()}
+    stored["digest"] = manifests.digest(stored)
+    stored["seal"] = manifests.seal(stored)
+    hub.repositories[REPOSITORY] = hub_server.Repository()
+    hub.repositories[REPOSITORY].add({**files, "manifest.json": manifests.rendered(stored)})
+
+
+@pytest.mark.parametrize(
+    "name", ["setup.py", "x.pkl", ".bashrc", ".git/hooks/post-checkout", "data/train-00000-of-00001.py", "README.MD"]
+)
+def test_a_manifest_that_names_other_files_downloads_nothing(name, hub, small_dataset, tmp_path):
+    hostile(hub, small_dataset, [name])
+    assert repr(name) in pull("--out", tmp_path / "here", code=1)
+    assert not (tmp_path / "here").exists()
+    assert not any("/resolve/" in path and "manifest.json" not in path for _, path in hub.requests)
+
+
+def test_files_that_are_there_are_never_overwritten(pushed, tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "README.md").write_text("my work")
+    assert "not empty" in pull("--out", here, code=2)
+    assert [path.name for path in here.iterdir()] == ["README.md"]
+    assert (here / "README.md").read_text() == "my work"
+    (here / "README.md").unlink()
+    (here / ".unfinished").mkdir()
+    (here / ".unfinished" / "pull.json").write_text('{"digest": "another"}')
+    assert "an unfinished download of another dataset" in pull("--out", here, code=2)
+    shutil.rmtree(here / ".unfinished")
+    pull("--out", here)  # into an empty folder
 
 
 def test_wrong_bytes_are_refused_and_fetched_again(pushed, tmp_path):
@@ -177,6 +285,7 @@ print(loaded.num_rows, loaded.features["cls"].names[0], first["png"].mode, "cyto
 THROUGH_HF = """
 import hashlib, json, sys
 import cytoimagenet, datasets
+from cytoimagenet.builder.dataset import manifest as manifests
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.shards.verify import verify
 

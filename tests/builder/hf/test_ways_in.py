@@ -340,6 +340,15 @@ print(datasets.load_dataset("cytoimagenet", split="train").num_rows)
 """
 
 
+def test_one_row_gives_one_image(small_dataset, truth):
+    rows = pd.read_parquet(small_dataset / "metadata.parquet")
+    for one in (rows.iloc[7], rows.set_index("key").loc[rows["key"][7]], rows.iloc[[7]]):
+        [image] = cytoimagenet.read_images(one, small_dataset)
+        assert np.array_equal(image, Image.open(io.BytesIO(truth[rows["key"][7]][0])))
+    with pytest.raises(UsageError, match="no column offset"):
+        cytoimagenet.read_images(rows.iloc[7].drop("offset"), small_dataset)
+
+
 def test_in_the_parent_of_a_checkout(checkout, small_dataset, tmp_path):
     (tmp_path / "cytoimagenet").symlink_to(checkout)
     locate.remember(small_dataset)

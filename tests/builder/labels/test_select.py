@@ -51,7 +51,7 @@ def test_the_file_contains_what_the_function_returns(tmp_path, rng, monkeypatch,
     monkeypatch.setattr(selection, "_ROWS_AT_ONCE", batch)
     frame = catalogue(300, rng)
     schema.write(frame, "catalog.parquet", schema.CATALOG)
-    settings = {"min_images": 20, "max_images": 50, "seed": 3, "allocation": "sqrt"}
+    settings = {"min_images": 20, "max_images": 50, "seed": 3, "allocation": "sqrt", "labels": "unambiguous"}
     report = selection.select("catalog.parquet", "selection.parquet", **settings)
     got = schema.read("selection.parquet", schema.SELECTION)
     expected = assign_labels(frame, **settings)
@@ -126,3 +126,27 @@ def test_the_plot_keeps_the_backend_of_matplotlib(tmp_path):
     finally:
         matplotlib.use(before)
     assert Image.open(tmp_path / "thresholds.png").size == (1050, 630)
+
+
+def test_alternatives_are_reported_and_shown(tmp_path, rng):
+    frame = catalogue(300, rng)
+    frame.loc[:99, "organism"] = "human|mouse|fly"
+    schema.write(frame, "catalog.parquet", schema.CATALOG)
+    shown = run("label", "catalog.parquet", "--out", "s.parquet", "--min-images", 10)
+    sentence = (
+        "Not used as labels: the organism human|mouse|fly of 100 rows. Their source does not say which one is true."
+    )
+    assert sentence in " ".join(shown.output.split())
+    report = json.loads((tmp_path / "s.report.json").read_text())
+    assert report["ambiguous"] == [{"column": "organism", "values": "human|mouse|fly", "rows": 100}]
+    assert report["may_be_wrong"] == []
+    assert not {"fly", "mouse"} & {line["label"] for line in (*report["classes"], *report["skipped"])}
+    shown = run("label", "catalog.parquet", "--out", "s.parquet", "--min-images", 10, "--labels", "published")
+    report = json.loads((tmp_path / "s.report.json").read_text())
+    [fly] = [line for line in report["classes"] if line["label"] == "fly"]
+    # the rows of the classes, whose rarer compounds and genes are in front
+    assert {**report["may_be_wrong"][0], "texts": []} == {
+        **{"label": "fly", "category": "organism", "images": fly["images"], "of": fly["images"], "texts": []}
+    }
+    assert "The class 'fly' may be wrong" in shown.output
+    assert "With --labels unambiguous these values give no class." in shown.output

@@ -11,8 +11,10 @@ import pytest
 from cytoimagenet.builder import console, schema
 from cytoimagenet.builder.commands import dataset
 from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.errors import CheckFailedError
 from cytoimagenet.builder.images.contact_sheet import GAP, TILE, grid
 from cytoimagenet.builder.pages.browse import write_site
+from cytoimagenet.builder.pages.card import body
 from cytoimagenet.builder.shards.verify import verify
 from cytoimagenet.builder.shards.write import write_dataset
 from PIL import Image
@@ -160,6 +162,15 @@ def test_the_commands(small_dataset, tmp_path, monkeypatch, capsys):
         (folder / name).write_text("spoilt")
     (folder / "croissant.json").unlink()
     code, out, _ = typed("card", folder)
-    assert code == 0 and "Wrote README.md, croissant.json, preview.png" in out
+    assert code == 0 and "Wrote README.md, croissant.json, preview.png, LICENSE.md" in out
     assert Manifest.load(folder).data == before
     verify(folder)
+
+
+def test_a_class_without_images_is_an_error_that_names_it(small_dataset, tmp_path):
+    manifest = Manifest.load(small_dataset)
+    empty = {"label": "nothing", "category": "gene", "train": 0, "validation": 0}
+    with pytest.raises(CheckFailedError, match="The class 'nothing' has no image"):
+        write_site(Manifest(manifest.root, {**manifest.data, "classes": [*manifest.classes, empty]}), tmp_path / "site")
+    with pytest.raises(CheckFailedError, match="no image or no class"):
+        body(Manifest(manifest.root, {**manifest.data, "classes": []}))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from cytoimagenet.builder.dataset import manifest
 from cytoimagenet.builder.dataset.manifest import Manifest
-from cytoimagenet.builder.pages import card
+from cytoimagenet.builder.pages import card, licences, markdown
+from huggingface_hub import DatasetCard
 
 
 def numbers_under(text, head):
@@ -22,8 +23,58 @@ def numbers_under(text, head):
     return table
 
 
-def test_the_example_runs():
-    assert doctest.testmod(card).failed == 0
+HUB_KEYS = {
+    # all keys of a dataset card: https://github.com/huggingface/hub-docs/blob/main/datasetcard.md, read in 2026
+    *("language", "license", "license_name", "license_link", "license_details", "tags", "annotations_creators"),
+    *("language_creators", "language_details", "pretty_name", "size_categories", "source_datasets", "task_categories"),
+    *("task_ids", "paperswithcode_id", "configs", "dataset_info", "extra_gated_fields", "extra_gated_prompt"),
+    "train-eval-index",
+}
+OURS = {
+    *("pretty_name", "license", "license_name", "license_link", "annotations_creators", "source_datasets", "tags"),
+    *("task_categories", "task_ids", "size_categories", "configs", "dataset_info"),
+}
+CREATORS = {"found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"}
+
+
+def test_the_keys_are_those_that_the_hub_documents(small_dataset):
+    written = DatasetCard.load(small_dataset / "README.md").data.to_dict()
+    assert set(written) == OURS <= HUB_KEYS
+    assert (written["license"], written["license_name"]) == ("other", "mixed-see-each-image")
+    assert written["license_link"] in Manifest.load(small_dataset).pages, "the Hub links a file of the repository"
+    assert set(written["annotations_creators"]) <= CREATORS
+    assert written["source_datasets"] == ["extended|other-made_up"]
+    assert written["task_ids"] == ["multi-class-image-classification"]
+    assert {"datasets", "webdataset", "mlcroissant"} < set(written["tags"])
+
+
+def test_the_hub_finds_the_paper(small_dataset):
+    """It makes the tag `arxiv:2111.11646` of a link to arXiv in the text."""
+    text = DatasetCard.load(small_dataset / "README.md").text
+    assert "https://arxiv.org/abs/2111.11646" in text
+    assert "doi    = {10.48550/arXiv.2111.11646}" in text
+
+
+def test_every_licence_is_listed_with_its_images(small_dataset):
+    written = Manifest.load(small_dataset)
+    assert numbers_under((small_dataset / "LICENSE.md").read_text(), "licence") == [["CC0-1.0", "300", "made\\_up"]]
+    rows = written.metadata()
+    rows.loc[:9, ["licence", "dir_name"]] = ["by | <b>", "bbbc010"]
+    rows.loc[10:14, "licence"] = ""
+
+    class Other(Manifest):
+        def metadata(self, columns=None):
+            return rows[columns]
+
+    own = {"made_up": {"name": "Our plate", "link": "https://lab.example/1"}}
+    table = numbers_under(licences.describe(Other(written.root, {**written.data, "own_sources": own})), "licence")
+    assert table[0][2] == "[Our plate](https://lab.example/1)"
+    assert [row[:2] for row in table] == [["CC0-1.0", "285"], ["by \\| &lt;b&gt;", "10"], ["none named", "5"]]
+    assert "https://bbbc.broadinstitute.org/BBBC010" in table[1][2]
+
+
+def test_the_examples_run():
+    assert doctest.testmod(card).failed == doctest.testmod(markdown).failed == 0
 
 
 def test_every_number_of_the_card_is_that_of_the_manifest(small_dataset):
@@ -32,7 +83,7 @@ def test_every_number_of_the_card_is_that_of_the_manifest(small_dataset):
     splits = {row[0]: [int(n.replace(",", "")) for n in row[1:]] for row in numbers_under(text, "split")}
     assert splits == {name: [entry[k] for k in ("rows", "shards", "bytes")] for name, entry in written.splits.items()}
     classes = [[row[1], row[2], int(row[3]), int(row[4])] for row in numbers_under(text, "index")]
-    assert classes == [[card.cell(c["label"]), c["category"], c["train"], c["validation"]] for c in written.classes]
+    assert classes == [[markdown.cell(c["label"]), c["category"], c["train"], c["validation"]] for c in written.classes]
     metadata = pd.read_parquet(small_dataset / "metadata.parquet")
     categories = {row[0]: int(row[2]) for row in numbers_under(text, "category")}
     assert categories == metadata["category"].value_counts().to_dict()

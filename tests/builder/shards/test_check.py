@@ -2,15 +2,21 @@
 
 import hashlib
 import io
+import json
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.dataset.names import FORMATS
 from cytoimagenet.builder.formats.grey_png import encode_png
+from cytoimagenet.builder.shards import check as checks
 from cytoimagenet.builder.shards.check import MAX_PROBLEMS, check_shard
-from cytoimagenet.builder.shards.format import FORMATS, WRITERS, Tally
+from cytoimagenet.builder.shards.format import WRITERS, Tally, header
 
 INDEX = {"actin": 0, "human": 1}
 SPLITS = ("train", "validation", "train")
@@ -91,3 +97,61 @@ def test_the_hash_comes_first_and_problems_are_few(made, tmp_path):
     assert len(checked.problems) <= MAX_PROBLEMS
     (tmp_path / made[1]).unlink()
     assert "can't be read" in check(made).problems[0]
+
+
+def replaced(made, data):
+    """Write other bytes in place of the shard, and record them in the manifest."""
+    manifest, name, _ = made
+    Path(manifest.root, name).write_bytes(data)
+    manifest.files[name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return check(made)
+
+
+@pytest.mark.parametrize("column", ["channels", "idx", "label"])
+@pytest.mark.parametrize("made", ["webdataset"], indirect=True)
+def test_half_a_character_in_a_row_is_a_problem(made, column):
+    manifest, name, _ = made
+    half = json.dumps(row(0) | {column: "a\ud800"}, separators=(",", ":")).encode()
+    whole = json.dumps(row(0), separators=(",", ":")).encode()
+    data = Path(manifest.root, name).read_bytes()
+    start = data.index(whole) - tarfile.BLOCKSIZE
+    padded = whole + bytes(-len(whole) % tarfile.BLOCKSIZE)
+    member = header("k0.json", len(half)) + half + bytes(-len(half) % tarfile.BLOCKSIZE)
+    problems = replaced(made, data[:start] + member + data[start + tarfile.BLOCKSIZE + len(padded) :]).problems
+    assert problems[0] == f"k0.json: {column} is not text"
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "problem"),
+    [
+        ("key", pa.array([None] * 3, pa.string()), "key is not of type str"),
+        ("key", pa.array([1, 2, 3]), "key is not of type str"),
+        ("split", pa.array([["train"]] * 3), "split is not of type str"),
+        ("width", pa.array([9.0] * 3), "width is not of type int"),
+        ("label", pa.array(["actin"] * 3), "differs in label"),
+        ("label", pa.array([None] * 3, pa.int64()), "differs in label"),
+        ("image", pa.array([None] * 3, pa.struct([("bytes", pa.binary())])), "has no bytes"),
+        ("image", pa.array([b"x"] * 3), "has no bytes"),
+        ("idx", pa.Array.from_buffers(pa.string(), 3, pa.array([b"\xff"] * 3).buffers()), "UTF"),
+        ("gene", None, "no column gene"),
+    ],
+)
+@pytest.mark.parametrize("made", ["parquet"], indirect=True)
+def test_a_parquet_shard_with_other_types_is_a_problem(made, column, values, problem):
+    manifest, name, _ = made
+    table = pq.read_table(Path(manifest.root, name))
+    at = table.column_names.index(column)
+    table = table.remove_column(at) if values is None else table.set_column(at, column, values)
+    file = io.BytesIO()
+    pq.write_table(table, file, use_dictionary=False)
+    problems = replaced(made, file.getvalue()).problems
+    assert any(problem in one for one in problems), problems
+
+
+def test_whatever_a_library_raises_is_a_problem_of_the_shard(made, monkeypatch):
+    def fails(*_):
+        raise ZeroDivisionError("inside a library")
+
+    for reader in ("_check_tar", "_check_parquet"):
+        monkeypatch.setattr(checks, reader, fails)
+    assert check(made).problems == ["can't be read: ZeroDivisionError: inside a library"]

@@ -10,9 +10,12 @@ from cytoimagenet.builder.shards.plan import count_classes, plan_shards
 
 
 def rows_of(*images):
-    """Rows of (label, category, split), named image-0.png, image-1.png, ..., of 100 bytes each."""
+    """Rows of (label, category, split), named image-0.png, image-1.png, ..., of 100 bytes each; no two are equal."""
     frame = pd.DataFrame(images, columns=["label", "category", "split"])
-    return frame.assign(filename=[f"image-{i}.png" for i in range(len(frame))], store_size=100)
+    number = [str(i) for i in range(len(frame))]
+    return frame.assign(
+        filename=[f"image-{n}.png" for n in number], store_size=100, sha256=[f"pixels {n}" for n in number]
+    )
 
 
 def images_of(plan, name):
@@ -42,7 +45,7 @@ def test_a_split_is_cut_into_shards_of_equal_numbers_of_images_in_the_order_of_a
     ]  # fmt: skip
     assert plan.split_of == ["train", "train", "train", "validation", "sample"]
     assert plan.keys == [f"image-{i}" for i in range(6)]
-    by_hash = sorted(range(6), key=lambda i: hashlib.blake2b(f"7\0image-{i}".encode(), digest_size=16).digest())
+    by_hash = sorted(range(6), key=lambda i: hashlib.blake2b(f"7\0pixels {i}".encode(), digest_size=16).digest())
     train = [row for row in by_hash if row != 2]
     assert images_of(plan, plan.names[0]) == train[:1]
     assert images_of(plan, plan.names[1]) == train[1:3]
@@ -61,12 +64,32 @@ def test_the_sample_has_the_first_ten_training_images_of_each_class():
     assert [row for row in train if row in sample] == sample
 
 
-def test_the_order_depends_on_seed_and_names_only():
+def test_the_order_depends_on_seed_and_pixels_only():
     names = [[plan.keys[row] for row in images_of(plan, "data/train-00000-of-00001.tar")] for plan in (
         plan_shards(rows, shard_size=10**9, seed=seed, suffix="tar")
         for rows, seed in ((SIX, 1), (SIX.iloc[::-1].reset_index(drop=True), 1), (SIX, 2))
     )]  # fmt: skip
     assert names[0] == names[1] != names[2]
+
+
+def test_other_names_do_not_change_the_order():
+    """As when a class has an image less, and numbers the others anew."""
+    train = "data/train-00000-of-00001.tar"
+    before = images_of(plan_shards(SIX, shard_size=10**9, seed=0, suffix="tar"), train)
+    renamed = SIX.assign(filename=[f"other-{9 - i}.png" for i in range(6)])
+    assert images_of(plan_shards(renamed, shard_size=10**9, seed=0, suffix="tar"), train) == before
+    kept = SIX.drop(index=before[1]).reset_index(names="row")
+    after = images_of(plan_shards(kept, shard_size=10**9, seed=0, suffix="tar"), train)
+    assert kept["row"].iloc[after].tolist() == [before[0], *before[2:]]
+
+
+def test_images_with_equal_pixels_are_ordered_by_their_names():
+    same = SIX.assign(sha256=["", "", "x", "y", "y", "y"])
+    plans = [
+        plan_shards(rows, shard_size=10**9, seed=0, suffix="tar") for rows in (same, same.iloc[::-1].reset_index())
+    ]
+    first, second = ([plan.keys[row] for row in images_of(plan, "data/train-00000-of-00001.tar")] for plan in plans)
+    assert first == second and len(set(first)) == 5
 
 
 def test_rows_that_can_not_be_planned():

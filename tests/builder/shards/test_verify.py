@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import pickle
 import random
 import shutil
@@ -13,15 +14,19 @@ from functools import partial
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.dataset import manifest as manifests
-from cytoimagenet.builder.errors import CheckFailedError, CytoImageNetError
+from cytoimagenet.builder.dataset.manifest import Manifest
+from cytoimagenet.builder.errors import CheckFailedError, CytoImageNetError, SchemaError
 from cytoimagenet.builder.shards.format import header
 from cytoimagenet.builder.shards.verify import inspect, verify
 from cytoimagenet.builder.shards.write import write_dataset
 from cytoimagenet.builder.simulate.curated_folder import write_curated
+
+from tests import memory
 
 SHARD = "data/train-00000-of-00008.tar"
 VALIDATION = "data/validation-00000-of-00001.tar"
@@ -231,6 +236,17 @@ def test_bytes_hidden_behind_a_member_or_the_end_are_found(copy):
     assert any("bytes are hidden after" in problem for problem in problems(copy))
 
 
+def test_bytes_behind_the_end_of_a_shard_are_found(copy):
+    data = (copy / SHARD).read_bytes()
+    for more in (b"#!/bin/sh\n".ljust(tarfile.RECORDSIZE, b"\0"), bytes(tarfile.RECORDSIZE)):
+        (copy / SHARD).write_bytes(data + more)
+        sealed(copy, files=[SHARD])
+        assert f"{SHARD}: bytes are hidden after its end" in problems(copy)
+    (copy / SHARD).write_bytes(data[:-1] + b"x")
+    sealed(copy, files=[SHARD])
+    assert f"{SHARD}: bytes are hidden after its end" in problems(copy)
+
+
 def test_shards_that_are_noise_are_problems_not_crashes(copy, rng):
     noise = rng.integers(0, 256, 3000, dtype=np.uint8).tobytes()
     for name in (SHARD, VALIDATION, "data/sample-00000-of-00001.tar"):
@@ -333,6 +349,52 @@ def test_images_without_metadata_and_the_reverse(copy):
     assert f"{SHARD}: 33 images; metadata.parquet has 32" in problems(copy)
 
 
+def test_a_table_without_rows_is_found(copy):
+    """The manifest agrees with the table, and every shard with its own entry."""
+    with pq.ParquetWriter(copy / "metadata.parquet", schema.METADATA):
+        pass
+
+    def counted(manifest):
+        manifest["files"]["metadata.parquet"]["rows"] = 0
+
+    sealed(copy, counted, files=["metadata.parquet"])
+    found = problems(copy)
+    assert "metadata.parquet: 0 rows; the shards have 300 images" in found
+    assert sum(problem.endswith("images; metadata.parquet has 0") for problem in found) == 9
+
+
+def test_rows_of_an_unknown_shard_are_found(copy):
+    table = pq.read_table(copy / "metadata.parquet")
+    stray = table.slice(0, 1).to_pylist()[0] | {"key": "stray", "shard": "data/train-00008-of-00009.tar"}
+    with pq.ParquetWriter(copy / "metadata.parquet", schema.METADATA) as writer:
+        for name in dict.fromkeys(table["shard"].to_pylist()):
+            part = [row for row in table.to_pylist() if row["shard"] == name]
+            writer.write_table(type(table).from_pylist(part, schema=schema.METADATA))
+        writer.write_table(type(table).from_pylist([stray], schema=schema.METADATA))
+
+    def counted(manifest):
+        manifest["files"]["metadata.parquet"]["rows"] += 1
+
+    sealed(copy, counted, files=["metadata.parquet"])
+    assert problems(copy) == ["metadata.parquet: 301 rows; the shards have 300 images"]
+
+
+def test_pipes_are_not_opened_and_links_are_noted(copy, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(copy / SHARD, elsewhere)
+    (copy / SHARD).symlink_to(elsewhere)
+    report = inspect(copy)
+    assert (report.problems, report.notes) == ([], [f"{SHARD} is a link to another place, which can change"])
+    (copy / SHARD).unlink()
+    os.mkfifo(copy / SHARD)
+
+    def empty(manifest):
+        manifest["files"][SHARD]["bytes"] = 0  # the size of a pipe
+
+    sealed(copy, empty)
+    assert f"{SHARD}: not a regular file" in problems(copy)
+
+
 def test_wrong_offsets_of_a_parquet_folder_are_found(twin, tmp_path):
     folder = tmp_path / "twin"
     shutil.copytree(twin, folder)
@@ -427,3 +489,30 @@ def test_without_a_manifest_there_is_one_problem(tmp_path):
     assert problems(tmp_path) == ["manifest.json: This is not a finished dataset folder: it has no manifest.json"]
     with pytest.raises(CheckFailedError):
         verify(tmp_path)
+
+
+def test_metadata_that_is_no_text_is_a_problem_and_no_traceback(copy):
+    table = pq.read_table(copy / "metadata.parquet")
+    broken = pa.Array.from_buffers(pa.string(), 300, pa.array([b"\xff\xfe"] * 300).buffers())
+    at = table.column_names.index("gene")
+    table = table.set_column(at, table.schema.field("gene"), broken)
+    pq.write_table(table, copy / "metadata.parquet")
+    sealed(copy, files=["metadata.parquet"])
+    assert any("metadata.parquet: Not a readable Parquet file" in one for one in problems(copy))
+    with pytest.raises(SchemaError, match="Not a readable Parquet file"):
+        Manifest.load(copy).metadata()
+
+
+def test_a_bomb_in_metadata_is_a_problem_and_no_lack_of_memory(copy):
+    table = pq.read_table(copy / "metadata.parquet")
+    at = table.column_names.index("gene")
+    long = pa.array(["x" * 2**23] * 300)  # 2.5 GB, stored once
+    table = table.set_column(at, table.schema.field("gene"), long)
+    pq.write_table(table, copy / "metadata.parquet", compression="zstd")
+    del long, table
+    sealed(copy, files=["metadata.parquet"])
+    assert (copy / "metadata.parquet").stat().st_size < 200_000
+    with memory.at_most(600 * 2**20):
+        assert any("its texts would take 2,516," in one for one in problems(copy))
+        with pytest.raises(SchemaError, match="its texts would take"):
+            Manifest.load(copy).metadata()

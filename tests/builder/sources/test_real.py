@@ -79,6 +79,10 @@ def test_rows_are_those_of_the_published_table(shared, tmp_path, name):
     wanted = published.rename(columns={"cell_component": "cell_visible"})
     for column in COMMON:
         wanted[column] = [standard(text, "phenotype" if column == "microscopy" else column) for text in wanted[column]]
+    if name == "bbbc014":  # the published table has both cell lines for every well; the plate has four rows of each
+        assert set(wanted["cell_type"]) == {"mcf7|a549"}
+        row = wanted["filename"].str.extract(r"-([A-H])-")[0]
+        wanted["cell_type"] = row.lt("E").map({True: "mcf7", False: "a549"})
     wanted["file"] = wanted["path"].str.removeprefix("/ferrero/stan_data/").str.rstrip("/") + "/" + wanted["filename"]
     ours = frame.assign(file=frame["channels"].str.split("|")).explode("file")
     ours["file"] = [parse(file).file for file in ours["file"]]

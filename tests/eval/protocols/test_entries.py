@@ -36,10 +36,14 @@ def test_groups_add_a_bootstrap_and_a_column():
     assert table["group"].tolist() == ["7", "7", "8"]
     assert entry["bootstrap"] == {
         **{"groups": "compounds", "n_groups": 2, "draws": 2000, "seed": 3, "level": 0.95},
-        **{"low": 1.0, "high": 1.0},
+        **{"low": None, "high": None},  # too few groups
     }
+    groups = np.arange(5)
+    right = np.zeros(5, int)
+    entry, _ = scored("nsc", list("abcde"), right, right, ["x"], SETTINGS, {}, groups=groups, grouped_by="compounds")
+    assert (entry["bootstrap"]["low"], entry["bootstrap"]["high"]) == (1.0, 1.0)
     # one group is all right, the other all wrong: a resample of two groups scores 0, 2/3 or 1
-    half = bootstrap(np.array([True, True, False]), groups, "compounds", SETTINGS)
+    half = bootstrap(np.array([True, True, False]), np.array([7, 7, 8]), "compounds", SETTINGS)
     assert (half["low"], half["high"]) == (0.0, 1.0)
 
 

@@ -106,7 +106,8 @@ def test_predictions_are_those_of_plain_loops_and_plain_scikit_learn(mode, seed)
             if mode in ("few", "many"):
                 low, high, count = grouped_bootstrap(right, keys["group"].to_numpy()[rows], seed=seed)
                 assert entry["bootstrap"]["n_groups"] == count
-                assert (entry["bootstrap"]["low"], entry["bootstrap"]["high"]) == (low, high)
+                ends = (low, high) if count >= 5 else (None, None)
+                assert (entry["bootstrap"]["low"], entry["bootstrap"]["high"]) == ends
             else:
                 assert entry["bootstrap"] is None
         # the control: all labels are shuffled, of a split only those of the training samples

@@ -126,3 +126,52 @@ def test_a_report_of_hostile_results_in_a_browser(chromium, tmp_path):
     widths = chromium.execute_script("return [...document.images].map((image) => image.naturalWidth)")
     assert len(widths) == 2 and min(widths) > 200
     assert not chromium.get_log("browser")
+
+
+def on(chromium, width, address):
+    """Open a page at a width in pixels; a narrow one as a phone."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    chromium.get(address)
+
+
+@pytest.mark.browser
+def test_no_column_is_cut_off_without_a_sign(chromium, tmp_path):
+    columns = ["test", *(f"model number {i}" for i in range(9)), "last"]
+    rows = [[f"test {i}", *(page.Cell("12.3 %", 0.123, "[10.1, 14.2]") for _ in range(10))] for i in range(3)]
+    contrasts = [page.Contrast(f"{HOSTILE} {i}", HOSTILE, 3.0 * i, -1.0, 9.0, "better", "p = 0.1") for i in range(4)]
+    found = [page.Verdict(HOSTILE, HOSTILE, HOSTILE, contrasts)]
+    wide = page.Section("Scores", tables=[page.Table(columns, rows)], verdicts=found)
+    written = page.write_page(tmp_path / "report.html", "A report", [wide], links={"results.json": "results.json"})
+    try:
+        for width in (1280, 390):
+            on(chromium, width, written.as_uri())
+            assert chromium.execute_script("return document.documentElement.scrollWidth") <= width
+        box = chromium.find_element("css selector", ".scroll")
+        assert "more" in box.get_attribute("class")
+        assert chromium.find_element("css selector", ".hint").is_displayed()
+        chromium.execute_script("const box = arguments[0]; box.scrollLeft = box.scrollWidth", box)
+        # the name of the test stays where it is, and the last column is in sight
+        first, last = (chromium.find_element("css selector", f"tbody td:{at}-child").rect for at in ("first", "last"))
+        assert first["x"] - box.rect["x"] <= 2
+        assert last["x"] + last["width"] <= box.rect["x"] + box.rect["width"] + 2
+        chromium.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        assert "more" not in box.get_attribute("class")
+        # zero is in the middle of every plot
+        middle = "const b = arguments[0].getBoundingClientRect(); return b.left + b.width / 2"
+        plot, dot = (chromium.find_element("css selector", f".contrasts {name}") for name in (".plot", ".dot"))
+        assert chromium.execute_script(middle, plot) == pytest.approx(chromium.execute_script(middle, dot), abs=1)
+        assert chromium.title == "A report" and not chromium.get_log("browser")
+    finally:
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.browser
+def test_a_link_to_a_folded_section_opens_it(chromium, tmp_path):
+    folded = page.Section("Details", ["Words inside"], folded=True)
+    written = page.write_page(tmp_path / "report.html", "A report", [folded])
+    chromium.get(written.as_uri())
+    words = chromium.find_element("css selector", "details p")
+    assert not words.is_displayed()
+    chromium.find_element("css selector", "nav a").click()
+    assert words.is_displayed()

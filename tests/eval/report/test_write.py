@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import unescape
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def document(*entries, paired=()):
     return {"versions": {"cytoimagenet": "0.1.0", "numpy": "2"}, "results": list(entries), "paired": list(paired)}
 
 
-def pair(first, second, p=0.25):
+def pair(first, second, p=0.25, **changes):
     return {
         **{name: first[name] for name in ("task", "split", "score", "preprocess")},
         "models": [first["model"], second["model"]],
@@ -60,6 +61,7 @@ def pair(first, second, p=0.25):
         "difference": first["value"] - second["value"],
         "mcnemar": {"only_first": 3, "only_second": 1, "both": 5, "neither": 1, "p": p},
         "grouped_p": None,
+        **changes,
     }
 
 
@@ -71,24 +73,58 @@ def plain(html):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"base64[^\"]*", "", html)))
 
 
-def test_our_scores_are_shown_next_to_the_published(tmp_path):
-    text = plain(written(tmp_path, entry(right=8), entry(model="run", right=9), entry(model="mean-intensity", right=2)))
-    assert "80.00 % [40.0, 95.0] published ImageNet 83.50 ± 7.17" in text
-    assert "90.00 % [45.0, 95.0] published CytoImageNet 83.50 ± 7.17" in text
-    assert "20.00 % [10.0, 95.0] 98.00 %" in text  # nothing is published for the control; the last is the best of all
+PUBLISHED_N = {"bbbc021": 103, "cyclops": 27_058, "test1": 10_364, "test2": 17_021, "test3": 32_596, "test4": 30_772}
+
+
+def complete(task="bbbc021", model="imagenet", *, split="", **changes):
+    """Return an entry that was scored on the complete published set."""
+    return entry(task, model, split=split, n=PUBLISHED_N[split or task], **changes)
+
+
+def test_scores_have_an_interval_and_published_ones_have_a_table_of_their_own(tmp_path):
+    text = plain(written(tmp_path, complete(right=8), complete(model="run", right=9)))
+    assert "BBBC021 not same compound; 103 treatments 80.0 % [11.0, 99.0] 90.0 % [11.0, 99.0] 60.0 %" in text
+    assert "BBBC021 27.18 ± 8.59 83.50 ± 7.17 83.50 ± 7.17 86.41 ± 6.62 98.00 WS-DINO" in text
     assert "three treatments separate fusion from ImageNet" in text
 
 
-def test_the_best_of_a_row_is_marked(tmp_path):
-    html = written(tmp_path, entry(right=8), entry(model="run", right=9))
-    assert re.findall(r'class="number good">([\d.]+) %', html) == ["90.00"]
+@pytest.mark.parametrize("n", [10, 102, 104])
+def test_no_published_score_is_shown_for_other_samples(tmp_path, n):
+    text = plain(written(tmp_path, entry(n=n)))
+    assert "83.50" not in text and "WS-DINO" not in text and "three treatments" not in text
+    assert "bbbc021: not the complete published set, so no published scores are shown." in text
+
+
+def test_other_samples_are_not_called_yeast(tmp_path):
+    text = plain(written(tmp_path, entry("cyclops", own_labels=True)))
+    assert "yeast" not in text and "Your samples, by the protocol of CYCLoPs" in text
+    assert "yeast" in plain(written(tmp_path, complete("cyclops", own_labels=True)))
+    assert "yeast" in plain(written(tmp_path, entry("cyclops")))
+
+
+def test_no_score_is_marked_as_the_best(tmp_path):
+    assert "good" not in re.sub(
+        "<style>.*?</style>", "", written(tmp_path, entry(right=8), entry(model="run", right=9)), flags=re.S
+    )
 
 
 def test_seeds_of_random_weights_become_one_column(tmp_path):
     seeds = [entry(model=f"random:{seed}", right=right) for seed, right in enumerate((1, 2, 6))]
     text = plain(written(tmp_path, *seeds))
-    assert "30.00 % mean of 3, 10.0 to 60.0 published random 27.18 ± 8.59" in text
-    assert text.count("Confusion and classes: random:") == 3
+    assert "30.0 % mean of 3: 10.0 to 60.0" in text
+    assert text.count("Confusion and classes: random weights (seed ") == 3
+
+
+def test_a_users_own_task_shows_balanced_accuracy_and_f1_of_neighbours_and_probe(tmp_path):
+    remark = "Neighbours may leak."
+    knn = {**entry(score="knn", remarks=[remark]), "task": "mine", "key": "a"}
+    probe = {**entry(score="probe"), "task": "mine", "key": "b", "macro": 0.75}
+    text = plain(written(tmp_path, knn, probe))
+    assert "mine 11 nearest neighbours; 10 samples 80.0 % [11.0, 99.0] 60.0 %" in text
+    assert "mine 11 nearest neighbours, balanced accuracy; 10 samples 70.0 % 50.0 %" in text
+    assert "mine 11 nearest neighbours, macro F1; 10 samples 60.0 % –" in text
+    assert "mine linear probe, balanced accuracy; 10 samples 75.0 % 50.0 %" in text
+    assert text.index("mine: Neighbours may leak.") < text.index("11 nearest neighbours; 10 samples")
 
 
 def test_a_table_of_features_has_no_published_score(tmp_path):
@@ -104,9 +140,10 @@ def test_pairs_and_controls_are_shown(tmp_path):
         del failed[name]
     html = written(tmp_path, one, two, other, failed, paired=[pair(one, two), pair(other, other)])
     text = plain(html)
-    assert "imagenet run -10.00 3 1 0.25 –" in text
-    assert "1 more comparisons of two models" in text and "1 scores with other preprocessing" in text
+    assert "ImageNet – run not same compound, concat-norm; 10 treatments -10.00 3 : 1 0.25 –" in text
+    assert "Comparisons of two models (2)" in text and "Scores with other preprocessing (1)" in text
     assert re.search(r'class="number bad">50.00 %', html) and "control: shuffled labels nsc" in text
+    assert "bbbc021: shuffled labels score above chance for ImageNet. Something leaks" in text
 
 
 def test_classes_never_correct_are_named(tmp_path):
@@ -122,17 +159,48 @@ def test_every_published_number_is_shown(tmp_path):
         "cytoimagenet": "run",
         "fusion": "fusion of imagenet and run",
     }
-    entries = [entry(task.name, names[kind], split=split) for task in TASKS.values() for split, kind in task.published]
+    entries = [
+        complete(task.name, names[kind], split=split) for task in TASKS.values() for split, kind in task.published
+    ]
     text = plain(written(tmp_path, *entries))
     for task in TASKS.values():
         for published in task.published.values():
             assert f"{published.percent:.2f} ± {published.half_width:.2f}" in text
         for (score, _), best in task.best.items():
-            assert score != task.headline or f"{best.percent:.2f} %" in text
+            assert score != task.headline or f"{best.percent:.2f} {best.publication}" in unescape(text)
 
 
 def test_nothing_scored_is_no_error(tmp_path):
-    assert "none" in plain(written(tmp_path))
+    assert "There is only one model" in plain(written(tmp_path))
+
+
+def test_the_verdict_is_first_and_those_of_further_models_are_folded(tmp_path):
+    one, two, three = entry(), entry(model="run", right=9), entry(model="other", right=9)
+    paired = [pair(one, two, p=0.001), pair(one, three, p=0.5), pair(three, two)]
+    html = written(tmp_path, one, two, three, paired=paired)
+    shown, folded = "Your model other is not distinguishable from", "Your model run is better than ImageNet on BBBC021."
+    assert html.index(shown) < html.index("<h2>Scores")
+    assert f"<summary>{folded}</summary>" in html
+
+
+def test_date_command_and_files_are_shown(tmp_path):
+    (tmp_path / "results.json").touch()
+    facts = {"written": "26 November 2026", "command": "cytoimagenet eval --task 'a b'"}
+    html = report.write_report(document(entry()), tmp_path, facts=facts).read_text("utf-8")
+    assert "written 26 November 2026 command cytoimagenet eval --task &#39;a b&#39;" in plain(html)
+    assert '<a href="results.json">results.json</a>' in html and "timing.json" not in html
+
+
+def test_models_that_are_not_compared_are_named(tmp_path):
+    refused = {"task": "bbbc021", "split": "", "score": "nsc", "models": ["a", "b"], "reason": "no sample in common"}
+    html = report.write_report({**document(entry()), "not_compared": [refused]}, tmp_path).read_text("utf-8")
+    assert "bbbc021: a and b are not compared: no sample in common." in plain(html)
+
+
+def test_brightness_that_is_enough_is_named(tmp_path):
+    text = plain(written(tmp_path, entry(right=5), entry(model="mean-intensity", right=5)))
+    assert "bbbc021: mean intensity alone scores 50.0 %, no less than ImageNet" in text
+    assert "brightness may be" not in plain(written(tmp_path, entry(right=6), entry(model="mean-intensity", right=5)))
 
 
 def test_more_sections_notes_and_steps(tmp_path):
@@ -152,7 +220,7 @@ def test_more_sections_notes_and_steps(tmp_path):
     )
     text = html.read_text("utf-8")
     assert html.name == "other.html" and "<title>Demo</title>" in text
-    assert text.index("<h2>Dataset") < text.index("<h2>Scores")
+    assert text.index("<h2>Verdict") < text.index("<h2>Scores") < text.index("<h2>Dataset")
     assert "features 3.2 1.5" in plain(text) and "<script>document" not in text
 
 
@@ -164,7 +232,7 @@ def test_figures_are_the_same_every_time(tmp_path, split):
 
 
 def test_a_plot_of_a_table_of_features_has_no_published_score():
-    score = {"interval": {"low": 0.4, "high": 0.6}, "value": 0.5, "n": 10, "model": "mine", "split": ""}
+    score = {"interval": {"low": 0.4, "high": 0.6}, "value": 0.5, "n": 103, "model": "mine", "split": ""}
     unpublished = score_plot([{**score, "preprocess": "as given"}], Presentation(name="mine", title="Mine"))
     assert score_plot([{**score, "preprocess": "as given"}], TASKS["bbbc021"]) == unpublished
     assert score_plot([{**score, "preprocess": "concat-norm"}], TASKS["bbbc021"]) != unpublished
@@ -174,7 +242,7 @@ def test_a_task_of_ones_own_is_presented_by_its_record_or_else_by_its_name(tmp_p
     own = [{**entry(score="knn"), "task": "mine", "key": "a"}, {**entry(score="probe"), "task": "mine", "key": "b"}]
     shown = Presentation(name="mine", title="My cells", question="Which dose?", unit="wells", headline="probe")
     html = report.write_report(document(entry(), *own), tmp_path / "a", tasks=[shown]).read_text("utf-8")
-    assert html.index("<h2>BBBC021") < html.index("<h2>My cells") and "Which dose?" in html
-    assert "linear probe; 10 wells, concat-norm" in plain(html)
+    assert html.index("<h2>Details: BBBC021") < html.index("<h2>Details: My cells") and "Which dose?" in html
+    assert "My cells linear probe; 10 wells" in plain(html)
     bare = plain(report.write_report(document(*own), tmp_path / "b").read_text("utf-8"))
-    assert "11 nearest neighbours; 10 samples, concat-norm" in bare  # the first score there is
+    assert "mine 11 nearest neighbours; 10 samples" in bare  # the first score there is

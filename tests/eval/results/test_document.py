@@ -11,15 +11,16 @@ from cytoimagenet.builder import storage
 from cytoimagenet.builder.errors import SchemaError
 from cytoimagenet.eval.evaluate import evaluate
 from cytoimagenet.eval.results import document as results
+from cytoimagenet.eval.results import paired
 from cytoimagenet.eval.results.score import Result, key_of
 
 
 @pytest.fixture
 def table(rng):
-    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("xyz"))
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a0", "a1", "a2"])
     frame["label"] = [f"k{i % 3}" for i in range(60)]
     frame["id"] = [f"cell {i}" for i in range(60)]
-    frame.loc[frame["label"] == "k1", "x"] += 3
+    frame.loc[frame["label"] == "k1", "a0"] += 3
     return frame
 
 
@@ -133,13 +134,59 @@ def test_scores_in_other_settings_are_not_compared(tmp_path, changes):
     assert results.pair(tmp_path)["paired"] == []
 
 
-def test_scores_on_other_samples_are_not_compared(tmp_path):
+def test_models_are_compared_on_the_samples_that_both_have_in_any_order(tmp_path):
+    first, second = scored("a", "aaba"), scored("b", "abaa")
+    (key,) = second.predictions
+    table = second.predictions[key]
+    table.loc[3, "id"] = "other"
+    second.predictions[key] = table[::-1]
+    for result in (first, second):
+        results.merge(tmp_path, result)
+    (pair,) = results.pair(tmp_path)["paired"]
+    # of the samples 0, 1 and 2 the first model is right on all, the second on one
+    assert (pair["n"], pair["left_out"], pair["difference"]) == (3, 2, pytest.approx(2 / 3))
+    assert pair["mcnemar"] == {"only_first": 2, "only_second": 0, "both": 1, "neither": 0, "p": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "reason"),
+    [
+        ("id", list("5678"), "no sample was scored by both"),
+        ("id", list("0012"), "an id is repeated"),
+        ("label", list("abbb"), "1 samples have different labels, such as '1': 'a' and 'b'"),
+    ],
+)
+def test_models_that_can_not_be_compared_are_listed_with_the_reason(tmp_path, column, values, reason):
     other = scored("b", "abaa")
     (key,) = other.predictions
-    other.predictions[key]["id"] = list("0124")
+    other.predictions[key][column] = values
     results.merge(tmp_path, scored("a", "aaba"))
     results.merge(tmp_path, other)
-    assert results.pair(tmp_path)["paired"] == []
+    found = results.pair(tmp_path)
+    assert found["paired"] == []
+    (refused,) = found["not_compared"]
+    assert (refused["models"], refused["reason"]) == (["a", "b"], reason)
+    results.merge(tmp_path, scored("c", "aaba"))
+    assert results.read(tmp_path)["not_compared"] == [refused]
+
+
+def test_an_unclassified_sample_is_wrong_in_a_comparison(tmp_path):
+    for model, predicted in (("a", ["a", "a", "b", ""]), ("b", ["a", "a", "b", "b"])):
+        results.merge(tmp_path, scored(model, predicted))
+    (pair,) = results.pair(tmp_path)["paired"]
+    assert (pair["difference"], pair["mcnemar"]["only_second"]) == (-0.25, 1)
+
+
+def test_the_interval_of_a_difference_is_over_groups_if_there_are_enough(tmp_path):
+    for model, predicted in (("a", "aaba"), ("b", "abaa")):
+        results.merge(tmp_path, scored(model, predicted))
+    (pair,) = results.pair(tmp_path)["paired"]
+    assert (pair["interval"], pair["n_groups"]) == (None, 2)
+    for model, predicted in (("a", "aaba"), ("b", "abaa")):
+        results.merge(tmp_path, scored(model, predicted, groups=["", "", "", ""]))
+    (pair,) = results.pair(tmp_path)["paired"]
+    # half of the four samples differ: a resample has 0 to 4 of them
+    assert (pair["interval"]["low"], pair["interval"]["high"], pair["n_groups"]) == (0.0, 1.0, None)
 
 
 def test_without_groups_there_is_no_grouped_test(tmp_path):
@@ -149,10 +196,12 @@ def test_without_groups_there_is_no_grouped_test(tmp_path):
 
 
 def test_the_number_of_compared_models_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "MAX_MODELS", 2)
+    monkeypatch.setattr(paired, "MAX_MODELS", 2)
     for model in "abc":
         results.merge(tmp_path, scored(model, "aaba"))
-    assert [pair["models"] for pair in results.pair(tmp_path)["paired"]] == [["a", "b"]]
+    found = results.pair(tmp_path)
+    assert [pair["models"] for pair in found["paired"]] == [["a", "b"]]
+    assert [refused["models"] for refused in found["not_compared"]] == [["c"]]
 
 
 def test_p_values_are_corrected_over_the_comparisons_that_answer_a_question(tmp_path):

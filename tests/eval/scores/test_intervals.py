@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from cytoimagenet.eval.scores.intervals import grouped_bootstrap, wilson
+from cytoimagenet.eval.scores.intervals import grouped_bootstrap, paired_interval, wilson
 from cytoimagenet.eval.tasks.registry import TASKS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +57,22 @@ def test_grouped_bootstrap_is_wider_when_groups_are_right_or_wrong_together(rng)
     plain_low, plain_high = wilson(int(together.sum()), len(together))
     assert high - low > 4 * (plain_high - plain_low)
     assert grouped_bootstrap(together, groups) == grouped_bootstrap(together, groups)
+
+
+def test_the_interval_of_a_difference_agrees_with_a_plain_bootstrap(rng):
+    first, second = rng.random(200) < 0.7, rng.random(200) < 0.6
+    difference = first.astype(float) - second
+    plain = [difference[rng.integers(0, 200, 200)].mean() for _ in range(20_000)]
+    found = paired_interval(first, second)
+    assert found == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.011)  # two steps of 1 / 200
+    groups = np.repeat(np.arange(40), 5)
+    sums = difference.reshape(40, 5).sum(axis=1)
+    plain = [sums[rng.integers(0, 40, 40)].sum() / 200 for _ in range(20_000)]
+    found = paired_interval(first, second, groups)
+    assert found == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.011)
+
+
+def test_there_is_no_interval_over_few_groups():
+    right, groups = np.ones(10, bool), np.arange(10) % 4
+    assert paired_interval(right, ~right, groups) is None
+    assert paired_interval(right, ~right, np.arange(10) % 5) == (1.0, 1.0)

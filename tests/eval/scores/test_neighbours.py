@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cytoimagenet.builder.errors import CheckFailedError
 from cytoimagenet.eval.scores import neighbours
 from cytoimagenet.eval.scores.neighbours import nearest
 from hypothesis import given
@@ -124,3 +125,44 @@ def test_a_row_of_zeros_has_similarity_0():
     index, similarity = nearest(queries, candidates, 2, "cosine")
     assert index.tolist() == [[0, 1]]
     assert similarity.tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize("exponent", [-1000, -120, -60, -21, 0, 41, 60, 120, 500])
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("itself", [True, False])
+def test_neighbours_do_not_depend_on_the_unit(rng, exponent, metric, itself):
+    points = rng.normal(size=(300, 40))
+    others = points if itself else rng.normal(size=(200, 40))
+    expected, similarity = nearest(others, points, 5, metric, itself=itself)
+    found, scaled = nearest(np.ldexp(others, exponent), np.ldexp(points, exponent), 5, metric, itself=itself)
+    np.testing.assert_array_equal(found, expected)
+    if metric == "cosine" or abs(exponent) < 200:
+        unit = 0 if metric == "cosine" else 2 * exponent
+        np.testing.assert_allclose(np.ldexp(scaled, -unit), similarity, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e18, 1e19, 1e30])
+def test_large_float32_numbers_agree_with_the_slow_search(rng, size):
+    points = (size * rng.normal(size=(80, 20))).astype(np.float32)
+    found, _ = nearest(points, points, 11, "euclidean", itself=True)
+    np.testing.assert_array_equal(found, slow(points, points, 11, "euclidean", itself=True)[0])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["queries", "candidates"])
+def test_numbers_that_are_not_finite_are_refused(value, where):
+    points = {"queries": np.eye(3), "candidates": np.eye(3)}
+    points[where][1, 1] = value
+    with pytest.raises(CheckFailedError, match="not finite"):
+        nearest(points["queries"], points["candidates"], 1, "euclidean")
+
+
+@given(seed=st.integers(0, 10_000), metric=st.sampled_from(["cosine", "euclidean"]), k=st.integers(1, 12))
+def test_equal_neighbours_are_taken_in_the_order_given_whatever_their_rows(seed, metric, k):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 2, (60, 3)).astype(float)  # many are equal
+    rank = rng.permutation(60)
+    index, _ = nearest(points, points, k, metric, itself=True, order=rank)
+    shuffled = rng.permutation(60)
+    moved, _ = nearest(points[shuffled], points[shuffled], k, metric, itself=True, order=rank[shuffled])
+    np.testing.assert_array_equal(shuffled[moved], index[shuffled])

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from cytoimagenet.builder.curate.evaluation_images import read_evaluation
 from cytoimagenet.builder.errors import (
     CytoImageNetError,
     MetadataError,
@@ -244,6 +245,69 @@ def test_coos7_names_the_damage(copy, changed, message):
     with pytest.raises(MetadataError, match=message) as caught:
         coos7.read(root)
     assert "test2" in caught.value.where
+
+
+def other_file(kind, root):
+    """Make a data set of COOS-7 refer to something else."""
+    with h5py.File(root / "COOS7_v1.0_test2.hdf5", "r+") as file:
+        shape, pixels = file["data"].shape, file["data"][:]
+        del file["data"]
+        if kind == "raw bytes":
+            (root / "secret").write_bytes(pixels.tobytes())
+            file.create_dataset("data", shape, pixels.dtype, external=[(str(root / "secret"), 0, pixels.nbytes)])
+            return
+        with h5py.File(root / "secret.h5x", "w") as secret:
+            secret["data"] = pixels
+        if kind == "link":
+            file["data"] = h5py.ExternalLink(str(root / "secret.h5x"), "/data")
+        elif kind == "soft link":
+            file["data"] = h5py.SoftLink("/elsewhere/data")
+        else:
+            layout = h5py.VirtualLayout(shape, pixels.dtype)
+            layout[:] = h5py.VirtualSource(str(root / "secret.h5x"), "data", shape)
+            file.create_virtual_dataset("data", layout)
+
+
+@pytest.mark.parametrize("kind", ["raw bytes", "link", "soft link", "virtual"])
+def test_hdf5_that_refers_to_another_file_is_refused(copy, kind):
+    root = copy("coos7/hdf5")
+    other_file(kind, root)
+    with pytest.raises(MetadataError, match=r"stored in another file|a reference to another") as caught:
+        coos7.read(root)
+    assert caught.value.where.endswith("test2.hdf5")
+    evaluation = read_evaluation(root)
+    assert [name for name in evaluation.skipped if name.endswith("test2.hdf5")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "reason"),
+    [
+        ((2**40, 2, 64, 64), (1, 2, 64, 64), "1,099,511,627,776 rows"),
+        ((14, 2, 64, 64), (2**16, 2, 64, 64), "chunks of 536,870,912 bytes"),
+    ],
+)
+def test_hdf5_that_claims_too_much_is_refused(copy, shape, chunks, reason):
+    root = copy("coos7/hdf5")
+    with h5py.File(root / "COOS7_v1.0_test2.hdf5", "r+") as file:
+        del file["data"]
+        more = (None, 2, 64, 64)
+        file.create_dataset("data", shape, "u1", chunks=chunks, maxshape=more, compression="gzip")
+    with pytest.raises(MetadataError, match=reason):
+        coos7.read(root)
+
+
+@pytest.mark.parametrize("length", [1, 4, 16, 64])
+def test_hdf5_with_a_damaged_object_is_one_error(copy, length):
+    root = copy("coos7/hdf5")
+    path = root / "COOS7_v1.0_test2.hdf5"
+    with h5py.File(path) as file:
+        at = h5py.h5o.get_info(file["data"].id).addr
+    data = bytearray(path.read_bytes())
+    data[at : at + length] = b"\xa5" * length
+    path.write_bytes(data)
+    with pytest.raises(MetadataError, match="'data' can't be read") as caught:
+        coos7.read(root)
+    assert caught.value.where == str(path)
 
 
 def test_coos7_takes_labels_and_groups_of_any_shape_of_one_number_a_row(copy, sets):

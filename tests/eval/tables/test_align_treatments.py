@@ -100,3 +100,21 @@ def test_a_table_with_its_own_labels_gets_weeks_from_its_plates():
 def test_a_mismatch_is_reported(keys, message):
     with pytest.raises(UsageError, match=message):
         align_treatments(table(**keys), SAMPLES)
+
+
+def own(**changes):
+    keys = {"compound": ["x", "y", "dmso"], "concentration": [1.0, 1.0, 0.0], "label": ["m", "n", "anything"]}
+    return table(**keys | changes)
+
+
+def test_dmso_is_the_control_in_any_case():
+    found = align_treatments(own(), None)
+    assert found.keys["compound"].tolist() == ["x", "y", "DMSO"]
+    assert found.keys["label"].tolist() == ["m", "n", "DMSO"]
+
+
+def test_a_treatment_with_two_mechanisms_is_refused():
+    message = "1 treatments have several mechanisms of action, the first is x 1: m and n"
+    with pytest.raises(UsageError, match=message):
+        align_treatments(own(compound=["x", "x", "DMSO"]), None)
+    align_treatments(own(compound=["x", "x", "DMSO"], concentration=[1.0, 2.0, 0.0]), None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +16,8 @@ from cytoimagenet.eval.simulate.cyclops import simulate_cyclops
 from cytoimagenet.eval.tables import feature_table as tables
 from cytoimagenet.eval.tables.align import align_cells
 from cytoimagenet.eval.tables.feature_table import key_of, read_table
+
+from tests import memory
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +220,76 @@ def test_parquet_read_in_batches_equals_the_data_frame(tmp_path, monkeypatch, rn
         assert found.names == expected.names and found.values.dtype == expected.values.dtype
         np.testing.assert_array_equal(found.values, expected.values)
         pd.testing.assert_frame_equal(found.keys[[*expected.keys]], expected.keys)
+
+
+def npz(*members):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+FEATURES = ("features.npy", npy(np.zeros((2, 3))))
+HEADER = b"\x93NUMPY\x01\x00v\x00{'descr': %s, 'fortran_order': False, 'shape': (2,), }"
+ENCRYPTED = bytearray(npz(("id.npy", npy(np.array([1, 2])))))
+ENCRYPTED[ENCRYPTED.index(b"PK\x01\x02") + 8] |= 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npz(FEATURES, ("id.npy", HEADER % b"(((" + b" " * 60 + b"\n")),
+        npz(FEATURES, ("id.npy", HEADER % b"'<U2'" + b" " * 55 + b"\n" + b"\xff" * 16)),
+        npz(FEATURES, ("id.txt", b"no array")),
+        npz(FEATURES, ("id.npy", HEADER % b"'O'" + b" " * 55 + b"\n")),
+        npz(("features.npy", FEATURES[1].replace(b"(2, 3)", b"(9999999999999, 3)"))),
+        bytes(ENCRYPTED),
+        npz(FEATURES)[:-40],
+        npz(FEATURES).replace(b"\x08\x00", b"\x63\x00"),
+    ],
+)
+def test_a_damaged_npz_is_one_error(tmp_path, content):
+    (tmp_path / "t.npz").write_bytes(content)
+    with pytest.raises(UsageError) as raised:
+        read_table(tmp_path / "t.npz")
+    assert raised.value.where == str(tmp_path / "t.npz")
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_a_table_with_random_damage_is_read_or_one_error(tmp_path, kind, rng):
+    path = tmp_path / f"t.{kind}"
+    if kind == "npz":
+        np.savez_compressed(path, features=rng.random((20, 3)), id=np.array([f"a{n}" for n in range(20)]))
+    else:
+        pd.DataFrame({"id": [f"a{n}" for n in range(20)], "f": rng.random(20)}).to_parquet(path)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for at in rng.integers(0, len(data), rng.integers(1, 6)):
+            data[at] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            read_table(path)
+        except UsageError:
+            refused += 1
+    assert refused > 100
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "t.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("features.npy", "w", force_zip64=True) as file:
+            file.write(npy(np.zeros((2, 3)))[:128].replace(b"(2, 3)", b"(9**9)"))
+            for _ in range(1100):
+                file.write(bytes(2**20))
+    with memory.at_most(500 * 2**20), pytest.raises(UsageError, match="unpacks to 1,153,4"):
+        read_table(tmp_path / "t.npz")
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_task_of_ones_own_from_table_to_report(tmp_path, capsys, monkeypatch):
     written = finish(run)
     assert {entry["task"] for entry in document.read(tmp_path / "results")["results"]} == {"mine"}
     page = (tmp_path / "results" / "report.html").read_text()
-    assert "<h2>My cells</h2>" in page and "24 wells" in page
+    assert "<h2>Details: My cells</h2>" in page and "24 wells" in page
     show(run.done, written, tmp_path / "results", run.tasks)
     assert "mine knn of features" in capsys.readouterr().out
     monkeypatch.setattr("cytoimagenet.eval.explore.maps.project", lambda values, seed=0: np.zeros((len(values), 2)))
