@@ -188,12 +188,14 @@ def compare(
         rows[name] = {"value": mine.mean(), "low": low, "high": high}
         for other in against:
             if other != name:
+                scale = len(names[name]) * len(names[other])
                 low, high, _ = grouped_bootstrap(mine - right[other], groups)
                 rows[name] |= {
                     f"{other} difference": (mine - right[other]).mean(),
                     f"{other} low": low,
                     f"{other} high": high,
-                    f"{other} p": grouped_permutation(mine, right[other], groups),
+                    # whole numbers, since permutations with equal sums are counted
+                    f"{other} p": grouped_permutation(np.rint(scale * mine), np.rint(scale * right[other]), groups),
                 }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -236,13 +238,13 @@ def plot(tables: Mapping[int, Mapping[str, pd.DataFrame]], reference: str, about
     shown = [name for name in next(iter(first.values())).index if name not in {reference, "mean-intensity"}]
     names = sorted(shown, key=UNTRAINED.__contains__)[::-1]  # from below: untrained networks first
     height = 0.6 + len(tables) * (0.7 + 0.36 * len(names))
-    figure, axes = new_figure(8.4, height, nrows=len(tables), ncols=len(first), sharex=True, sharey=True, squeeze=False)
+    figure, axes = new_figure(9.0, height, nrows=len(tables), ncols=len(first), sharex=True, sharey=True, squeeze=False)
     for row, (size, of_size) in zip(axes, tables.items(), strict=True):
         row[0].set_yticks(range(len(names)), [NAMES.get(name, name) for name in names], fontsize=11)
         row[0].set_ylabel(f"scored at {size} px")
         for panel, (task, table) in zip(row, of_size.items(), strict=True):
             base = f"{NAMES.get(reference, reference)}: {100 * table.loc[reference, 'value']:.1f} %"
-            panel.set_title(f"{TASKS.get(task, task)} ({base})", fontsize=10)
+            panel.set_title(f"{TASKS.get(task, task)} ({base})", fontsize=9.5)
             _panel(panel, table.loc[names], reference)
     what = f"Difference to the features of {NAMES.get(reference, reference)}, percentage points (95 % interval)"
     figure.supxlabel(f"{what}\n{about}", fontsize=10)
