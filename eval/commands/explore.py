@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...builder.commands.options import Json, examples
-from .options import Engine, Model
+from .options import Chosen, Engine, Model, Workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,6 +194,31 @@ def diversity(
     _write(labels, json.dumps(uniform, ensure_ascii=False).encode())
     counts = {"classes": len(table), "above": len(uniform), "threshold": threshold}
     _report(as_json, {"figure": str(out), **counts, "labels": str(labels)})
+
+
+@explore.command(
+    "atlas",
+    epilog=examples(
+        "cytoimagenet explore atlas cytoimagenet",
+        "cytoimagenet explore atlas cytoimagenet --embeddings imagenet --images 20000 --out atlas.html",
+    ),
+)
+def atlas(
+    data: Folder,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("atlas.html"),
+    embeddings: Chosen = None,
+    images: Annotated[int, typer.Option(min=5, help="Largest number of images, sampled at random.")] = 100_000,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Write a page with a map of the images: zoom, hover to see an image, search, select a region and save it as CSV.
+
+    The page is one file and needs no network. Needs embeddings: run `cytoimagenet embed DIR` first.
+    """
+    from ..explore.atlas import write_atlas
+
+    _report(as_json, write_atlas(data, out, model=embeddings, images=images, seed=seed, workers=workers))
 
 
 @explore.command("composition", epilog=examples("cytoimagenet explore composition cytoimagenet --out composition.png"))

@@ -22,6 +22,7 @@ MAX_BAR_CHARACTERS = 60
 MAX_CAPTION_CHARACTERS = 20
 CAPTION_PIXELS = 14
 NAME_WIDTH, NAME_HEIGHT = 0.2, 0.03  # of a name in a plot, in shares of its sides
+CAPTION_LENGTH = 28  # characters of a line below a picture
 
 
 def maps(panels: Sequence[tuple[str, pd.DataFrame, str]], title: str = "") -> bytes:
@@ -173,3 +174,32 @@ def grid(
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def neighbours(images: Sequence[NDArray[np.generic]], captions: Sequence[str], columns: int = 5) -> bytes:
+    """Return grey images in a grid, each with its caption below it; the first has a frame.
+
+    Parameters
+    ----------
+    images : sequence of array, shape (height, width), uint8
+    captions : sequence of str
+        One per image, in up to two lines.
+    columns : int
+        Number of images per row.
+    """
+    rows = -(-len(images) // columns)
+    figure, axes = new_figure(1.9 * columns, 2.2 * rows, nrows=rows, ncols=columns, squeeze=False)
+    for number, one in enumerate(np.ravel(axes)):
+        one.set_xticks([])
+        one.set_yticks([])
+        one.spines[:].set_visible(number == 0)
+        if number >= len(images):
+            continue
+        one.imshow(images[number], cmap="gray", vmin=0, vmax=255)
+        one.spines[:].set(color="#0b6e8f", linewidth=3)
+        lines = [
+            line if len(line) <= CAPTION_LENGTH else line[: CAPTION_LENGTH - 1] + "…"
+            for line in captions[number].split("\n")
+        ]
+        one.set_xlabel(literal("\n".join(lines)), fontsize=7.5)
+    return as_png(figure)
