@@ -62,19 +62,15 @@ def run_notebook(name: str, data: Path) -> Any:
     )
     client.execute()
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
-        cell["outputs"] = [_without_progress(output) for output in cell.get("outputs", []) if not _is_noise(output)]
+        shown = [_without_progress(output) for output in cell["outputs"] if output.get("name") != "stderr"]
+        cell["outputs"] = [output for output in shown if output.get("text", "x").strip()]
     return notebook
 
 
-def _is_noise(output: Any) -> bool:
-    """Return whether an output is a message of a library, or the part of a progress bar."""
-    return output.get("name") == "stderr" or not output.get("text", "x").replace("\x1b[?25l", "").strip()
-
-
 def _without_progress(output: Any) -> Any:
-    """Remove the lines of progress bars, which move the cursor of a terminal."""
+    """Remove the lines of progress bars, which move the cursor of a terminal, from the text of an output."""
     if "text" in output:
-        lines = output["text"].replace("\r", "\n").split("\n")
+        lines = output["text"].replace("\r\n", "\n").replace("\r", "\n").split("\n")
         output["text"] = "\n".join(line for line in lines if "\x1b[" not in line)
     return output
 
