@@ -59,6 +59,7 @@ PANELS = {
         "pull", "import-kaggle", "info", "verify", "preview", "browse", "card", "sign", "push",
     ),
     "Curation: build a dataset from sources": ("sources", "catalog", "label", "curate", "shard", "build", "qc"),
+    "Data quality": ("embed", "audit", "similar"),
     "Training": ("train", "cache", "convert-weights", "export", "push-model"),
     "Evaluation": ("eval", "explore", "demo"),
 }  # fmt: skip
