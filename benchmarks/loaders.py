@@ -41,6 +41,7 @@ from cytoimagenet.loaders.index import read_index
 from cytoimagenet.loaders.mapstyle import RowReader
 from cytoimagenet.loaders.stream import ShardReader
 from cytoimagenet.loaders.transforms import to_pixels
+from loader_rivals import rivals
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -178,7 +179,7 @@ def run(folder: Path, images: int, rounds: int) -> None:
     shards = [str(data_dir / shard) for shard in index.shards]
     random_access, streamed = RowReader(index, SIZE), ShardReader(index, SIZE)
     cache = CacheReader(index, build_cache(data_dir, size=SIZE, folder=folder / "decoded"))
-    pngs = [random_access._png(image) for image in range(len(index))]
+    pngs = [random_access.png(image) for image in range(len(index))]
     files = [folder / "files" / f"{number:06d}.png" for number in range(len(pngs))]
     files[0].parent.mkdir()
     for file, png in zip(files, pngs, strict=True):
@@ -186,6 +187,9 @@ def run(folder: Path, images: int, rounds: int) -> None:
     print(f"{len(index):,} images of 300 x 300 px, {np.mean([*map(len, pngs)]) / 1000:.0f} kB, in {len(shards)} shards")
     compare((streamed, random_access, cache), pngs)
 
+    write_dataset(curated, folder / "parquet" / "cytoimagenet", format="parquet")
+    parquet = sorted(str(path) for path in (folder / "parquet" / "cytoimagenet" / "data").glob("train-*.parquet"))
+    others = rivals(files, pngs, parquet, folder, batch=BATCH, size=SIZE, by_pillow=as_rgb, by_opencv=as_grey)
     loaders: dict[tuple[str, int], Callable[[], Iterable]] = {}
     for w in WORKERS:
         loaders["folder of PNG, Pillow RGB", w] = lambda w=w: image_folder(files, w)
@@ -200,17 +204,27 @@ def run(folder: Path, images: int, rounds: int) -> None:
         loaders["**ours, decoded cache**", w] = lambda w=w: ours(cache, w, CACHE_EPOCHS)
         loaders["limit, OpenCV", w] = lambda w=w: limit(pngs, w, by_opencv)
         loaders["limit, our decoder", w] = lambda w=w: limit(pngs, w, lambda png: to_pixels(png, SIZE))
+        for name, make in others.items():
+            loaders[name, w] = lambda w=w, make=make: make(w)
     rate, spent, counted = dict.fromkeys(loaders, 0.0), dict.fromkeys(loaders, np.inf), dict.fromkeys(loaders, 0)
     for _ in range(rounds):
         for loader, make in loaders.items():
-            found, seconds, counted[loader] = measure(make)
+            try:
+                found, seconds, counted[loader] = measure(make)
+            except Exception as error:  # another loader may not work with these versions of other packages
+                print(f"{loader[0]}, {loader[1]} workers: {type(error).__name__}: {str(error)[:200]}")
+                continue
             rate[loader], spent[loader] = max(rate[loader], found), min(spent[loader], seconds)
-    print("\n| loader | workers | images | images/s | relative to webdataset | relative to limit | CPU ms/image |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n| loader | workers | images | images/s | images per CPU second | relative to webdataset "
+          "| relative to limit | CPU ms/image |")  # fmt: skip
+    print("|---" * 8 + "|")
     for (name, w), found in rate.items():
         pillow, bound = found / rate["webdataset, Pillow RGB", w], found / rate["limit, our decoder", w]
         cost = spent[name, w] * 1000
-        print(f"| {name} | {w} | {counted[name, w]:,} | {found:,.0f} | {pillow:.2f} | {bound:.2f} | {cost:.3f} |")
+        print(
+            f"| {name} | {w} | {counted[name, w]:,} | {found:,.0f} | {1000 / cost:,.0f} | {pillow:.2f} | {bound:.2f} "
+            f"| {cost:.3f} |"
+        )
     print("\nRatios are relative to webdataset with Pillow and to our decoder, with the same number of workers.")
 
 

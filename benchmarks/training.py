@@ -2,6 +2,7 @@
 
     python benchmarks/training.py                              # CPU: 64, 128 and 224 px, about 3 minutes on two cores
     python benchmarks/training.py --sizes 224 --batch 256 --steps 100     # on a GPU
+    python benchmarks/training.py --host       # what the host does in a step of 256 images, besides the network
 
 Both sides train EfficientNet-B0 with the quick recipe on the same decoded images with the same optimizer. They
 alternate in one process, so other programs affect both. On a GPU the table also has bf16 and `torch.compile`; these
@@ -15,8 +16,11 @@ import shutil
 import statistics
 import tempfile
 import time
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
 from cytoimagenet.builder.shards.write import write_dataset
 from cytoimagenet.builder.simulate.curated_folder import write_curated
@@ -29,7 +33,12 @@ from cytoimagenet.training.model import build_model, prepare_for_training
 from cytoimagenet.training.recipes import Settings, settings
 from cytoimagenet.training.setup import make_trainer
 from torch.nn import functional
-from transformers import TrainerCallback
+from transformers import (
+    ResNetConfig,
+    ResNetForImageClassification,
+    TrainerCallback,
+    TrainerState,
+)
 
 WARM_UP_STEPS = 2  # not counted
 Step = tuple[float, float]  # elapsed and CPU seconds
@@ -141,14 +150,77 @@ def measure(folder: Path, index: Index, size: int, batch: int, rounds: int, prec
     )
 
 
+class Finished(Exception):
+    """Ends a training of which enough was measured."""
+
+
+class HostClock(TrainerCallback):
+    """Records the CPU time of the main thread at the end of each step, and stops after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.times: list[float] = []
+
+    def on_step_end(self, args: object, state: TrainerState, control: object, **_: object) -> None:
+        """Record the time."""
+        self.times.append(time.thread_time())
+        if state.global_step == self.steps:
+            raise Finished
+
+
+def host_work(folder: Path, index: Index, recipe: str, model: str, steps: int) -> list[float]:
+    """Return the CPU seconds of the main thread in each step of 256 images, with a network of three convolutions.
+
+    The images have 8 x 8 pixels, so that without a GPU, where the same thread also computes, little of the time is
+    spent on computing.
+    """
+    chosen = settings(
+        recipe, model=model, size=8, epochs=1, batch_size=256, precision="fp32", compile="none", loader="cache",
+        cache_dir=str(folder / "decoded"), workers=1,
+    )  # fmt: skip
+    clock = HostClock(steps)
+    trainer = make_trainer(folder / "run", chosen, index, None, 0, 1, [clock])
+    trainer._save_checkpoint = lambda *_, **__: None
+    trainer.args.logging_steps = steps + 1  # a logged step waits for the device
+    try:
+        trainer.train()
+    except Finished:
+        pass
+    return [after - before for before, after in pairwise(clock.times)][WARM_UP_STEPS:]
+
+
+def print_host_work(folder: Path, steps: int) -> None:
+    """Print a row per recipe: median and 90th percentile of the work of the host in a step."""
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1], layer_type="basic", num_labels=2)
+    ResNetForImageClassification(config).save_pretrained(folder / "tiny")
+    curated = write_curated(folder / "curated", classes=10, images=52, sides=(64, 65))
+    write_dataset(curated, folder / "cytoimagenet")
+    index = read_index(folder / "cytoimagenet")
+    names = ("shard", "offset", "size", "label", "row")
+    many = replace(index, **{name: np.resize(getattr(index, name), 256 * (steps + 1)) for name in names})
+    print("| recipe, batch 256, network of three convolutions | steps | CPU ms of the host per step, median | 90 % |")
+    print("|---|---|---|---|")
+    for recipe in ("paper", "modern"):
+        spent = host_work(folder, many, recipe, str(folder / "tiny"), steps)
+        median, most = 1000 * np.percentile(spent, [50, 90])
+        print(f"| {recipe} | {len(spent)} | {median:.2f} | {most:.2f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=10, help="steps per round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--host", action="store_true", help="measure what the host does in a step")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cytoimagenet-bench-"))
+    if asked.host:
+        try:
+            print_host_work(folder, 60)
+        finally:
+            shutil.rmtree(folder)
+        return
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     try:
         images = asked.batch * (asked.steps + WARM_UP_STEPS)

@@ -6,6 +6,7 @@ The process is a new interpreter, not a fork: it can be started from threads, an
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pickle
 import subprocess
@@ -49,9 +50,7 @@ def call_in_child(function: Callable[..., T], *arguments: Any, seconds: float) -
     """
     task = pickle.dumps((function.__module__, function.__qualname__, arguments))
     try:
-        ended = subprocess.run(
-            [sys.executable, "-m", __name__], input=task, stdout=subprocess.PIPE, timeout=seconds, check=False
-        )
+        ended = subprocess.run(command_of(__name__), input=task, stdout=subprocess.PIPE, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:
         raise ChildError(f"No result after {seconds:g} seconds") from error
     if ended.returncode:
@@ -60,6 +59,20 @@ def call_in_child(function: Callable[..., T], *arguments: Any, seconds: float) -
     if raised:
         raise result
     return result  # type: ignore[no-any-return]
+
+
+def command_of(module: str) -> list[str]:
+    """Return the command that calls `main` of a module in a new interpreter, which finds modules where this one does.
+
+    Not `python -m`: that would also look in the working folder, which may contain files of others.
+
+    Examples
+    --------
+    >>> command_of("cytoimagenet.builder.child")[1:3]
+    ['-P', '-c']
+    """
+    code = f"import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {module} import main; main()"
+    return [sys.executable, "-P", "-c", code, json.dumps(sys.path)]
 
 
 def main() -> None:
@@ -73,7 +86,3 @@ def main() -> None:
         answer = True, error
     with output:
         output.write(pickle.dumps(answer))
-
-
-if __name__ == "__main__":
-    main()

@@ -59,7 +59,8 @@ PANELS = {
         "pull", "import-kaggle", "info", "verify", "preview", "browse", "card", "sign", "push",
     ),
     "Curation: build a dataset from sources": ("sources", "catalog", "label", "curate", "shard", "build", "qc"),
-    "Training": ("train", "cache", "convert-weights", "push-model"),
+    "Data quality": ("embed", "audit", "similar"),
+    "Training": ("train", "cache", "convert-weights", "export", "push-model"),
     "Evaluation": ("eval", "explore", "demo"),
 }  # fmt: skip
 """Panel of `cytoimagenet --help`: its commands, in the order in which they are shown. A new command is added here."""

@@ -16,6 +16,20 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+_open: set[int] = set()
+
+
+def _close_in_child() -> None:
+    """Close the locks in a forked process: one that outlives its run, or is orphaned, must not keep the lock."""
+    for handle in _open:
+        os.close(handle)
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
+
+
 @contextmanager
 def only_run(folder: str | PathLike[str]) -> Iterator[None]:
     """Create a local folder if it is absent, and keep other runs out of it within this context.
@@ -40,6 +54,7 @@ def only_run(folder: str | PathLike[str]) -> Iterator[None]:
     is_new = not os.path.isdir(path)
     os.makedirs(path, exist_ok=True)
     handle = os.open(path, os.O_RDONLY)
+    _open.add(handle)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,6 +68,7 @@ def only_run(folder: str | PathLike[str]) -> Iterator[None]:
             pass
         yield
     finally:
+        _open.discard(handle)
         os.close(handle)
         if is_new:
             with suppress(OSError):  # stays unless it is still empty: a run that was refused leaves nothing behind

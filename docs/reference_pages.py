@@ -9,7 +9,7 @@ from typing import Any
 PYTHON = {
     "Your own images": ("extract_features", "evaluate"),
     "The dataset": ("load_dataset", "CytoImageNet", "read_images", "import_archive"),
-    "Training": ("stream", "MapDataset", "class_weights", "train", "load_backbone"),
+    "Training": ("stream", "webdataset", "MapDataset", "class_weights", "train", "load_backbone"),
     "Curation": ("SOURCES", "assign_labels", "read_channel", "normalise", "merge_channels"),
 }
 """Section of the page of Python names: its names. Every public name is in one."""

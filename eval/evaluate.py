@@ -50,7 +50,7 @@ def evaluate(
     input_size: int | Literal["native"] | None = None,
     cache: str | PathLike[str] | None = None,
     engine: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Result:
     """Score features, or a network, on a task or on your own labelled images.

@@ -69,7 +69,7 @@ def score_network(
     size: int | Literal["native"] | None = None,
     cache: str | PathLike[str] | None = None,
     engine: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Result:
     """Score one network on a task; the parameters are those of `evaluate.evaluate`."""

@@ -93,7 +93,7 @@ def score_models(
     strict: bool = False,
     cache: str | PathLike[str] | None = None,
     engine: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
 ) -> EvaluationRun:
     """Compute features of networks for tasks, score them and write the results.
 

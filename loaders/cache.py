@@ -30,10 +30,10 @@ from . import order
 from .batches import Batches, ReadPixels
 from .index import Index, read_index
 from .order import Ids
-from .stream import ShardReader, decode_threads
+from .stream import ShardReader, decode_workers
 
-IMAGES_PER_BLOCK = 1024
-BLOCKS_PER_CHECKPOINT = 16  # the progress file is written after this many blocks and at the end of a split
+IMAGES_PER_BLOCK = 256
+BLOCKS_PER_CHECKPOINT = 64  # the progress file is written after this many blocks and at the end of a split
 
 
 def cache_path(digest: str, size: int, folder: str | PathLike[str] | None = None) -> Path:
@@ -76,7 +76,7 @@ def build_cache(
     folder : path, optional
         Folder of the cache; see `cache_path`.
     workers : int, optional
-        Number of threads that decode; by default 2.
+        Number of workers that decode; see `stream`. The file does not depend on it.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def _blocks(index: Index, size: int, start: int, workers: int | None) -> Iterato
     """Decode the images from number `start` on; yield blocks, each with the number of its first image."""
     shards = len(index.shards)
     # `workers` is given once for all splits, and the smallest split may have a single shard
-    workers = decode_threads(None if workers is None else min(workers, max(1, shards)), shards, 1)
+    workers = decode_workers(None if workers is None else min(workers, max(1, shards)), shards, 1)
     batches = Batches(ShardReader(index, size), batch_size=IMAGES_PER_BLOCK, training=False, workers=workers)
     if start % IMAGES_PER_BLOCK and start != len(index):
         raise CheckFailedError(
@@ -202,6 +202,8 @@ class CacheReader:
     CheckFailedError
         If the file is not the decoded cache of this dataset.
     """
+
+    in_processes = False  # there is nothing to decode: passing a batch on takes longer than reading it
 
     def __init__(self, index: Index, path: str | PathLike[str], *, balance: bool = False) -> None:
         self.index, self.path, self.balance = index, Path(path), balance

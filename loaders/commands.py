@@ -31,7 +31,8 @@ def cache(
         Path | None, typer.Option(help="Folder of the cache. Default: ~/.cache/cytoimagenet/decoded.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Number of threads that decode. Default: 2. The result is the same.")
+        int | None,
+        typer.Option(min=0, help="Number of workers that decode. Default: by the cores. The result is the same."),
     ] = None,
     as_json: Json = False,
 ) -> None:

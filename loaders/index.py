@@ -16,8 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..builder import schema
+from ..builder.dataset import quality as audits
 from ..builder.dataset.class_names import find_classes
 from ..builder.dataset.manifest import Manifest
+from ..builder.dataset.names import QUALITY
 from ..builder.dataset.ranges import MAX_IMAGE_BYTES
 from ..builder.errors import CheckFailedError, UsageError
 from .subsets import LABEL_SUBSETS
@@ -48,6 +50,8 @@ class Index:
         `class_names`, row of `metadata.parquet`.
     total : int
         Number of rows of `metadata.parquet`.
+    audit : str
+        The sha256 of the `quality.parquet` that chose the images; empty where none did.
     """
 
     root: str
@@ -62,6 +66,7 @@ class Index:
     label: NDArray[np.int64]
     row: NDArray[np.int64]
     total: int
+    audit: str = ""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -83,6 +88,7 @@ def read_index(
     category: str | None = None,
     labels: str | Collection[str] | None = None,
     database: str | None = None,
+    quality: str = audits.ALL,
 ) -> Index:
     """Read the index of a split, or of a subset of it.
 
@@ -97,6 +103,8 @@ def read_index(
         Keep only these classes, or the classes of one of the authors' two small subsets.
     database : str, optional
         Keep only images of this database (publisher, the column `database`), e.g. `Recursion`.
+    quality : {"all", "clean"}
+        `clean` leaves out the images that the audit of the folder flagged; see docs/quality.md.
 
     Returns
     -------
@@ -106,9 +114,10 @@ def read_index(
     Raises
     ------
     UsageError
-        If the folder is not a dataset or has Parquet shards, a name is unknown, or no image of the split is kept.
+        If the folder is not a dataset, has Parquet shards or was not audited, a name is unknown, or no image of the
+        split is kept.
     CheckFailedError
-        If the table and the manifest disagree.
+        If the table and the manifest disagree, or the audit belongs to other images.
     """
     manifest = Manifest.load(data_dir)
     if manifest.shard_format != WEBDATASET:
@@ -127,9 +136,9 @@ def read_index(
             where=str(data_dir),
             next=f"Run: cytoimagenet verify {data_dir}",
         )
-    kept = _subset(table, manifest, category, labels, database)
+    kept = _subset(table, manifest, category, labels, database) & audits.part(manifest, quality)
     class_names = manifest.class_names
-    if category is not None or labels is not None or database is not None:
+    if category is not None or labels is not None or database is not None or quality != audits.ALL:
         present = set(table.loc[kept, "label"].unique())
         class_names = tuple(name for name in class_names if name in present)
     chosen = kept & in_split
@@ -137,7 +146,7 @@ def read_index(
         raise UsageError(
             f"No {split} image is left",
             where=str(data_dir),
-            next="Choose fewer restrictions: --category, --labels, --database",
+            next="Choose fewer restrictions: --category, --labels, --database, quality",
         )
     rows = np.flatnonzero(chosen)
     part = table.iloc[rows]
@@ -162,6 +171,7 @@ def read_index(
         label=pd.Categorical(part["label"], categories=list(class_names)).codes.astype(np.int64),
         row=rows.astype(np.int64),
         total=len(table),
+        audit="" if quality == audits.ALL else manifest.derived[QUALITY]["sha256"],
     )
 
 

@@ -41,6 +41,8 @@ class RowReader:
         If the folder is not on a local disk.
     """
 
+    in_processes = True
+
     def __init__(self, index: Index, size: int, *, balance: bool = False) -> None:
         if not is_local(index.root):
             raise UsageError(
@@ -63,16 +65,18 @@ class RowReader:
 
     def read(self, ids: Ids) -> NDArray[np.uint8]:
         """Return the pixels, shape (N, size, size), uint8, of the images with these numbers."""
-        return decode_images(self.index, ids, self._png, self.size)
+        return decode_images(self.index, ids, self.png, self.size)
 
-    def _png(self, image: int) -> bytes:
+    def png(self, image: int) -> bytes:
+        """Return the PNG of an image."""
         size = int(self.index.size[image])
-        png = os.pread(self._file(int(self.index.shard[image])), size, int(self.index.offset[image]))
+        png = os.pread(self.file(int(self.index.shard[image])), size, int(self.index.offset[image]))
         if len(png) != size:
             raise UnreadableImageError(self.index.where(image), "the shard ends before this image does")
         return png
 
-    def _file(self, shard: int) -> int:
+    def file(self, shard: int) -> int:
+        """Return the file descriptor of a shard, which stays open."""
         with self._lock:
             if shard not in self._files:
                 path = filesystem(join(self.index.root, self.index.shards[shard]))[1]
@@ -109,6 +113,8 @@ class MapDataset(Dataset[dict[str, Any]]):
         Keep only these classes, or the classes of one of the authors' two small subsets.
     database : str, optional
         Keep only images of this database (publisher), e.g. `Recursion`.
+    quality : {"all", "clean"}
+        `clean` leaves out the images that `cytoimagenet audit` flagged.
     source : str, optional
         Former name of `database`; gives a DeprecationWarning.
 
@@ -133,10 +139,11 @@ class MapDataset(Dataset[dict[str, Any]]):
         category: str | None = None,
         labels: str | Collection[str] | None = None,
         database: str | None = None,
+        quality: str = "all",
         source: str | None = None,
     ) -> None:
         database = database_argument(database, source)
-        self.index = read_index(data_dir, split, category=category, labels=labels, database=database)
+        self.index = read_index(data_dir, split, category=category, labels=labels, database=database, quality=quality)
         self.reader = RowReader(self.index, size)
 
     def __repr__(self) -> str:

@@ -54,11 +54,28 @@ def to_pixels(
     >>> to_pixels(png, 2).tolist()
     [[7, 7], [7, 7]]
     """
+    return to_square(decode_png(png, where), size, out)
+
+
+def to_square(image: NDArray[np.uint8], size: int, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Resize a decoded grey image to a square, as `to_pixels` does.
+
+    Parameters
+    ----------
+    image : array, shape (height, width), uint8
+    size : int
+        Side of the square in pixels.
+    out : array, shape (size, size), uint8, optional
+        Array to write the result to.
+
+    Returns
+    -------
+    array, shape (size, size), uint8
+    """
     import cv2
 
-    image = decode_png(png, where)
     halved = min(image.shape) >= 2 * size
-    return cv2.resize(image, (size, size), dst=out, interpolation=cv2.INTER_AREA if halved else cv2.INTER_LINEAR)
+    return cv2.resize(image, (size, size), dst=out, interpolation=cv2.INTER_AREA if halved else cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def decode_images(index: Index, images: Ids, png: Callable[[int], bytes | memoryview], size: int) -> NDArray[np.uint8]:

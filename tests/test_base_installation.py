@@ -42,6 +42,9 @@ COMMANDS = {
     "export": ("onnx", "run --out model.onnx"),
     "eval": ("train", "--tasks cyclops --data evaldata"),
     "features": ("train", "raw --model random"),
+    "embed": ("train", "cytoimagenet --model random"),
+    "audit": ("train", "cytoimagenet"),
+    "similar": ("train", "cytoimagenet actin-000000"),
     "explore": ("train", "composition cytoimagenet --out figures"),
     "demo": ("imagenet", "--out demo"),
 }

@@ -63,6 +63,7 @@ EVAL = {
     "features": {"sets", "tables"},
     "report": {"results", "tasks"},
     "explore": {"features", "protocols", "report", "tables", "tasks"},
+    "audit": {"protocols", "scores", "sets", "tasks"},
     "simulate": set(),
 }
 FROM_BUILDER = {
@@ -73,9 +74,10 @@ FROM_BUILDER = {
     "protocols": set(),
     "tasks": set(),
     "results": set(),
-    "features": {"dataset", "image_table", "images"},
+    "features": {"dataset", "image_table", "images", "pages"},
     "report": {"images", "pages"},
-    "explore": {"dataset", "images"},
+    "explore": {"dataset", "formats", "images", "pages"},
+    "audit": {"dataset", "image_table", "images", "pages"},
     "simulate": {"simulate"},
 }
 

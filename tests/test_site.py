@@ -72,6 +72,7 @@ def test_the_site_builds_without_warnings(tmp_path, docs_module):
     pages, generate = docs_module("reference_pages"), docs_module("generate")
     root = tmp_path / "docs"
     shutil.copytree(DOCS, root, ignore=shutil.ignore_patterns("generated", "__pycache__"))
+    shutil.copytree(DOCS.parent / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("CONTRIBUTING.md", "CHANGELOG.md", "project.toml"):
         shutil.copy(DOCS.parent / name, tmp_path)
     (root / "generated" / "gallery").mkdir(parents=True)

@@ -41,8 +41,9 @@ NAMES = {
         r"data/(?:train|validation|sample)-[0-9]{5,9}-of-[0-9]{5,9}\.(?:tar|parquet)",
     ),
     "pages": (r"README\.md", r"croissant\.json", r"preview\.png", r"LICENSE\.md"),
+    "derived": (r"quality\.parquet", r"audit\.html", r"embeddings/[a-z0-9][a-z0-9._-]{0,79}\.parquet"),
 }
-OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
+OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "derived", "seal")
 KEYS = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
     "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
@@ -52,9 +53,10 @@ ENTRIES = {
     "splits": {"rows": int, "bytes": int, "shards": int},
     "files": {"rows": int, "bytes": int, "sha256": str},
     "pages": {"bytes": int, "sha256": str},
+    "derived": {"rows": int, "bytes": int, "sha256": str, "settings": dict},
 }
 # written by git, the Hub and Finder
-HARMLESS_FOLDERS = (".cache/", ".git/")
+HARMLESS_FOLDERS = (".cache/", ".git/", ".unfinished/")  # the last one: of an interrupted `shard` or `embed`
 HARMLESS_FILES = (".gitattributes", ".gitignore", ".DS_Store")
 
 
@@ -99,6 +101,8 @@ def check_form(manifest: object) -> None:
         raise ValueError("own_sources is of another type")
     if not all(isinstance(fact, str) for facts in own.values() for fact in facts.values()):
         raise ValueError("an entry of own_sources is not text")
+    if not isinstance(manifest.get("derived", {}), dict):
+        raise ValueError("keys absent or of another type: derived")
     if manifest["schema_version"].split(".")[0] != SCHEMA:
         raise ValueError(f"schema version {manifest['schema_version']!r}; this program reads {SCHEMA}")
     if manifest["shard_format"] not in FORMATS:

@@ -90,7 +90,11 @@ def train(
     size: Annotated[int | None, typer.Option(help="Side of the input images in pixels.")] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed for weights, image order and augmentation.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Number of threads that decode images. The result does not depend on it.")
+        int | None,
+        typer.Option(
+            help="Number of threads, or above 4 of processes, that decode images. Default: by the cores. The result "
+            "does not depend on it."
+        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,

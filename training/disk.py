@@ -16,14 +16,14 @@ _TORCH = re.compile(r"PytorchStreamWriter failed writing|unexpected pos \d+ vs")
 
 
 @contextmanager
-def disk_errors(folder: Path, remove_incomplete: Callable[[Path], object] = lambda folder: None) -> Iterator[None]:
+def disk_errors(folder: Path, remove_incomplete: Callable[[Path], object] | None = None) -> Iterator[None]:
     """Turn errors of safetensors and torch that mean a failed write into OSError, which the command line reports.
 
     Parameters
     ----------
     folder : Path
         Named in the error.
-    remove_incomplete : callable
+    remove_incomplete : callable, optional
         Called with the folder after a failed write, to remove what is half written.
     """
     try:
@@ -32,7 +32,8 @@ def disk_errors(folder: Path, remove_incomplete: Callable[[Path], object] = lamb
         failed = _as_system_error(error, folder)
         if failed is None:
             raise
-        remove_incomplete(folder)
+        if remove_incomplete is not None:
+            remove_incomplete(folder)
         if failed is error:
             raise
         raise failed from error

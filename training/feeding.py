@@ -9,11 +9,13 @@ from torch.utils.data import DataLoader
 
 from ..builder.errors import UsageError
 from ..builder.storage import is_local
-from ..loaders.batches import Batches
+from ..loaders.batches import MOST_THREADS, Batches
 from ..loaders.cache import CacheReader, build_cache
+from ..loaders.cores import default_workers
 from ..loaders.index import Index
 from ..loaders.mapstyle import RowReader
-from ..loaders.stream import ShardReader, decode_threads
+from ..loaders.stream import ShardReader, decode_workers, local_copies
+from ..loaders.worker_processes import checked, process_loader
 from .recipes import Settings
 
 EVALUATION_BATCHES = 4
@@ -49,16 +51,19 @@ def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0,
         )
     reader: Any
     if kind == "stream":
-        reader = ShardReader(index, chosen.size)
+        copies = local_copies(index, chosen.cache_bytes, chosen.cache_dir)
+        reader = ShardReader(index, chosen.size, copies=copies)
     elif kind == "map":
         reader = RowReader(index, chosen.size, balance=balance)
     else:
         path = build_cache(index.root, size=chosen.size, folder=chosen.cache_dir, workers=chosen.workers)
         reader = CacheReader(index, path, balance=balance)
     workers = chosen.workers
-    if workers is None or kind == "stream":
-        # the validation split may have fewer shards than the requested number of threads
-        workers = decode_threads(workers if training else None, len(index.shards), world)
+    if kind == "stream":
+        # the validation split may have fewer shards than the requested number of workers
+        workers = decode_workers(workers if training else None, len(index.shards), world)
+    elif workers is None:
+        workers = default_workers()
     return Batches(
         reader,
         batch_size=chosen.batch_size if training else EVALUATION_BATCHES * chosen.batch_size,
@@ -74,16 +79,23 @@ def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0,
 def data_loader(batches: Batches, device: torch.device) -> DataLoader[Any]:
     """Return the loader of the batches, which are already divided among the processes, for one device.
 
-    For a GPU the batches are in pinned memory, so that copying them to the device does not wait.
+    For a GPU processes decode, since threads would take Python's lock from the thread that starts the work of the GPU;
+    and the batches are in pinned memory, so that copying them to the device does not wait. Another thread copies them
+    there.
     """
+    gpu = device.type == "cuda"
+    processes = batches.processes(most_threads=0 if gpu else MOST_THREADS)
+    if processes:
+        return process_loader(batches, processes, pin_memory=gpu)
     return DataLoader(
-        batches,
+        batches.pinned() if gpu and batches.workers else batches,
         batch_size=None,
-        pin_memory=device.type == "cuda",
+        pin_memory=gpu and not batches.workers,
         generator=torch.Generator().manual_seed(0),  # without it each pass would advance torch's global generator
     )
 
 
 def to_device(batch: dict[str, torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Copy the images and labels of a batch to the device without waiting for it."""
+    batch = checked(batch)
     return batch["images"].to(device, non_blocking=True), batch["labels"].to(device, non_blocking=True)

@@ -146,7 +146,7 @@ def _values(stored: h5py.Dataset, name: str, shape: tuple[int, ...], where: Path
         )
     if stored.external or stored.is_virtual or stored.file.filename != str(where):
         raise WeightsError(f"{name} is stored in another file", where=where)
-    values = stored[()].astype(np.float32)
+    values: NDArray[np.float32] = stored[()].astype(np.float32)
     if not np.isfinite(values).all():
         raise WeightsError(f"{name} contains values that are not finite numbers", where=where)
     return values

@@ -65,10 +65,12 @@ class Settings:
     category: str | None = None  # train only on the classes of this category
     labels: str | tuple[str, ...] | None = None  # train only on these classes; toy20, toy50: the authors' two subsets
     database: str | None = None  # train only on images of this database (publisher)
+    quality: Literal["all", "clean"] = "all"  # clean: without the images that `cytoimagenet audit` flagged
 
     loader: Literal["auto", "stream", "map", "cache"] = "auto"  # auto: map for a folder on a local disk, else stream
     cache_dir: str | None = None  # folder of the decoded cache; by default the user's cache folder
-    workers: int | None = None  # threads that decode; by default 2
+    cache_bytes: int = 0  # of a URL: bytes of local copies of what was read, in `cache_dir`; 0 keeps none
+    workers: int | None = None  # threads, or above 4 processes, that decode; by default two less than the cores
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it; on CPUs bf16 is slower
     channels_last: bool = True  # memory layout of the images: 1.4 times as fast on CPUs, and suits tensor cores
     compile: Literal["auto", "none", "inductor", "reduce-overhead", "eager"] = "auto"  # auto: on a GPU where it pays

@@ -37,7 +37,7 @@ from .recipes import Settings, settings, to_yaml
 SETTINGS, RUN, HISTORY, STATE = "settings.yaml", "run.json", "history.csv", "trainer_state.json"
 MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # moved into the folder in this order
 _LIBRARIES = ("cytoimagenet", "torch", "transformers", "accelerate", "numpy", "opencv-python-headless")
-_WITHOUT_EFFECT_ON_WEIGHTS = ("workers", "cache_dir", "evaluate_every", "save_every", "report_to")
+_WITHOUT_EFFECT_ON_WEIGHTS = ("workers", "cache_dir", "cache_bytes", "evaluate_every", "save_every", "report_to")
 """Settings that may differ when a run is resumed; `evaluate_every` only if no evaluation decides which weights stay."""
 _DIVIDED = ("batch_size", "accumulation")
 """Settings that may differ when a run is resumed with the same number of images per step, see `division.divide`."""
@@ -98,8 +98,8 @@ def claim(folder: Path, chosen: Settings, facts: dict[str, Any]) -> dict[str, An
     fixed = () if stored["finished"] else _DIVIDED
     resume.refuse_changes(
         folder,
-        {**_weight_settings(before, fixed), "dataset": stored["digest"]},
-        {**_weight_settings(chosen, fixed), "dataset": facts["digest"]},
+        {**_weight_settings(before, fixed), "dataset": stored["digest"], "audit": stored.get("audit", "")},
+        {**_weight_settings(chosen, fixed), "dataset": facts["digest"], "audit": facts.get("audit", "")},
         what="This folder contains a run with other settings",
         next="Name another folder with --out, or continue that run with --resume and no other settings.",
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import accelerate.optimizer
 import torch
 import transformers
 from torch import nn
@@ -89,6 +91,7 @@ def make_trainer(
 ) -> EpochTrainer:
     """Build the Trainer of a run, and its network if it is not given."""
     logging.getLogger("accelerate").setLevel(logging.ERROR)
+    _look_once_for_packages()
     network = network or make_network(chosen, index.class_names)
     model = network.module
     if chosen.channels_last:
@@ -132,6 +135,13 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)  # ProgressCallback prints instead
     return trainer
+
+
+def _look_once_for_packages() -> None:
+    """Remember whether an optional package of accelerate is installed: it would look on the disk twice in a step."""
+    found = getattr(accelerate.optimizer, "is_lomo_available", None)
+    if found is not None and not hasattr(found, "cache_info"):
+        accelerate.optimizer.is_lomo_available = functools.cache(found)
 
 
 def _start_line(chosen: Settings, index: Index, validation: Index | None, *, steps: int, world: int) -> str:

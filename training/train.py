@@ -17,6 +17,7 @@ from ..builder.errors import UsageError
 from ..builder.locks import only_run
 from ..loaders.index import Index, read_index
 from ..loaders.processes import rank_and_world
+from ..loaders.worker_processes import deaths_reported
 from . import best, reporting, run_folder
 from .card import write_card
 from .checkpoints import newest_checkpoint
@@ -116,7 +117,7 @@ def train(
     chosen = settings(recipe, **changes)
     if resume:
         chosen = _resumed(out, data_dir, chosen, changes)
-    subset: dict[str, Any] = {"category": chosen.category, "labels": chosen.labels, "database": chosen.database}
+    subset: dict[str, Any] = {name: getattr(chosen, name) for name in ("category", "labels", "database", "quality")}
     index = read_index(data_dir, "train", **subset)
     validation = _validation(data_dir, subset)
     if validation is None and (chosen.keep == "best" or chosen.patience):
@@ -133,9 +134,10 @@ def train(
     rank, world = rank_and_world()
     images = {"train": len(index), "validation": len(validation) if validation is not None else 0}
     facts = run_folder.collect_facts(data_dir, index.digest, images, len(index.class_names))
+    facts["audit"] = index.audit
     facts["images_per_step"] = chosen.batch_size * chosen.accumulation * world
-    keep_complete = newest_checkpoint if rank == 0 else bool
-    with only_run(folder) if rank == 0 else nullcontext(), disk_errors(folder, keep_complete):
+    alone = only_run(folder) if rank == 0 else nullcontext()
+    with alone, disk_errors(folder, newest_checkpoint if rank == 0 else None):
         # every process reads the facts: if only rank 0 knew that the run is finished, the others would wait for it
         facts = (
             run_folder.claim(folder, chosen, facts)
@@ -146,7 +148,7 @@ def train(
             return Run(folder, facts["metrics"], len(index), len(index.class_names), chosen.size)
         stored = run_folder.stored_settings(folder) or chosen
         chosen = divide(chosen, facts["images_per_step"], world, accumulation=stored.accumulation)
-        with device_flags(chosen):
+        with device_flags(chosen), deaths_reported():
             trainer = make_trainer(folder, chosen, index, validation, rank, world, callbacks, network)
             checkpoint = _from_rank_0(newest_checkpoint(folder) if rank == 0 else None)
             step = 0 if checkpoint is None else trainer.restore(checkpoint)

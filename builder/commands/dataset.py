@@ -195,12 +195,10 @@ def preview(
 
 def card(folder: Folder) -> None:
     """Rewrite README.md and the other pages of a dataset folder; its images and its digest stay the same."""
-    from ..dataset.manifest import Manifest, record_pages
-    from ..pages.write import write_pages
+    from ..dataset.manifest import Manifest
+    from ..pages.write import rewrite_pages
 
-    manifest = Manifest.load(folder)
-    write_pages(manifest)
-    out.print(f"Wrote {', '.join(record_pages(manifest).pages)} in {folder}", markup=False)
+    out.print(f"Wrote {', '.join(rewrite_pages(Manifest.load(folder)).pages)} in {folder}", markup=False)
 
 
 def browse(

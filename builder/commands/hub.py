@@ -67,7 +67,7 @@ def pull(
     ] = None,
     include: Annotated[
         list[str] | None,
-        typer.Option(help="Only download shards that match this pattern; may be given several times."),
+        typer.Option(help="Only download shards and embeddings that match this pattern; may be given several times."),
     ] = None,
     as_json: Json = False,
 ) -> None:

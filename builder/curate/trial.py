@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from ..child import command_of
 from ..errors import CytoImageNetError
 from ..images.channel_reader import Reader
 from ..images.make import PixelSettings, SourceImage, images_of
@@ -68,8 +69,7 @@ def _process(
 ) -> tuple[int, int]:
     """Process source images in a child process; return the number of finished ones, and its exit status."""
     task = json.dumps([[list(row) for row in rows], raw, asdict(pixels), limits])
-    command = [sys.executable, "-m", __spec__.name]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(command_of(__name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -117,7 +117,3 @@ def _end_with_parent() -> None:
     while os.read(0, 1):
         pass
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,9 @@
 """`manifest.json`: size and sha256 of every file of a dataset folder. Written last: a folder that has one is complete.
 
 The digest covers the data and how it was produced: everything but itself, `versions` (the same data from another
-library version is the same data) and `pages` (README.md and the like are derived from the manifest and may be
-rewritten). The seal covers those as well, so that no change of the file goes unnoticed.
+library version is the same data), `pages` (README.md and the like are derived from the manifest and may be rewritten)
+and `derived` (embeddings and the audit, computed from the finished images: they may be added later and say nothing
+about how the images came about). The seal covers those as well, so that no change of the file goes unnoticed.
 
 The keys are documented for users in docs/dataset.md.
 """
@@ -23,7 +24,7 @@ import pandas as pd
 
 from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
-from ..storage import filesystem, is_local, join, read_bytes, write_atomic
+from ..storage import filesystem, is_local, join, read_bytes, sha256_of, size, write_atomic
 from .describe import describe
 from .names import CLASSES, FORMATS, METADATA, NAMES, PAGES, REJECTED, may_have
 from .names import MANIFEST as NAME
@@ -37,7 +38,7 @@ MAX_MANIFEST_BYTES = 1 << 26  # of 100,000 shards and 100,000 classes: 30 MB
 MAX_NUMBER = 2**63
 MAX_DEPTH = 32  # of lists and mappings in the manifest; ours has up to five
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can contain it, UTF-8 can't
-_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "seal")
+_OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "derived", "seal")
 _KEY_TYPES = {
     "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
     "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
@@ -48,6 +49,7 @@ _ENTRY_TYPES: dict[str, dict[str, type]] = {
     "splits": {"rows": int, "bytes": int, "shards": int},
     "files": {"rows": int, "bytes": int, "sha256": str},
     "pages": {"bytes": int, "sha256": str},
+    "derived": {"rows": int, "bytes": int, "sha256": str, "settings": dict},
 }
 
 
@@ -176,6 +178,11 @@ class Manifest:
         return cast("dict[str, dict[str, Any]]", self.data["pages"])
 
     @property
+    def derived(self) -> dict[str, dict[str, Any]]:
+        """Per file that was added later: `rows`, `bytes`, `sha256`, and the `settings` it was computed with."""
+        return self.data.get("derived", {})  # type: ignore[no-any-return]
+
+    @property
     def all_files(self) -> dict[str, dict[str, Any]]:
         """Every file of the folder but the manifest and its signature, with `bytes` and `sha256`."""
         return {name: entry for part in NAMES for name, entry in self.data.get(part, {}).items()}
@@ -262,6 +269,27 @@ def record_pages(manifest: Manifest) -> Manifest:
     return write(manifest.root, {**manifest.data, "pages": pages})
 
 
+def record_derived(root: str | PathLike[str], name: str, *, rows: int, settings: Mapping[str, Any]) -> Manifest:
+    """Record a file that was added to a finished folder; the digest stays the same.
+
+    Parameters
+    ----------
+    root : str or path
+        The dataset folder. Its manifest is read again, so that entries written in the meantime are kept.
+    name : str
+        Path below the folder; a name of `names.NAMES`.
+    rows : int
+        Rows of the table; 0 for a page.
+    settings : mapping
+        How it was computed, as JSON values.
+    """
+    manifest = Manifest.load(root)
+    where = join(root, name)
+    entry = {"rows": rows, "bytes": size(where), "sha256": sha256_of(where), "settings": dict(settings)}
+    derived = {**manifest.derived, name: entry}
+    return write(root, {**manifest.data, "derived": {key: derived[key] for key in sorted(derived)}})
+
+
 def _read(where: str) -> bytes:
     """Read `manifest.json`; a pipe, a device or a file too large for a manifest is refused unread."""
     if is_local(where) and not stat.S_ISREG(os.stat(filesystem(where)[1]).st_mode):
@@ -291,8 +319,12 @@ def _check_form(data: Any, where: str) -> None:
             where=where,
             next="Install the version of cytoimagenet that wrote it",
         )
+    derived = data.get("derived", {})  # absent in folders of older versions, and where nothing was added
+    if not isinstance(derived, dict):
+        raise SchemaError("Keys absent or of another type: derived", where=where)
     for part, kinds in _ENTRY_TYPES.items():
-        entries = data[part] if isinstance(data[part], list) else data[part].values()
+        content = data.get(part, {})
+        entries = content if isinstance(content, list) else content.values()
         for entry in entries:
             if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
                 raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)

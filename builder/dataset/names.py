@@ -16,6 +16,10 @@ README = "README.md"
 PAGES = (README, "croissant.json", "preview.png", "LICENSE.md")
 """Files derived from the manifest and the tables, for people and machines to read."""
 
+QUALITY, AUDIT = "quality.parquet", "audit.html"
+EMBEDDINGS = "embeddings"
+"""The files that `audit` adds to a finished folder, and the folder of those of `embed`."""
+
 FORMATS = {"webdataset": "tar", "parquet": "parquet"}
 """The formats of shards, and the ending of their names."""
 
@@ -25,6 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         r"data/(?:train|validation|sample)-[0-9]{5,9}-of-[0-9]{5,9}\.(?:tar|parquet)",
     ),
     "pages": (*map(re.escape, PAGES),),
+    "derived": (*map(re.escape, (QUALITY, AUDIT)), rf"{EMBEDDINGS}/[a-z0-9][a-z0-9._-]{{0,79}}\.parquet"),
 }
 """Per key of the manifest that lists files: the patterns of the names it may contain. No two names differ in case
 alone, so that they are different files on every disk; the patterns have no name in common."""

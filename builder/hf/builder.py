@@ -18,24 +18,33 @@ from .. import schema
 from ..dataset.class_names import find_classes
 from ..dataset.find import FOLDER, cache_key, find
 from ..dataset.manifest import Manifest
+from ..dataset.quality import CLEAN
 from ..dataset.resize import check_size
 from ..errors import UsageError
+from .derived import EMBEDDINGS, clean_keys, clean_sizes, digest_of, read_vectors, vector_features
 from .examples import SAMPLE, are_few, features, read_chosen, read_shard, resized, split_sizes
 
 
 @dataclass
 class CytoImageNetConfig(datasets.BuilderConfig):
-    """The part of the dataset to load (one category, some labels, or all), and the size of its images."""
+    """The part of the dataset to load: one category, some labels, the clean part, the embeddings, or all.
+
+    `size` is that of the images; `derived` is the sha256 of the file that `clean` or `embeddings` reads.
+    """
 
     category: str | None = None
     labels: list[str] | None = None
     size: int | None = None
+    model: str | None = None
+    derived: str | None = None
 
 
 VERSION = datasets.Version(schema.VERSION)
 CONFIGS = [
     CytoImageNetConfig("default", VERSION, description="All classes"),
     CytoImageNetConfig(SAMPLE, VERSION, description="10 training images per class"),
+    CytoImageNetConfig(CLEAN, VERSION, description="Without the images that the audit flagged"),
+    CytoImageNetConfig(EMBEDDINGS, VERSION, description="One vector per image instead of the image"),
     *(CytoImageNetConfig(name, VERSION, category=name, description=f"Classes of {name}") for name in schema.CATEGORIES),
 ]
 
@@ -46,11 +55,13 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
     Parameters
     ----------
     config_name : str, optional
-        `default`, `sample`, or a category.
+        `default`, `sample`, `clean`, `embeddings`, or a category.
     data_dir : str or path, optional
         The dataset folder, local or a URL; found as by `load_dataset` if not given.
     labels : list of str, optional
         Only these classes.
+    model : str, optional
+        With `embeddings`: the model; not needed if the folder has the embeddings of one model only.
     size : int, optional
         Side in pixels to which every image is scaled (`dataset/resize.py`); by default they keep their sizes.
     revision : str, optional
@@ -84,11 +95,14 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         self.manifest = Manifest.load(find(data_dir, revision))
         # `data_dir` is not passed on: the key of the cache would then depend on the place instead of the digest
         kwargs["base_path"] = self.manifest.root
+        if config_name in (CLEAN, EMBEDDINGS):
+            # part of the key of the cache: another audit, or embeddings of another model, are other data
+            kwargs["derived"] = digest_of(self.manifest, config_name, kwargs.get("model"))
         super().__init__(cache_dir, dataset_name or FOLDER, config_name, hash or cache_key(self.manifest), **kwargs)
 
     def __repr__(self) -> str:
         numbers = self._class_numbers()
-        sizes = split_sizes(self.manifest, self.config.name, numbers)
+        sizes = self._sizes()
         classes = len(self.manifest.classes) if numbers is None else len(numbers)
         parts = [f"{split} {rows:,} image{'s' * (rows != 1)}" for split, rows in sizes.items()]
         parts.append(f"{classes:,} class{'es' * (classes != 1)}")
@@ -97,13 +111,17 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
 
     def _info(self) -> datasets.DatasetInfo:
         check_size(self.config.size)
-        sizes = {} if self.config.data_files else split_sizes(self.manifest, self.config.name, self._class_numbers())
+        sizes = {} if self.config.data_files else self._sizes()
         splits = {
             name: datasets.SplitInfo(name, num_examples=rows, dataset_name=FOLDER) for name, rows in sizes.items()
         }
         return datasets.DatasetInfo(
             description="Microscopy images with weak labels, to pretrain on",
-            features=datasets.Features.from_dict(features(self.manifest)),
+            features=datasets.Features.from_dict(
+                vector_features(self.manifest, self.config.model)
+                if self.config.name == EMBEDDINGS
+                else features(self.manifest)
+            ),
             splits=datasets.SplitDict(splits, dataset_name=FOLDER) if splits else None,
         )
 
@@ -113,7 +131,9 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
             files = {str(split): list(paths) for split, paths in self.config.data_files.items()}
             rows: dict[str, list[int | None]] = {split: [None] * len(shards) for split, shards in files.items()}
         else:
-            sizes = split_sizes(self.manifest, self.config.name, classes)
+            sizes = self._sizes()
+            if self.config.name == EMBEDDINGS:
+                return _generators({split: [split] for split in sizes}, {split: [None] for split in sizes})
             source = {split: SAMPLE if self.config.name == SAMPLE else split for split in sizes}
             shards = {split: self.manifest.shards(name) for split, name in source.items()}
             files = {split: [f"{self.manifest.root}/{shard[0]}" for shard in of] for split, of in shards.items()}
@@ -122,7 +142,7 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
                 # complete shards would have hundreds of times the bytes of the requested images
                 names = {split: [shard[0] for shard in of] for split, of in shards.items()}
                 return _generators(names, rows, by_place=True)
-        return _generators(dl_manager.download(files), rows, by_place=False)
+        return _generators(dl_manager.download(files), rows)
 
     def _generate_shards(self, shards: list[str], rows: list[int | None], by_place: bool) -> Iterator[str]:
         yield from shards
@@ -131,13 +151,26 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         self, shards: list[str], rows: list[int | None], by_place: bool
     ) -> Iterator[tuple[Key, dict[str, Any]]]:
         shard_format, classes = self.manifest.shard_format, self._class_numbers()
+        if self.config.name == EMBEDDINGS:
+            for split in shards:
+                for row, example in read_vectors(self.manifest, self.config.model, split, classes):
+                    yield Key(0, row), example
+            return
+        kept = clean_keys(self.manifest) if self.config.name == CLEAN else None
         for number, (shard, count) in enumerate(zip(shards, rows, strict=True)):
             if by_place:
                 examples = read_chosen(self.manifest, shard, classes or ())
             else:
                 examples = read_shard(shard, shard_format, classes, count)
             for place, example in enumerate(examples):
-                yield Key(number, place), resized(example, self.config.size)
+                if kept is None or example["key"] in kept:
+                    yield Key(number, place), resized(example, self.config.size)
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the number of examples of each split of this config; empty splits are left out."""
+        if self.config.name == CLEAN:
+            return clean_sizes(self.manifest, self._class_numbers())
+        return split_sizes(self.manifest, self.config.name, self._class_numbers())
 
     def _class_numbers(self) -> frozenset[int] | None:
         """Return the numbers of the requested classes; None for all."""
@@ -161,7 +194,7 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
 
 
 def _generators(
-    shards: Mapping[str, list[str]], rows: Mapping[str, list[int | None]], by_place: bool
+    shards: Mapping[str, list[str]], rows: Mapping[str, list[int | None]], by_place: bool = False
 ) -> list[datasets.SplitGenerator]:
     """Return one generator per split; `datasets` divides the lists among its processes."""
     return [

@@ -23,7 +23,7 @@ from typing import Any
 from .. import resume, storage
 from ..dataset.find import remember
 from ..dataset.manifest import Manifest
-from ..dataset.names import MANIFEST, SIGNATURE, is_known
+from ..dataset.names import EMBEDDINGS, MANIFEST, SIGNATURE, is_known
 from ..errors import CheckFailedError, UsageError
 from ..progress import progress
 from ..shards.verify import verify
@@ -156,7 +156,8 @@ def pull(
     splits : sequence of str
         Only these: `train`, `validation`, `sample`.
     include : sequence of str
-        Only shards whose path matches one of these patterns, such as `data/validation*`.
+        Only shards and embeddings whose path matches one of these patterns, such as `data/validation*`. Without
+        `splits` and `include` all embeddings are downloaded.
 
     Raises
     ------
@@ -257,19 +258,33 @@ def _literal(name: str) -> str:
 
 
 def _files_to_fetch(manifest: Manifest, splits: Sequence[str], include: Sequence[str]) -> list[str]:
-    """Return the files to download: all tables and pages, and the requested shards."""
+    """Return the files to download: all tables and pages, and the requested shards and embeddings.
+
+    Patterns that begin with `embeddings/` choose among the embeddings, all others among the shards.
+    """
     names = _files(manifest)
+    embeddings = {name for name in names if name.startswith(f"{EMBEDDINGS}/")}
     shards = {name for name in names if name.startswith("data/")}
-    kept = set(shards)
-    if splits:
-        kept = {path for split in splits for path, *_ in manifest.shards(split)}
-    if include:
-        kept = {name for name in kept if any(fnmatch.fnmatch(name, pattern) for pattern in include)}
-        if not kept:
-            raise UsageError(
-                f"No shard matches {' or '.join(include)}", next="Shards have names like data/train-00000-of-00400.tar"
-            )
-    return [name for name in names if name not in shards or name in kept]
+    of_embeddings = [pattern for pattern in include if pattern.startswith(f"{EMBEDDINGS}/")]
+    of_shards = [pattern for pattern in include if pattern not in of_embeddings]
+    kept = {path for split in splits for path, *_ in manifest.shards(split)} if splits else set(shards)
+    if of_shards:
+        kept = _matching(kept, of_shards, "shard", "data/train-00000-of-00400.tar")
+    elif of_embeddings and not splits:
+        kept = set()
+    if of_embeddings:
+        kept |= _matching(embeddings, of_embeddings, "embedding", f"{EMBEDDINGS}/imagenet.parquet")
+    elif not splits and not include:
+        kept |= embeddings
+    return [name for name in names if name not in shards | embeddings or name in kept]
+
+
+def _matching(names: set[str], patterns: Sequence[str], what: str, example: str) -> set[str]:
+    """Return the names that match a pattern; it is an error if there are none."""
+    found = {name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    if not found:
+        raise UsageError(f"No {what} matches {' or '.join(patterns)}", next=f"Names are like {example}")
+    return found
 
 
 def _check_files(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:

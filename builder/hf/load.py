@@ -15,7 +15,7 @@ from ..errors import CytoImageNetError, UsageError
 if TYPE_CHECKING:
     import datasets
 
-CONFIGS = ("default", "sample", *schema.CATEGORIES)
+CONFIGS = ("default", "sample", "clean", "embeddings", *schema.CATEGORIES)
 
 
 def load_dataset(
@@ -25,6 +25,7 @@ def load_dataset(
     streaming: bool = False,
     labels: Iterable[str] | None = None,
     size: int | None = None,
+    model: str | None = None,
     data_dir: str | PathLike[str] | None = None,
     revision: str | None = None,
 ) -> datasets.DatasetDict | datasets.Dataset | datasets.IterableDatasetDict | datasets.IterableDataset:
@@ -33,8 +34,10 @@ def load_dataset(
     Parameters
     ----------
     config : str or path
-        `default` (all), `sample` (10 training images per class), or one category: organism, cell_type, cell_visible,
-        phenotype, compound, gene, sirna. Or the path or URL of the dataset folder, as `data_dir`, for all of it.
+        `default` (all), `sample` (10 training images per class), `clean` (without the images that the audit of the
+        folder flagged), `embeddings` (one vector per image instead of the image), or one category: organism, cell_type,
+        cell_visible, phenotype, compound, gene, sirna. Or the path or URL of the dataset folder, as `data_dir`, for all
+        of it.
     split : str, optional
         `train`, `validation`, or a slice such as `train[:10%]`; without it, a dict of all splits.
     streaming : bool
@@ -45,6 +48,8 @@ def load_dataset(
         Scale every image to a square of this side in pixels, by `builder/dataset/resize.py`. By default images keep
         their sizes, which differ: a DataLoader can't stack them. `width`, `height` and the crop box stay those of the
         stored image. Without streaming, a second Arrow copy is prepared for each size.
+    model : str, optional
+        With `embeddings`: the model; not needed if the folder has the embeddings of one model only.
     data_dir : str or path, optional
         The dataset folder, local or a URL. Without it: `$CYTOIMAGENET_HOME`, then `./cytoimagenet`, then the latest
         folder that `cytoimagenet pull`, `build` or `import-kaggle` wrote.
@@ -54,12 +59,13 @@ def load_dataset(
     Returns
     -------
     DatasetDict, Dataset, IterableDatasetDict or IterableDataset
-        Columns `image` (PIL, 8-bit grey), `label` (ClassLabel), `key` and every column of the metadata.
+        Columns `image` (PIL, 8-bit grey), `label` (ClassLabel), `key` and every column of the metadata; of
+        `embeddings` `key`, `label` and `vector` (16-bit floats).
 
     Raises
     ------
     UsageError
-        If there is no dataset, config or label of that name.
+        If there is no dataset, config or label of that name, or the folder has no audit or embeddings.
 
     Examples
     --------
@@ -74,6 +80,12 @@ def load_dataset(
     chosen: dict[str, Any] = {} if size is None else {"size": size}
     if labels is not None:
         chosen["labels"] = [labels] if isinstance(labels, str) else list(labels)
+    if size is not None and config == "embeddings":
+        raise UsageError("Embeddings have no size", next="Leave out size")
+    if model is not None:
+        if config != "embeddings":
+            raise UsageError(f"The config {config!r} has no model", next='Use the config "embeddings", or no model')
+        chosen["model"] = model
     builder = CytoImageNet(config_name=config, data_dir=find(data_dir, revision), **chosen)
     if streaming:
         return builder.as_streaming_dataset(split=split)

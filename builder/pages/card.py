@@ -16,6 +16,7 @@ import yaml
 
 from .. import schema
 from ..ambiguous import COLUMNS, ambiguous_classes, warnings
+from ..dataset import embeddings, quality
 from ..dataset.columns import card_features
 from ..dataset.manifest import Manifest
 from ..dataset.names import README
@@ -138,6 +139,7 @@ def body(manifest: Manifest) -> str:
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)  # noqa: S701
     environment.filters["cell"] = cell
     environment.filters["linked"] = linked
+    environment.filters["percent"] = percent
     rows = manifest.metadata(["dir_name", "database", *COLUMNS])
     if not len(rows) or not manifest.classes:
         raise CheckFailedError("The dataset has no image or no class", where=manifest.root, next="Build it again")
@@ -169,7 +171,35 @@ def body(manifest: Manifest) -> str:
         smallest=min(train),
         most=(str(databases.index[0]), float(databases.iloc[0])),
         digest=manifest.digest,
+        audit=quality.summary_of(manifest),
+        embeddings=_embeddings(manifest),
     )
+
+
+def _embeddings(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return name, network, number of values and size of the input of each file of embeddings."""
+    settings = {name: manifest.derived[embeddings.path_of(name)]["settings"] for name in embeddings.names(manifest)}
+    return [
+        {
+            "name": name,
+            "model": one.get("model", ""),
+            "dimensions": one["dimensions"],
+            "size": str(one.get("input_size", "")),
+        }
+        for name, one in settings.items()
+        if one.get("dataset") == manifest.digest and type(one.get("dimensions")) is int
+    ]
+
+
+def percent(share: float) -> str:
+    """Return a share as text.
+
+    Examples
+    --------
+    >>> percent(0.0314)
+    '3.1 %'
+    """
+    return f"{100 * share:.1f} %"
 
 
 def _known(facts: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from ..dataset.manifest import Manifest
+from ..dataset.manifest import Manifest, record_pages
 from ..storage import join, write_atomic
 from .card import write_card
 from .croissant import write_croissant
@@ -28,3 +28,9 @@ def write_pages(manifest: Manifest) -> None:
     picture = io.BytesIO()
     montage(manifest, classes=PREVIEW_CLASSES, images=PREVIEW_IMAGES).save(picture, "PNG")
     write_atomic(join(manifest.root, "preview.png"), picture.getvalue())
+
+
+def rewrite_pages(manifest: Manifest) -> Manifest:
+    """Rewrite the pages of a finished dataset folder and record them in its manifest; the digest stays the same."""
+    write_pages(manifest)
+    return record_pages(manifest)

@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from .. import schema
 from ..bounded_parquet import BoundedParquet
+from ..dataset import embeddings, quality
 from ..dataset.manifest import TABLES, Manifest
-from ..dataset.names import CLASSES, MANIFEST, METADATA, README, SIGNATURE
+from ..dataset.names import CLASSES, EMBEDDINGS, MANIFEST, METADATA, QUALITY, README, SIGNATURE
 from ..dataset.signature import Signer, check_signature
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..progress import Bar, progress
@@ -27,6 +28,7 @@ from ..storage import filesystem, is_local, join, sha256_of
 from .check import CheckedShard, check_shard, on_disk
 from .together import SHARDS_WITH_ROWS, check_together
 
+UNFINISHED = ".unfinished"  # folder of work in progress of `shard` and `embed`
 DANGEROUS = (".py", ".pyc", ".so", ".pkl", ".pickle", ".pt", ".pth", ".npy", ".npz", ".joblib", ".dill")
 HARMLESS = (".cache/", ".git/", ".gitattributes", ".gitignore", ".DS_Store")  # written by git, the Hub and Finder
 VIEWER_ROW_BYTES = 2_000_000  # larger rows are not shown by the Hub's viewer: docs/hub, datasets-upload-guide-llm
@@ -147,7 +149,8 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
         sizes = {path[base:]: entry["size"] for path, entry in fs.find(inner, detail=True).items()}
     report.signature = "not checked" if SIGNATURE in sizes else "none"
     special = _special_files(inner, sizes, report) if is_local(manifest.root) else set()
-    sound = set()
+    sound: set[str] = set()
+    unfinished = False
     for path, entry in entries.items():
         if path not in sizes:
             report.problems.append(f"{path}: absent")
@@ -160,8 +163,12 @@ def _check_files(manifest: Manifest, report: Report) -> set[str]:
     for path in sorted(set(sizes) - set(entries) - {MANIFEST, SIGNATURE}):
         if path.endswith(DANGEROUS):
             report.problems.append(f"{path}: unexpected, and of a kind that can run code; don't open it")
+        elif path.startswith(f"{UNFINISHED}/"):
+            unfinished = True
         elif not path.startswith(HARMLESS) and path.rsplit("/", 1)[-1] not in HARMLESS:
             report.problems.append(f"{path}: unexpected")
+    if unfinished:
+        report.notes.append(f"{UNFINISHED}/ is the work of an interrupted command; run it again to finish it")
     if README not in entries:
         report.problems.append(f"{README}: absent; without it `datasets` does not know the columns")
     return sound
@@ -187,7 +194,7 @@ def _special_files(root: str, names: Iterable[str], report: Report) -> set[str]:
 
 def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open_files: ExitStack) -> dict[str, str]:
     """Check all files but the shards: sha256, and columns and rows of tables; return local paths of the good tables."""
-    tables = {}
+    tables, derived = {}, {}
     for name, entry in manifest.all_files.items():
         if name not in sound or name.startswith("data/"):
             continue
@@ -201,8 +208,10 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
         report.bytes += entry["bytes"]
         if digest != entry["sha256"]:
             report.problems.append(f"{name}: sha256 differs, the file was damaged or altered")
-        elif name in TABLES and _is_table(path, name, entry["rows"], report):
+        elif name in TABLES and _is_table(path, name, entry["rows"], TABLES[name], report):
             tables[name] = path
+        elif name in manifest.derived:
+            derived[name] = path
     report.problems += [f"{name}: not in the manifest" for name in TABLES if name not in manifest.files]
     if CLASSES in tables:
         try:
@@ -212,10 +221,36 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
             report.problems.append(f"{CLASSES}: {error.what}")
         if classes != [{"index": i, **entry} for i, entry in enumerate(manifest.classes)]:
             report.problems.append(f"{CLASSES}: its classes are not those of the manifest")
+    for name, path in derived.items():
+        _check_derived(manifest, name, path, tables.get(METADATA), report)
     return tables
 
 
-def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
+def _check_derived(manifest: Manifest, name: str, path: str, metadata: str | None, report: Report) -> None:
+    """Check that embeddings and the table of an audit have one row per image, in the order of the metadata."""
+    entry = manifest.derived[name]
+    if name.startswith(f"{EMBEDDINGS}/"):
+        dimensions = entry["settings"].get("dimensions")
+        if type(dimensions) is not int or not 1 <= dimensions <= embeddings.MAX_DIMENSIONS:
+            report.problems.append(f"{name}: the manifest does not record its number of dimensions")
+            return
+        columns, compared = embeddings.columns(dimensions), ["key", "sha256"]
+    elif name == QUALITY:
+        columns, compared = quality.COLUMNS, ["key"]
+    else:
+        return
+    if not _is_table(path, name, entry["rows"], columns, report) or metadata is None:
+        return
+    try:
+        own, images = (BoundedParquet(file, name).read(compared) for file in (path, metadata))
+    except SchemaError as error:
+        report.problems.append(f"{name}: {error.what}")
+        return
+    if not own.replace_schema_metadata(None).equals(images.replace_schema_metadata(None)):
+        report.problems.append(f"{name}: its rows are not the images of {METADATA}")
+
+
+def _is_table(path: str, name: str, rows: int, expected: pa.Schema, report: Report) -> bool:
     """Return whether a file is a Parquet table with the columns it must have; its number of rows is checked too."""
     try:
         table = BoundedParquet(path, name)
@@ -225,7 +260,7 @@ def _is_table(path: str, name: str, rows: int, report: Report) -> bool:
     columns, found = table.schema.remove_metadata(), table.rows
     if found != rows:
         report.problems.append(f"{name}: {found:,} rows; the manifest records {rows:,}")
-    if not columns.equals(TABLES[name]):
+    if not columns.equals(expected):
         report.problems.append(f"{name}: its columns are not those of the schema")
         return False
     return True

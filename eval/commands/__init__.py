@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-TOPICS = ("run", "features", "explore", "demo")
+TOPICS = ("run", "features", "embed", "audit", "explore", "demo")
 
 
 def add_to(app: typer.Typer) -> None:

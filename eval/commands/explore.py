@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...builder.commands.options import Json, examples
-from .options import Engine, Model
+from .options import Chosen, Engine, Model, Workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +60,13 @@ def umap(
     rows: Annotated[
         int, typer.Option(min=5, help="With --features: largest number of rows, sampled at random.")
     ] = 5000,
+    colour: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --features: column of the table to colour by, such as group; may be given several times. "
+            "Default: label and two other columns that vary."
+        ),
+    ] = None,
     model: Model = "imagenet",
     classes: Classes = 20,
     images: Images = 50,
@@ -75,8 +82,11 @@ def umap(
     from ..explore import figures, maps
     from ..features import backbones
 
+    if colour and features is None:
+        raise UsageError("--colour names columns of a table", next="Name the table with --features")
     if features is not None:
-        table, model = maps.map_of_table(features, data, task=task, rows=rows, seed=seed), features.name
+        table = maps.map_of_table(features, data, task=task, rows=rows, colours=colour or (), seed=seed)
+        model = features.name
     elif data is None or task is not None:
         raise UsageError(
             "--task can only be used with --features" if task else "There is nothing to map",
@@ -94,10 +104,10 @@ def umap(
             seed=seed,
             engine=engine,
         )
-    panels = maps.panels(table)
+    panels = maps.panels(table, colour or ())
     if not panels:
         raise UsageError("The table has no column to colour the map by", where=features, next="Name DIR, or add label")
-    _write(out, figures.maps(panels))
+    _write(out, figures.maps(panels, f"UMAP of {len(table):,} rows, features of {model}"))
     _write_csv(out, table)
     count = {"classes": int(table["label"].nunique())} if "label" in table else {}
     _report(as_json, {"figure": str(out), "images": len(table), **count, "model": model})
@@ -186,6 +196,31 @@ def diversity(
     _report(as_json, {"figure": str(out), **counts, "labels": str(labels)})
 
 
+@explore.command(
+    "atlas",
+    epilog=examples(
+        "cytoimagenet explore atlas cytoimagenet",
+        "cytoimagenet explore atlas cytoimagenet --embeddings imagenet --images 20000 --out atlas.html",
+    ),
+)
+def atlas(
+    data: Folder,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("atlas.html"),
+    embeddings: Chosen = None,
+    images: Annotated[int, typer.Option(min=5, help="Largest number of images, sampled at random.")] = 100_000,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    as_json: Json = False,
+) -> None:
+    """Write a page with a map of the images: zoom, hover to see an image, search, select a region and save it as CSV.
+
+    The page is one file and needs no network. Needs embeddings: run `cytoimagenet embed DIR` first.
+    """
+    from ..explore.atlas import write_atlas
+
+    _report(as_json, write_atlas(data, out, model=embeddings, images=images, seed=seed, workers=workers))
+
+
 @explore.command("composition", epilog=examples("cytoimagenet explore composition cytoimagenet --out composition.png"))
 def composition(data: Folder, out: Figure = Path("composition.png"), as_json: Json = False) -> None:
     """Plot the numbers of images and classes by category, database and source."""
@@ -243,7 +278,8 @@ def grid(
 
     chosen = choose(data, classes=images, images=images if label else 1, labels=[label] if label else None, seed=seed)
     shown = [chosen.load(i)[0] for i in range(len(chosen))]
-    _write(out, figures.grid(shown, math.ceil(math.sqrt(len(shown)))))
+    captions = None if label else chosen.table["label"].tolist()
+    _write(out, figures.grid(shown, math.ceil(math.sqrt(len(shown))), captions=captions))
     _report(as_json, {"figure": str(out), "images": len(shown), "classes": int(chosen.table["label"].nunique())})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,6 +95,7 @@ def features(
     With --tasks, the features of the samples of an evaluation task, for `cytoimagenet eval --features`.
     """
     from ...builder.errors import UsageError
+    from ...loaders.cores import usable_cores
 
     common: dict[str, Any] = {
         "models": [name.strip() for one in model or ["imagenet"] for name in one.split(",") if name.strip()],
@@ -103,7 +103,7 @@ def features(
         "preprocess": preprocess,
         "cache": cache or out.parent / "features-cache",
         "engine": engine,
-        "workers": workers or os.cpu_count() or 1,
+        "workers": workers or usable_cores(),
         "as_json": as_json,
     }
     if images is None:

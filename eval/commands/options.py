@@ -26,8 +26,14 @@ Models = Annotated[
 InputSize = Annotated[
     str, typer.Option(help="Side of the images shown to the network, in pixels; native (published): not resized.")
 ]
+Chosen = Annotated[
+    str | None, typer.Option("--embeddings", help="Model whose embeddings to use. Default: the only one in DIR.")
+]
 Engine = Annotated[str, typer.Option(help="Library that runs the network: auto, torch or openvino.")]
-Workers = Annotated[int, typer.Option(min=1, help="Number of threads that decode images.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads that decode images; more than 4 are processes. Default: by the cores."),
+]
 
 OWN = "Your own images and tables"
 OwnTasks = Annotated[

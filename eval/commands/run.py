@@ -111,7 +111,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder that stores computed features. Default: OUT/features.")
     ] = None,
     engine: Engine = "auto",
-    workers: Workers = 2,
+    workers: Workers = None,
     benchmark: Annotated[
         str | None,
         typer.Option(
@@ -289,11 +289,12 @@ def _models(
     strict: bool,
     cache: Path | None,
     engine: str,
-    workers: int,
+    workers: int | None,
     out: Path,
     settings: EvaluationSettings,
 ) -> EvaluationRun:
     from ...builder.errors import UsageError
+    from ...loaders.cores import default_workers
     from ..features.views import METHODS
     from ..run import data_root, score_models, task_roots
 
@@ -319,7 +320,7 @@ def _models(
         strict=strict,
         cache=cache,
         engine=engine,
-        workers=workers,
+        workers=workers or default_workers(),
     )
 
 

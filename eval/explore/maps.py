@@ -28,8 +28,9 @@ MIN_IMAGES = 5  # fewer give no map
 COLOURED_BY = {
     "label": "class",
     "name": "source",
-    "scaling": "resolution (scale)",
+    "scaling": "scale of the crop",
     "split": "set",
+    "group": "group",
     "week": "week",
     "plate": "plate",
     "compound": "compound",
@@ -118,6 +119,7 @@ def map_of_table(
     *,
     task: str | Task | None = None,
     rows: int = 5000,
+    colours: Sequence[str] = (),
     seed: int = 0,
 ) -> pd.DataFrame:
     """Map a table of features.
@@ -132,6 +134,8 @@ def map_of_table(
     task : str or Task, optional
     rows : int
         Largest number of rows that are mapped, sampled at random.
+    colours : sequence of str
+        Further columns of the table to colour by, such as `Metadata_dose`; `Metadata_` may be left out.
     seed : int
         Random seed of the sampling and of the map.
 
@@ -146,6 +150,9 @@ def map_of_table(
         If no row of the table belongs to the data, or every feature has a row in which it is not a number.
     """
     features = read_table(table)
+    further = _columns(table, colours, features.source)
+    if colours and data is not None:
+        raise UsageError("Columns of the table can't be used with a folder of labels", next="Leave out DIR")
     if task is not None and data is not None:
         described = find(task)
         features = described.align(features, described.read(data, EvaluationSettings(), images=False))
@@ -164,11 +171,37 @@ def map_of_table(
         raise UsageError("Every feature has a row in which it is not a number", where=features.source)
     plane = project(values[:, finite], seed=seed)
     shown = [name for name in ("id", *COLOURED_BY, "category", "database") if name in keys]
-    return keys[shown].iloc[sampled].reset_index(drop=True).assign(x=plane[:, 0], y=plane[:, 1])
+    chosen = keys[shown].iloc[sampled].reset_index(drop=True)
+    chosen = chosen.assign(**{name: further[name].iloc[sampled].to_numpy() for name in further})
+    return chosen.assign(x=plane[:, 0], y=plane[:, 1])
 
 
-def panels(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
-    """Return up to three panels of a map: coloured by class, and by the first other columns that vary."""
+def _columns(table: str | PathLike[str] | pd.DataFrame, names: Sequence[str], source: str) -> pd.DataFrame:
+    """Read columns of a table of features that need be neither keys nor features."""
+    if not names:
+        return pd.DataFrame()
+    if isinstance(table, pd.DataFrame):
+        every = table
+    elif str(table).lower().endswith((".parquet", ".pq")):
+        every = pd.read_parquet(table)
+    elif str(table).lower().endswith((".csv", ".csv.gz")):
+        every = pd.read_csv(table, keep_default_na=False)
+    else:
+        raise UsageError("Only a table (.csv, .parquet) has columns to colour by", where=source)
+    found = {}
+    for name in names:
+        column = next((one for one in (name, f"Metadata_{name}") if one in every), None)
+        if column is None:
+            raise UsageError(f"There is no column {name!r} to colour by", where=source)
+        values = every[column]
+        found[name] = values if pd.api.types.is_numeric_dtype(values) else values.astype(object).fillna("").astype(str)
+    return pd.DataFrame(found)
+
+
+def panels(table: pd.DataFrame, colours: Sequence[str] = ()) -> list[tuple[str, pd.DataFrame, str]]:
+    """Return the panels of a map: one per column of `colours`, by default the class and two other columns that vary."""
+    if colours:
+        return [(COLOURED_BY.get(name, name), table, name) for name in colours]
     found = [name for name in COLOURED_BY if name in table and (name == "label" or len(table[name].unique()) > 1)]
     return [(COLOURED_BY[name], table, name) for name in found[:3]]
 

@@ -61,8 +61,20 @@ class Inputs:
         return f"tiles of {self.view[0]}, {self.tile}" if self.tile else self.size or "native"
 
 
-def folder_of(folder: Path, network: Backbone, method: str, inputs: Inputs) -> Path:
-    """Return the folder of a table; its name contains a hash of everything that determines the features."""
+def folder_of(folder: Path, network: Backbone, method: str, inputs: Inputs, computed: str = "") -> Path:
+    """Return the folder of a table; its name contains a hash of everything that determines the features.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache of a task.
+    network : Backbone
+    method : str
+        Preprocessing, from `views.METHODS`.
+    inputs : Inputs
+    computed : str
+        Kind of device and precision, such as `cuda float16`; empty for float32 on a CPU.
+    """
     determines = {
         "version": CACHE_VERSION,
         "weights": network.digest,
@@ -71,6 +83,8 @@ def folder_of(folder: Path, network: Backbone, method: str, inputs: Inputs) -> P
         "input_size": inputs.input_size,
         "engine": inputs.engine,
     }
+    if computed:
+        determines["computed"] = computed
     key = hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in network.name)[:60]
     return folder / f"{name}-{method}-{key[:16]}"

@@ -13,9 +13,28 @@ from numpy.typing import NDArray
 
 from ...builder.errors import UsageError
 from ...builder.extras import MissingPackageError
+from .precision import FLOAT32, network_in, tf32_allowed
 
 ENGINES = ("auto", "torch", "openvino")
-Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Pending = Callable[[], NDArray[np.float32]]
+"""Waits for features that are being computed, and returns them."""
+
+
+class Runner:
+    """Maps grey views, (N, H, W) float32 in [0, 1], to features, (N, D) float32.
+
+    Parameters
+    ----------
+    start : callable
+        Starts to compute the features of views, and returns a Pending. A GPU computes meanwhile.
+    """
+
+    def __init__(self, start: Callable[[NDArray[np.float32]], Pending]) -> None:
+        self.start = start
+
+    def __call__(self, grey: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features of views."""
+        return self.start(grey)()
 
 
 def choose(engine: str, device: str) -> str:
@@ -43,8 +62,15 @@ def choose(engine: str, device: str) -> str:
     return "openvino" if engine != "torch" and installed and fits else "torch"
 
 
-def runner(module: Any, name: str, size: tuple[int, int], engine: str = "torch", device: str = "cpu") -> Runner:
-    """Return a function that maps grey views to features.
+def runner(
+    module: Any,
+    name: str,
+    size: tuple[int, int],
+    engine: str = "torch",
+    device: str = "cpu",
+    precision: str = FLOAT32,
+) -> Runner:
+    """Return what maps grey views to features.
 
     Parameters
     ----------
@@ -58,11 +84,13 @@ def runner(module: Any, name: str, size: tuple[int, int], engine: str = "torch",
         See `choose`.
     device : str
         Device on which PyTorch computes.
+    precision : {"float32", "tf32", "float16", "bfloat16"}
+        Precision in which PyTorch computes; see `precision`.
 
     Returns
     -------
-    callable
-        (N, H, W) float32 in [0, 1] -> (N, D) float32. The grey view is copied to three channels on the device.
+    Runner
+        The grey view is copied to three channels on the device.
 
     Raises
     ------
@@ -70,7 +98,7 @@ def runner(module: Any, name: str, size: tuple[int, int], engine: str = "torch",
         If the network does not accept images of this size, or does not return one row of features per image.
     """
     try:
-        run = _openvino(module, size) if engine == "openvino" else _torch(module, device)
+        run = _openvino(module, size) if engine == "openvino" else _torch(module, device, precision)
         out = run(np.zeros((2, *size), np.float32))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UsageError(
@@ -82,19 +110,46 @@ def runner(module: Any, name: str, size: tuple[int, int], engine: str = "torch",
     return run
 
 
-def _torch(module: Any, device: str) -> Runner:
+def _torch(module: Any, device: str, precision: str) -> Runner:
     import torch
 
-    network = module.to(device).eval()
+    network = network_in(module, precision).to(device).eval()
     if any(value.ndim == 4 for value in network.parameters()):
         network = network.to(memory_format=torch.channels_last)
+    dtype = getattr(torch, precision, torch.float32)
+    gpu = torch.device(device).type == "cuda"
+    uploads = torch.cuda.Stream(device) if gpu else None  # so that copying a batch does not delay the one before
 
-    def run(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            shown = torch.from_numpy(grey).to(device)[:, None].expand(-1, 3, -1, -1)
-            return network(shown.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+    def start(grey: NDArray[np.float32]) -> Pending:
+        views = torch.from_numpy(grey)
+        with torch.inference_mode(), tf32_allowed(precision == "tf32"):
+            if uploads is None:
+                shown = views.to(device, non_blocking=True)
+            else:
+                with torch.cuda.stream(uploads):
+                    # from pinned memory the copy does not wait; torch keeps that memory until it is done
+                    shown = views.pin_memory().to(device, non_blocking=True)
+                computing = torch.cuda.current_stream(device)
+                computing.wait_stream(uploads)
+                shown.record_stream(computing)
+            colour = shown.to(dtype)[:, None].expand(-1, 3, -1, -1)
+            found = network(colour.contiguous(memory_format=torch.channels_last)).float()
+            if device == "cpu":
+                return found.numpy
+            result = torch.empty(found.shape, pin_memory=gpu)
+            result.copy_(found, non_blocking=True)
+        if uploads is None:
+            return result.numpy
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(device))
 
-    return run
+        def wait() -> NDArray[np.float32]:
+            done.synchronize()
+            return result.numpy()
+
+        return wait
+
+    return Runner(start)
 
 
 @lru_cache(maxsize=16)  # conversion takes seconds, and all tasks use the same networks
@@ -130,11 +185,12 @@ def _openvino(module: Any, size: tuple[int, int]) -> Runner:
     rows: list[NDArray[np.float32]] = []
     queue.set_callback(lambda request, row: rows.__setitem__(row, np.array(request.get_output_tensor(0).data[0])))
 
-    def run(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    def start(grey: NDArray[np.float32]) -> Pending:
         rows[:] = [np.empty(0, np.float32)] * len(grey)
         for row in range(len(grey)):
             queue.start_async(grey[row : row + 1], row)
         queue.wait_all()
-        return np.stack(rows)
+        features = np.stack(rows)
+        return lambda: features
 
-    return run
+    return Runner(start)

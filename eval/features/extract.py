@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...builder.errors import UsageError
-from ...builder.progress import progress
+from ...builder.progress import Bar, progress
 from ...builder.storage import remove_temporaries
+from ...loaders.cores import default_workers
 from . import cache as store
 from .cache import Inputs
-from .decode import Batch, Decoder, decoded
-from .engine import Runner, runner
+from .decode import MOST_THREADS, Batch, Decoder, decoded
+from .engine import Pending, Runner, runner
 from .engine import choose as choose_engine
+from .precision import computed_as
 from .processes import Processes
 from .table import Features
 from .tiles import tiles_in
+from .trial import precisions_of
 from .views import METHODS, check_methods
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def extract(
     every_tile: bool = False,
     cache: str | PathLike[str],
     engine: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
 ) -> dict[Key, Features]:
     """Return the features of all samples, computed or from the cache.
 
@@ -73,8 +76,9 @@ def extract(
         Folder that stores computed features.
     engine : {"auto", "torch", "openvino"}
         See `engine.choose`.
-    workers : int
-        Number of threads that decode and normalise images; more than `decode.MOST_THREADS` are processes.
+    workers : int, optional
+        Number of threads that decode and normalise images; more than `decode.MOST_THREADS` are processes. By default
+        as many threads as the cores allow.
 
     Returns
     -------
@@ -104,15 +108,24 @@ def extract(
         raise UsageError("Two networks have the same name; each needs its own")
     processes = Processes()
     engine = choose_engine(engine, processes.device)
+    workers = workers or min(default_workers(), MOST_THREADS)
     folder = Path(cache) / samples.task
     height, width = (tile, tile) if tile else (size, size) if size else samples.shape
     cut = ("every" if every_tile else "mean") if tile else ""
     inputs = Inputs(_digest(samples, folder, processes), size, (height, width), engine, cut)
-    folders = {(n.name, method): store.folder_of(folder, n, method, inputs) for n in networks for method in methods}
+    views = _samples_at_once(samples, inputs, processes.device) * len(samples.channels)
+    precisions = precisions_of(networks, samples, folder, inputs, processes, views)
+    folders = {
+        (n.name, method): store.folder_of(
+            folder, n, method, inputs, computed_as(processes.device, precisions[n.name]["precision"])
+        )
+        for n in networks
+        for method in methods
+    }
     missing = {key: place for key, place in folders.items() if not store.is_complete(place)}
     if missing:
         scale = _full_scale(folder, samples, inputs, missing, processes)
-        settings = _compute(samples, networks, missing, inputs, scale, processes, workers)
+        settings = _compute(samples, networks, missing, inputs, scale, precisions, processes, workers)
         if processes.is_main:
             for key, place in missing.items():
                 store.assemble(place, store.chunks_of(len(samples), inputs.view), settings[key], samples.ids)
@@ -150,6 +163,7 @@ def _compute(
     missing: Mapping[Key, Path],
     inputs: Inputs,
     scale: float | None,
+    precisions: Mapping[str, dict[str, Any]],
     processes: Processes,
     workers: int,
 ) -> dict[Key, dict[str, Any]]:
@@ -162,36 +176,39 @@ def _compute(
     processes.wait()  # all processes must list the same chunks before any of them writes one
     mine = incomplete[processes.index :: processes.count]
     needed = [n for n in networks if mine and any(n.name == name for name, _ in missing)]
-    runners = {n.name: runner(n.module, n.name, inputs.view, inputs.engine, processes.device) for n in needed}
+    runners = {
+        n.name: runner(n.module, n.name, inputs.view, inputs.engine, processes.device, precisions[n.name]["precision"])
+        for n in needed
+    }
     methods = tuple(dict.fromkeys(method for _, method in missing))
     decoder = Decoder(
         samples, methods, inputs.view, resize=inputs.size is not None, tile=bool(inputs.tile), scale=scale
     )
     # a batch depends on the images alone, not on what is missing: features are bit-identical in every run
-    step = max(1, _pixels_at_once(processes.device) // (len(samples.channels) * inputs.view[0] * inputs.view[1]))
+    step = _samples_at_once(samples, inputs, processes.device)
     # of large fields fewer images at once: each is cut into many views
     images = max(1, step // tiles_in(samples.first_shape, inputs.view[0])) if inputs.tile and mine else step
     parts = {number: [rows[i : i + images] for i in range(0, len(rows), images)] for number, rows in mine}
     batches = decoded(decoder, [part for within in parts.values() for part in within], workers)
     started, seconds = time.perf_counter(), dict.fromkeys(missing, 0.0)
     with progress(f"features of {samples.task}", sum(len(rows) for _, rows in mine)) as bar:
+        before: _Started | None = None
         for number, within in parts.items():
-            lacking = [key for key, place in missing.items() if not store.has_chunk(place, number)]
-            values: dict[Key, list[NDArray[np.float32]]] = {key: [] for key in lacking}
-            found: list[Batch] = []
-            for batch in itertools.islice(batches, len(within)):
-                for key in lacking:
+            chunk = _Chunk(number, [key for key, place in missing.items() if not store.has_chunk(place, number)])
+            for position, batch in enumerate(itertools.islice(batches, len(within))):
+                pending = {}
+                for key in chunk.keys:
                     begun = time.perf_counter()
                     shown = batch.shown[:, decoder.columns[key[1]]]
-                    values[key].append(_features(runners[key[0]], shown, batch, inputs.tile, step))
+                    pending[key] = _start(runners[key[0]], shown, batch, inputs.tile, step)
                     seconds[key] += time.perf_counter() - begun
-                bar.advance(batch.count, failed=len(batch.refused))
-                found.append(replace(batch, shown=batch.shown[:0]))  # the features are enough to keep
-            rows = np.concatenate([_rows(batch, inputs.tile) for batch in found])
-            refused = [refusal for batch in found for refusal in batch.refused]
-            for key in lacking:
-                constant = sum(batch.constant for batch in found) if key[1].endswith("norm") else 0
-                store.write_chunk(missing[key], number, np.concatenate(values[key]), constant, rows, refused)
+                after = _Started(chunk, replace(batch, shown=batch.shown[:0]), pending, position == len(within) - 1)
+                # a GPU computes this batch while the features of the one before are fetched and written
+                if before is not None:
+                    before.finish(missing, inputs.tile, seconds, bar)
+                before = after
+        if before is not None:
+            before.finish(missing, inputs.tile, seconds, bar)
     processes.wait()
     by_name = {n.name: n for n in networks}
     return {
@@ -208,6 +225,7 @@ def _compute(
             "full_scale": scale if method.endswith("raw") else None,
             "engine": inputs.engine,
             "device": processes.device,
+            **precisions[name],
             "processes": processes.count,
             # by this process in this run; an interrupted run may have computed the others
             "computed": sum(len(rows) for _, rows in mine),
@@ -218,24 +236,67 @@ def _compute(
     }
 
 
-def _pixels_at_once(device: str) -> int:
-    """Return the number of pixels shown to a network at once: a GPU needs more to be busy."""
-    return BATCH_PIXELS if device == "cpu" else GPU_BATCH_PIXELS
+@dataclass
+class _Chunk:
+    """A chunk that is being computed: its number, the tables that lack it, and what has been computed of it."""
+
+    number: int
+    keys: list[Key]
+    values: dict[Key, list[NDArray[np.float32]]] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
 
 
-def _features(run: Runner, shown: NDArray[np.float32], batch: Batch, tile: str, step: int) -> NDArray[np.float32]:
-    """Return features, one row per sample or tile: those of all its views, concatenated."""
+@dataclass
+class _Started:
+    """A batch whose features are being computed; `last` in its chunk or not."""
+
+    chunk: _Chunk
+    batch: Batch
+    pending: dict[Key, Pending]
+    last: bool
+
+    def finish(self, places: Mapping[Key, Path], tile: str, seconds: dict[Key, float], bar: Bar) -> None:
+        """Wait for the features; write the chunk if it is complete."""
+        chunk = self.chunk
+        for key, pending in self.pending.items():
+            begun = time.perf_counter()
+            chunk.values.setdefault(key, []).append(pending())
+            seconds[key] += time.perf_counter() - begun
+        chunk.batches.append(self.batch)
+        bar.advance(self.batch.count, failed=len(self.batch.refused))
+        if not self.last:
+            return
+        rows = np.concatenate([_rows(batch, tile) for batch in chunk.batches])
+        refused = [refusal for batch in chunk.batches for refusal in batch.refused]
+        for key, values in chunk.values.items():
+            constant = sum(batch.constant for batch in chunk.batches) if key[1].endswith("norm") else 0
+            store.write_chunk(places[key], chunk.number, np.concatenate(values), constant, rows, refused)
+
+
+def _samples_at_once(samples: Samples, inputs: Inputs, device: str) -> int:
+    """Return the number of samples shown to a network at once: a GPU needs more to be busy."""
+    pixels = BATCH_PIXELS if device == "cpu" else GPU_BATCH_PIXELS
+    return max(1, pixels // (len(samples.channels) * inputs.view[0] * inputs.view[1]))
+
+
+def _start(run: Runner, shown: NDArray[np.float32], batch: Batch, tile: str, step: int) -> Pending:
+    """Start to compute features, one row per sample or tile: those of all its views, concatenated."""
     rows, count, height, width = shown.shape
     if not rows:
-        return np.empty((0, count * run(np.zeros((2, height, width), np.float32)).shape[1]), np.float32)
+        return lambda: np.empty((0, count * run(np.zeros((2, height, width), np.float32)).shape[1]), np.float32)
     # tiles of one image may be many: never more at once than in a batch of images
     parts = [shown[i : i + step].reshape(-1, height, width) for i in range(0, rows, step)]
-    out = np.concatenate([run(np.ascontiguousarray(part)) for part in parts]).reshape(rows, -1)
-    if tile != "mean":
-        return out
-    first = np.flatnonzero(np.diff(batch.rows[:, 0], prepend=-1))
-    tiles = np.diff(first, append=rows)
-    return (np.add.reduceat(out, first, axis=0, dtype=np.float64) / tiles[:, None]).astype(np.float32)
+    pending = [run.start(np.ascontiguousarray(part)) for part in parts]
+
+    def finish() -> NDArray[np.float32]:
+        out = np.concatenate([wait() for wait in pending]).reshape(rows, -1)
+        if tile != "mean":
+            return out
+        first = np.flatnonzero(np.diff(batch.rows[:, 0], prepend=-1))
+        tiles = np.diff(first, append=rows)
+        return (np.add.reduceat(out, first, axis=0, dtype=np.float64) / tiles[:, None]).astype(np.float32)
+
+    return finish
 
 
 def _rows(batch: Batch, tile: str) -> NDArray[np.int64]:

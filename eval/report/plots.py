@@ -36,7 +36,7 @@ def new_figure(width: float, height: float, **options: Any) -> tuple[Any, Any]:
     return figure, axes
 
 
-def literal(text: str) -> str:
+def literal(text: str, longest: int = MAX_LABEL_CHARACTERS) -> str:
     r"""Return a label as matplotlib shows it literally: shortened, and without a `$` that starts a formula.
 
     Examples
@@ -44,7 +44,7 @@ def literal(text: str) -> str:
     >>> literal("a label that is longer than 28 characters"), literal("$x")
     ('a label that is longer than…', '\\$x')
     """
-    short = text if len(text) <= MAX_LABEL_CHARACTERS else text[: MAX_LABEL_CHARACTERS - 1] + "…"
+    short = text if len(text) <= longest else text[: longest - 1] + "…"
     return short.replace("$", r"\$")
 
 

@@ -176,7 +176,10 @@ def sentence(some: Sequence[Difference]) -> str:
     first = some[0]
     known = first.model == "imagenet" or first.model.startswith(("random", "fusion of "))
     model, baseline = model_in_words(first.model), model_in_words(first.baseline)
-    subject = model[:1].upper() + model[1:] if known else f"Your model {model}"
+    if known:
+        subject = model[:1].upper() + model[1:]
+    else:  # among one's own tables alone, none is more one's own than the other
+        subject = f"Your model {model}" if first.baseline.startswith(("imagenet", "random")) else model
     if len(some) == 1:
         if first.outcome == "not distinguishable":
             return f"{subject} is not distinguishable from {baseline} on {first.test}."

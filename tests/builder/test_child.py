@@ -25,3 +25,9 @@ def test_a_process_that_does_not_return():
 
 def test_what_is_printed_does_not_get_into_the_result():
     assert call_in_child(os.system, "echo printed", seconds=60) == 0
+
+
+def test_files_in_the_working_folder_are_not_imported(tmp_path):
+    for name in ("pickle", "json", "cytoimagenet", "pandas", "fsspec"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    assert call_in_child(size, 1, seconds=60) == "1 bytes"

@@ -1,5 +1,6 @@
 """Two runs never write to one folder."""
 
+import multiprocessing
 import subprocess
 import sys
 
@@ -70,3 +71,19 @@ def test_every_command_that_fills_a_folder_is_alone(tmp_path, small_curated, sma
     }.items():
         with only_run(tmp_path / folder), pytest.raises(UsageError, match=BUSY):
             run(tmp_path / folder)
+
+
+def test_a_forked_process_does_not_keep_the_lock(tmp_path):
+    context = multiprocessing.get_context("fork")
+    started, end = context.Event(), context.Event()
+    with only_run(tmp_path):
+        child = context.Process(target=lambda: (started.set(), end.wait()))
+        child.start()
+        started.wait()
+        with pytest.raises(UsageError):
+            with only_run(tmp_path):
+                pass
+    with only_run(tmp_path):  # the child of the first run is still running
+        assert child.is_alive()
+    end.set()
+    child.join()

@@ -27,7 +27,9 @@ def test_it_prints_where_the_report_is(demo):
     assert printed.strip().endswith(f"Open {folder / 'report.html'}")
     page = (folder / "report.html").read_text()
     assert "data:image/png;base64," in page
-    assert "published" in page
+    assert page.index("<h2>Verdict") < page.index("<h2>Scores") < page.index("<h2>The dataset")
+    assert "Your model quick is" in page and "no published scores are shown" in page
+    assert " at 0x" not in page  # the address of an object
 
 
 def test_training_and_tasks_share_no_image(demo):

@@ -80,6 +80,9 @@ class Spy(TorchDispatchMode):
                 self.note("a blocking copy")
                 if source.device == DEVICE:
                     return torch.zeros(source.shape, dtype=kwargs.get("dtype") or source.dtype)
+            if source.device == DEVICE and target.type != "meta":  # fetched later: there is nothing to copy here
+                self.operations[self.place] += 1
+                return args[0] if name == "copy_" else torch.zeros(source.shape, dtype=source.dtype)
         result = func(*args, **kwargs)
         # random numbers are made on the device without an operand
         if not func.is_view and name not in _FREE and (_anywhere(args) or _on_device(result)):

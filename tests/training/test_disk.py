@@ -25,7 +25,7 @@ def files_of_at_most(size):
 
 
 def write(writer, step, weights):
-    empty = {"optimizer": {}, "schedule": {}, "trainer_state": "{}", "config": "{}"}
+    empty = {"optimizer": {}, "schedule": {}, "trainer_state": "{}", "config": "{}", "preprocessor": "{}"}
     writer.write({"step": step, "parts": []}, weights=weights, extra={"counts": torch.ones(1)}, **empty)
 
 

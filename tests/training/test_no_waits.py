@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 from cytoimagenet.loaders.index import read_index
@@ -9,7 +11,7 @@ from cytoimagenet.training.confusion import ConfusionCounter
 from cytoimagenet.training.feeding import data_loader
 from cytoimagenet.training.recipes import settings
 from cytoimagenet.training.setup import make_trainer
-from transformers import ResNetConfig, ResNetForImageClassification
+from transformers import ResNetConfig, ResNetForImageClassification, TrainerCallback
 
 from .meta_device import DEVICE, Places, Spy, on_device
 
@@ -46,6 +48,25 @@ def trained(small_dataset, model, folder, recipe, **changes):
     with spy:
         trainer.train()
     return spy, trainer
+
+
+def test_a_step_does_not_look_for_packages_on_the_disk(small_dataset, tiny_model, tmp_path, monkeypatch):
+    asked = []
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *name: asked.append(name[0]) or find(*name))
+
+    class Reset(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 2:
+                asked.clear()
+            control.should_training_stop = state.global_step == 4
+
+    chosen = settings("quick", model=tiny_model, cache_dir=str(tmp_path), **{**SMALL, "batch_size": 27})
+    trainer = make_trainer(tmp_path, chosen, read_index(small_dataset), None, 0, 1, [Reset()])
+    trainer._save_checkpoint = lambda *_, **__: None
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert "lomo_optim" not in asked
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -87,6 +87,36 @@ def test_another_dataset_is_refused(tmp_path):
         run_folder.claim(tmp_path / "run", settings("quick"), {**FACTS, "digest": "e" * 64})
 
 
+def test_another_audit_is_refused(tmp_path):
+    clean, facts = settings("quick", quality="clean"), {**FACTS, "audit": "a" * 64}
+    run_folder.claim(tmp_path / "run", clean, facts)
+    assert run_folder.claim(tmp_path / "run", clean, facts)["audit"] == "a" * 64
+    with pytest.raises(SettingsChangedError, match="audit"):
+        run_folder.claim(tmp_path / "run", clean, {**facts, "audit": "b" * 64})
+    with pytest.raises(SettingsChangedError, match="quality"):
+        run_folder.claim(tmp_path / "run", settings("quick"), {**facts, "audit": ""})
+
+
+def test_a_run_of_an_earlier_version_has_no_audit(tmp_path):
+    run_folder.claim(tmp_path / "run", settings("quick"), FACTS)
+    assert run_folder.claim(tmp_path / "run", settings("quick"), {**FACTS, "audit": ""})["digest"] == FACTS["digest"]
+
+
+def test_training_reads_the_images_that_the_settings_name(tmp_path, monkeypatch):
+    from cytoimagenet.training import train as module
+
+    asked = {}
+
+    def read_index(data_dir, split, **subset):
+        asked.update(subset)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(module, "read_index", read_index)
+    with pytest.raises(UsageError, match="enough"):
+        module.train(tmp_path, recipe="quick", quality="clean", category="gene")
+    assert asked == {"category": "gene", "labels": None, "database": None, "quality": "clean"}
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(UsageError):

@@ -178,6 +178,49 @@ def test_a_grid_keeps_proportions():
     assert (sheet[3:7, 12:] == 100).all() and (sheet[12:, 12:] == 255).all()
 
 
+def test_a_grid_of_classes_has_captions():
+    tall = np.full((40, 20), 100, np.uint8)
+    plain = np.asarray(opened(figures.grid([tall] * 3, columns=2, tile=40, gap=2)))
+    sheet = np.asarray(opened(figures.grid([tall] * 3, 2, tile=40, gap=2, captions=["actin", "", "a" * 99])))
+    assert (plain.shape, sheet.shape) == ((82, 82), (110, 82))
+    assert (sheet[40:54, :40] < 128).any() and (sheet[40:54, 42:] == 255).all()  # the second has no name
+    np.testing.assert_array_equal(sheet[56:96, :40], plain[42:82, :40])
+
+
+def test_a_map_may_be_coloured_by_any_column_of_the_table(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(explore, "project", lambda values, seed=0: values[:, :2])
+    frame = pd.DataFrame(rng.random((20, 3)), columns=["f0000", "f0001", "f0002"])
+    frame = frame.assign(
+        id=[f"c{i}" for i in range(20)], label="x", Metadata_dose=np.arange(20.0), note=["a", None] * 10
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for source in (frame, tmp_path / "t.parquet", tmp_path / "t.csv"):
+        table = explore.map_of_table(source, rows=7, colours=["dose", "note"])
+        assert table["id"].str[1:].astype(float).tolist() == table["dose"].tolist()
+        assert set(table["note"]) == {"a", ""}
+    assert [title for title, _, _ in explore.panels(table, ["dose", "label"])] == ["dose", "class"]
+    with pytest.raises(UsageError, match="There is no column 'age' to colour by"):
+        explore.map_of_table(frame, colours=["age"])
+    output = run("umap", "--features", tmp_path / "t.csv", "--colour", "dose", "--out", tmp_path / "u.png")
+    assert "images: 20" in output and opened(tmp_path / "u.png").width > 300
+
+
+def test_names_of_classes_do_not_overlap(rng):
+    table = pd.DataFrame({"label": [f"class {i}" for i in range(40)], "intra": 0.5, "inter": 0.5})
+    written = []
+
+    class Axes:
+        def annotate(self, name, *_, **__):
+            written.append(name)
+
+    figures._name_points(Axes(), table, [0.4, 0.6])
+    assert len(written) == 1
+    written.clear()
+    figures._name_points(Axes(), table.assign(intra=np.linspace(0, 1, 40)), [0, 2])
+    assert 10 < len(written) < 40
+
+
 def run(*arguments):
     result = CliRunner().invoke(commands, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0

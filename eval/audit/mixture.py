@@ -1,0 +1,111 @@
+"""Estimate how many given items are like items that were made wrong on purpose.
+
+Both have a score of suspicion. Above a threshold there are given items, and a known share of the wrong ones. The number
+of given ones divided by that share is the number that would be wrong if all above the threshold were; the threshold at
+which this is lowest gives the estimate, because right items only ever add to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARES = np.linspace(0.1, 0.95, 40)  # of the items that are wrong on purpose, above the thresholds that are tried
+FEWEST = 7  # items that are flagged together at least; fewer may be there by chance
+PURITY = 0.7  # least expected share of wrong items among those flagged at the threshold
+Z95 = 1.96
+NONE_FOUND = 3.0  # upper end of the 95 % interval of a count of 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share of wrong items, with the ends of its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Given items compared with wrong ones.
+
+    Attributes
+    ----------
+    estimate : Estimate
+        Share of the given items that are wrong.
+    threshold : float
+        Suspicion from which on the estimate counts.
+    detected : float
+        Share of the wrong items above it.
+    flag_from : float
+        Suspicion from which on items are flagged; infinite if there are too few.
+    """
+
+    estimate: Estimate
+    threshold: float
+    detected: float
+    flag_from: float
+
+
+def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDArray[np.int64]) -> Mixture:
+    """Estimate which share of the given items is wrong.
+
+    Parameters
+    ----------
+    given : array, shape (items,)
+        Suspicion of the given items; -inf for those that are already explained.
+    wrong : array
+        Suspicion of items that were made wrong on purpose.
+    group : array, shape (items,), int64
+        Items of one group count as one observation in the interval.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> given = np.concatenate([rng.normal(0, 1, 900), rng.normal(4, 1, 100)])
+    >>> result = compare(given, rng.normal(4, 1, 1000), np.arange(1000))
+    >>> round(result.estimate.share, 2)
+    0.1
+    """
+    scale = 1 / max(len(given), 1)
+    thresholds = np.quantile(wrong, 1 - SHARES)
+    detected = np.maximum((wrong >= thresholds[:, None]).mean(axis=1), 1e-9)
+    found = _above(given, thresholds)
+    best = _lowest(found, detected)
+    # the threshold that is lowest by chance would give too low an estimate: it is chosen on one half of the groups, and
+    # the items of the other half are counted
+    half = (np.random.default_rng(0).permutation(int(group.max(initial=0)) + 1) % 2)[group]
+    value = variance = 0.0
+    for side in (0, 1):
+        chosen = _lowest(_above(given[half != side], thresholds), detected)
+        region = (half == side) & (given >= thresholds[chosen])
+        sizes = np.unique(group[region], return_counts=True)[1]
+        value += region.sum() * scale / detected[chosen]
+        variance += float((sizes.astype(float) ** 2).sum()) * (scale / detected[chosen]) ** 2
+    error = Z95 * variance**0.5
+    # right items that reach above the threshold raise the estimate: stricter thresholds, which fewer of them reach,
+    # bound the lower end, although fewer items are counted there
+    low = value - error
+    for chosen in range(best + 1):
+        sizes = np.unique(group[given >= thresholds[chosen]], return_counts=True)[1].astype(float)
+        low = min(low, (found[chosen] - Z95 * float((sizes**2).sum()) ** 0.5) * scale / detected[chosen])
+    # a wrong item that is made wrong once more may become right: up to that many of the wrong ones are not counted
+    low = max(0.0, float(low) / (1 + float(value)))
+    high = value + max(error, NONE_FOUND * scale / detected[best])
+    pure = (value >= PURITY * found * scale / detected) & (found >= FEWEST)
+    flag_from = thresholds[pure].min(initial=np.inf)
+    estimate = Estimate(min(float(value), 1.0), min(low, 1.0), min(float(high), 1.0))
+    return Mixture(estimate, float(thresholds[best]), float(detected[best]), float(flag_from))
+
+
+def _above(given: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the number of items at or above each threshold."""
+    return len(given) - np.searchsorted(np.sort(given), thresholds, side="left")
+
+
+def _lowest(found: NDArray[np.int64], detected: NDArray[np.floating]) -> int:
+    """Return the index of the threshold with the lowest upper bound of the number of wrong items."""
+    return int(((found + Z95 * np.sqrt(found + 1) + 1) / detected).argmin())

@@ -1,0 +1,238 @@
+"""The probability of each label of an image, by models that never saw its source image.
+
+Two simple models: linear discriminant analysis, and the votes of the nearest neighbours. Both are trained on the given
+labels, right or wrong; means and majorities bear many wrong ones. Probabilities are computed in blocks of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pixels import COARSE_FREQUENCIES, Pixels
+
+COMPONENTS = 1280  # principal components of the embeddings, at most
+COARSE_COMPONENTS = 256  # of them, where neighbours are searched: the rest is mostly noise to distances
+PIXEL_WEIGHT = 0.7  # of a pixel statistic, compared with a component of the embedding
+LARGEST_DEVIATION = 5.0  # standard deviations at which pixel statistics are cut
+FOLDS = 5
+SHRINKAGE = 0.1  # of the covariance within classes towards equal variances
+TEMPERATURES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+NEIGHBOURS = 20
+KERNEL = 0.07  # difference in cosine similarity after which the weight of a neighbour falls to 1/e
+FLOOR = 0.03  # share of the votes that goes to all classes by their size
+LEAST_TRAINING_IMAGES = 3  # of a class, without which its images are not judged
+BLOCK = 2048  # images
+SAMPLE = 20_000  # images on which the temperature is chosen
+
+
+def features(pixels: Pixels, embeddings: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what images are described by: components of their embeddings, and what was measured on their pixels.
+
+    Parameters
+    ----------
+    pixels : Pixels
+    embeddings : array, shape (images, dimensions), float32, optional
+
+    Returns
+    -------
+    all, coarse : arrays, shape (images, features), float32
+        All features, for the discriminant analysis, and fewer of them, for the search of neighbours.
+    """
+    # the coarse spectrum repeats a part of the others
+    coarse = (COARSE_FREQUENCIES + 1) * (COARSE_FREQUENCIES + 2) // 2 - 1
+    measured = np.concatenate([pixels.statistics, pixels.histogram, pixels.spectrum[:, :-coarse]], axis=1)
+    measured = (measured - measured.mean(axis=0)) / (measured.std(axis=0) + 1e-6)
+    measured = np.clip(measured, -LARGEST_DEVIATION, LARGEST_DEVIATION).astype(np.float32)
+    if embeddings is None:
+        return measured, measured
+    found, measured = components(embeddings), PIXEL_WEIGHT * measured
+    return tuple(np.concatenate([part, measured], axis=1) for part in (found, found[:, :COARSE_COMPONENTS]))  # type: ignore[return-value]
+
+
+def components(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the principal components of standardised vectors; the coarse ones have a variance of 1 on average."""
+    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64) + 1e-6
+    centre, scale = mean.astype(np.float32), (1 / deviation).astype(np.float32)
+    covariance = np.zeros((values.shape[1],) * 2)
+    for start in range(0, len(values), BLOCK):
+        block = (values[start : start + BLOCK] - centre) * scale
+        covariance += block.T @ block
+    variance, axes = np.linalg.eigh(covariance / len(values))
+    kept = min(COMPONENTS, values.shape[1], max(1, len(values) - 1))
+    axes = axes[:, ::-1][:, :kept] / np.sqrt(max(variance[::-1][:COARSE_COMPONENTS].mean(), 1e-12))
+    # the sign of an axis is arbitrary: its largest entry is made positive
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(kept)])
+    projection = (axes * scale[:, None]).astype(np.float32)
+    result = np.empty((len(values), kept), np.float32)
+    for start in range(0, len(values), BLOCK):
+        result[start : start + BLOCK] = (values[start : start + BLOCK] - centre) @ projection
+    return result
+
+
+def folds_of(group: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return the fold of each image; a group is never divided.
+
+    Parameters
+    ----------
+    group : array, shape (images,)
+        Images with the same number show the same source image or near duplicates.
+    seed : int
+    """
+    number, group = np.unique(group, return_inverse=True)
+    return (np.random.default_rng(seed).permutation(len(number)) % FOLDS)[group]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Both models, ready to compute probabilities.
+
+    Attributes
+    ----------
+    values : array, shape (images, features), float32
+    label : array, shape (images,), int64
+        Given labels.
+    fold : array, shape (images,), int64
+    weights, bias : arrays, shape (folds, features, classes) and (folds, classes), float32
+        Of the discriminant analysis that was trained without the fold.
+    neighbours : array, shape (images, k), int64
+        Of other groups; -1 for none.
+    votes : array, shape (images, k), float32
+        Weights of the neighbours, with a sum of 1.
+    prior : array, shape (classes,), float32
+        Shares of the classes.
+    judged : array, shape (images,), bool
+        Whether the class of the image has enough images in the other folds.
+    """
+
+    values: NDArray[np.float32]
+    label: NDArray[np.int64]
+    fold: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    neighbours: NDArray[np.int64]
+    votes: NDArray[np.float32]
+    prior: NDArray[np.float32]
+    judged: NDArray[np.bool_]
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.prior)
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield a slice of images, and their probabilities by the two models, each shape (images, classes)."""
+        for start in range(0, len(self.values), BLOCK):
+            block = slice(start, min(start + BLOCK, len(self.values)))
+            yield block, self.discriminant(np.arange(block.start, block.stop)), self.voted(block)
+
+    def discriminant(self, images: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the probabilities by discriminant analysis, out of fold, shape (images, classes)."""
+        result = np.empty((len(images), self.classes), np.float32)
+        for fold in np.unique(self.fold[images]):
+            here = self.fold[images] == fold
+            result[here] = softmax(self.values[images[here]] @ self.weights[fold] + self.bias[fold])
+        return result
+
+    def voted(self, block: slice) -> NDArray[np.float32]:
+        """Return the shares of the neighbours' votes, shape (images, classes)."""
+        neighbours, votes = self.neighbours[block], self.votes[block]
+        result = np.zeros((len(neighbours), self.classes), np.float32)
+        row = np.repeat(np.arange(len(neighbours)), neighbours.shape[1])
+        valid = neighbours.ravel() >= 0
+        np.add.at(result, (row[valid], self.label[neighbours.ravel()[valid]]), votes.ravel()[valid])
+        return (1 - FLOOR) * result + FLOOR * self.prior
+
+
+def train(
+    values: NDArray[np.float32],
+    label: NDArray[np.int64],
+    classes: int,
+    group: NDArray[np.int64],
+    neighbours: NDArray[np.int64],
+    similarity: NDArray[np.float64],
+    *,
+    seed: int,
+) -> Model:
+    """Train both models on the given labels.
+
+    Parameters
+    ----------
+    values : array, shape (images, features), float32
+    label : array, shape (images,), int64
+    classes : int
+    group : array, shape (images,), int64
+        Groups that are never divided between training and test.
+    neighbours, similarity : arrays, shape (images, k)
+        Nearest images of other groups and their cosine similarity; -1 for none.
+    seed : int
+        Random seed of the folds.
+    """
+    fold = folds_of(group, seed)
+    number = int(fold.max()) + 1
+    counts = np.zeros((number, classes))
+    np.add.at(counts, (fold, label), 1)
+    weights = np.zeros((number, values.shape[1], classes), np.float32)
+    bias = np.full((number, classes), -1e3, np.float32)
+    for left_out in range(number):
+        weights[left_out], bias[left_out] = _discriminant(values, label, fold != left_out, classes)
+    votes = np.exp((similarity - 1) / KERNEL, where=neighbours >= 0, out=np.zeros_like(similarity))
+    votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1e-12)
+    elsewhere = counts.sum(axis=0)[label] - counts[fold, label]
+    prior = (np.bincount(label, minlength=classes) / len(label)).astype(np.float32)
+    model = Model(
+        values, label, fold, weights, bias, neighbours, votes.astype(np.float32), prior,
+        judged=elsewhere >= LEAST_TRAINING_IMAGES,
+    )  # fmt: skip
+    temperature = _temperature(model, seed)
+    weights *= temperature
+    bias *= temperature
+    return model
+
+
+def _discriminant(
+    values: NDArray[np.float32], label: NDArray[np.int64], used: NDArray[np.bool_], classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return weights, shape (features, classes), and bias of a linear discriminant analysis."""
+    counts = np.bincount(label[used], minlength=classes)
+    width = values.shape[1]
+    sums, scatter = np.zeros((classes, width)), np.zeros((width, width))
+    for start in range(0, len(values), BLOCK):
+        block = slice(start, start + BLOCK)
+        part, labels = values[block][used[block]], label[block][used[block]]
+        order = np.argsort(labels, kind="stable")
+        present, first = np.unique(labels[order], return_index=True)
+        if len(present):
+            sums[present] += np.add.reduceat(part[order], first, axis=0, dtype=np.float64)
+        scatter += part.T @ part
+    means = sums / np.maximum(counts, 1)[:, None]
+    within = (scatter - (means * counts[:, None]).T @ means) / max(counts.sum(), 1)
+    within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / width * np.eye(width)
+    weights = np.linalg.solve(within, means.T)
+    with np.errstate(divide="ignore"):
+        bias = np.log(counts / max(counts.sum(), 1)) - 0.5 * (means.T * weights).sum(axis=0)
+    return weights.astype(np.float32), np.maximum(bias, -1e3).astype(np.float32)
+
+
+def _temperature(model: Model, seed: int) -> float:
+    """Return the factor of the scores that makes the given labels most probable: as computed they are too certain."""
+    images = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(model.judged))[:SAMPLE])
+    loss = dict.fromkeys(TEMPERATURES, 0.0)
+    for start in range(0, len(images), BLOCK):
+        some = images[start : start + BLOCK]
+        certain = model.discriminant(some)
+        scores = np.log(np.maximum(certain, 1e-30))
+        for temperature in TEMPERATURES:
+            own = softmax(scores * temperature)[np.arange(len(some)), model.label[some]]
+            loss[temperature] -= float(np.log(np.maximum(own, 1e-12)).sum())
+    return min(TEMPERATURES, key=lambda temperature: (loss[temperature], temperature))
+
+
+def softmax(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return probabilities with a sum of 1 in each row."""
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)

@@ -1,0 +1,76 @@
+"""Audit a dataset folder and write what was found into it: `quality.parquet` and `audit.html`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+from ...builder import schema
+from ...builder.dataset import quality
+from ...builder.dataset.embeddings import names as models_of
+from ...builder.dataset.embeddings import open_embeddings
+from ...builder.dataset.manifest import Manifest, record_derived
+from ...builder.dataset.names import AUDIT, QUALITY
+from ...builder.pages.write import rewrite_pages
+from ...builder.storage import join, write_atomic
+from .evaluation import evaluation_sets
+from .findings import examine
+from .page import write_page
+
+VERSION = 1  # of the meaning of the table; raised when a method changes
+
+
+def audit(
+    data_dir: str | PathLike[str],
+    *,
+    embeddings: str | None = None,
+    evaldata: str | PathLike[str] | None = None,
+    tasks: Sequence[str | PathLike[str]] = (),
+    workers: int = 2,
+    seed: int = 0,
+) -> Manifest:
+    """Audit a dataset folder and write `quality.parquet` and `audit.html` into it.
+
+    Parameters
+    ----------
+    data_dir : str or path
+        A dataset folder that can be written to, local or a URL.
+    embeddings : str, optional
+        Model whose embeddings are used; by default the only one in the folder. A folder without embeddings is audited
+        by measurements of its pixels alone.
+    evaldata : path, optional
+        Folder of evaluation sets to compare with.
+    tasks : sequence of path
+        Image tables of one's own tasks to compare with.
+    workers : int
+        Number of threads.
+    seed : int
+        Random seed of folds, wrong labels and defects.
+
+    Returns
+    -------
+    Manifest
+        Of the folder, with the two new files. An earlier audit is replaced.
+
+    Raises
+    ------
+    UsageError
+        If the folder has fewer than 20 images or 2 classes, has no such embeddings, or there are no evaluation images.
+    """
+    manifest = Manifest.load(data_dir)
+    sets = evaluation_sets(evaldata, tasks)
+    model = embeddings or (models_of(manifest)[0] if len(models_of(manifest)) == 1 else None)
+    if model is None and models_of(manifest):
+        open_embeddings(manifest)  # raises the error that lists the models
+    found = examine(manifest, model, sets, workers=workers, seed=seed)
+    settings = {
+        "version": VERSION,
+        "dataset": manifest.digest,
+        "embeddings": model or "",
+        "compared_with": [one.name for one in sets],
+        "seed": seed,
+    }
+    schema.write(found.table, join(manifest.root, QUALITY), quality.COLUMNS)
+    write_atomic(join(manifest.root, AUDIT), write_page(manifest, found).encode())
+    record_derived(manifest.root, QUALITY, rows=len(found.table), settings={**settings, "summary": found.summary})
+    return rewrite_pages(record_derived(manifest.root, AUDIT, rows=0, settings=settings))
