@@ -170,19 +170,19 @@ def _print_counts(catalogue: Catalog, path: str) -> None:
             out.print(f"{count.source}: {number:,} files skipped: {reason}", markup=False)
         for note, number in sorted(count.notes.items()):
             out.print(f"{count.source}: {note}: {number:,}", markup=False)
-        for line in own_lines(count.to_dict()):
+        for line in table_lines(count.to_dict()):
             out.print(line, markup=False)
     out.print(f"Wrote {totals[2]:,} rows to {path}", markup=False)
 
 
-def own_lines(count: Mapping[str, Any]) -> list[str]:
-    """Return the sum of the rows of a user's image table, and the remarks about it; nothing for the 40 sources."""
-    if not count["offered"]:
-        return []
-    usable = count["offered"] - sum(count["rejected"].values())
-    bad = "".join(f" + {number:,} {reason}" for reason, number in count["rejected"].items())
-    total = f"{count['source']}: {count['offered']:,} rows in the image table = {usable:,} usable{bad}"
-    return [total, *(f"{count['source']}: {remark}" for remark in count["remarks"])]
+def table_lines(count: Mapping[str, Any]) -> list[str]:
+    """Return the remarks about a source's tables, and the sum of the rows of a user's image table."""
+    lines = list(count["remarks"])
+    if count["offered"]:
+        usable = count["offered"] - sum(count["rejected"].values())
+        bad = "".join(f" + {number:,} {reason}" for reason, number in count["rejected"].items())
+        lines.insert(0, f"{count['offered']:,} rows in the image table = {usable:,} usable{bad}")
+    return [f"{count['source']}: {line}" for line in lines]
 
 
 def _print_changes(catalogue: Catalog) -> None:

@@ -210,7 +210,7 @@ def build(
     if as_json:
         emit({"out": to, "digest": manifest.digest, "splits": manifest.splits, **report})
         return
-    _print_own_sources(raw, report["catalog"])
+    _print_sources(raw, report["catalog"])
     _print_counts(report)
     for line in report["labels"]:
         out.print(line, markup=False)
@@ -246,15 +246,15 @@ def qc(
     out.print(f"Wrote {to}", markup=False)
 
 
-def _print_own_sources(raw: str, catalogue: dict[str, Any]) -> None:
-    """Print what is no source, and the sum of the rows of each image table."""
+def _print_sources(raw: str, catalogue: dict[str, Any]) -> None:
+    """Print what is no source, the remarks about tables, and the sum of the rows of each image table."""
     from ..storage import join
-    from .catalog import own_lines
+    from .catalog import table_lines
 
     for name, reason in catalogue["left_out"].items():
         err.print(f"Left out: {join(raw, name)} ({reason})", markup=False)
     for count in catalogue["sources"]:
-        for line in own_lines(count):
+        for line in table_lines(count):
             out.print(line, markup=False)
     if catalogue["rejected_csv"]:
         err.print(f"Rows of image tables that can't be used: {catalogue['rejected_csv']}", markup=False)

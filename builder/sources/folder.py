@@ -54,7 +54,7 @@ class Counts:
     rejected : mapping of str to int
         Of these, rows that can't be used, by reason (`image_table.row_checks.REASONS`).
     remarks : list of str
-        Sentences about the image table.
+        Sentences about the source's tables.
     """
 
     source: str

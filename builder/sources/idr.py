@@ -11,10 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from .annotation import Study, annotated
+from .annotation import annotated
 from .folder import Folder
 from .idr_addresses import ANNOTATIONS
 from .record import BRIGHTFIELD, IDR, Labels, Source
+from .study import Study
 
 # File names of the instruments. `folder` gives the plate; the other groups identify the field.
 HARMONY = (  # r01c01f01p01-ch1sk1fk1fl1.tiff
@@ -231,7 +232,7 @@ RECORDS: tuple[Source, ...] = (
         "Vigilante A et al. (2019). Identifying extrinsic versus intrinsic drivers of variation in cell behavior in "
         "human iPSC lines from healthy donors. Cell Rep 26:2078. doi:10.1016/j.celrep.2019.01.094",
         Study(labels=CELL_LINE, folders=("Comment [Operetta Plate Name]",)),
-        tried="simulated",
+        tried="real metadata",
         images=29_727,
         formats=("tiff",),
         organism="human",

@@ -40,6 +40,28 @@ of these labels.)
 Several values in other columns are true together and remain labels: an image shows a nucleus and actin, a well got a
 pool of siRNAs.
 
+## Annotation and library tables
+
+Some studies of the Image Data Resource publish two tables with one line per well: the annotation, and the library of
+reagents or cell lines. They are never combined into one value. The annotation decides. The library fills only what the
+annotation lacks: an empty cell, or a well without a line. Without an annotation, the library is used instead.
+`cytoimagenet catalog` counts the filled wells and the wells where the two tables differ, and shows the most frequent
+differences (with `--json`: `notes` and `remarks`).
+
+A plate may have two names. `experiment_1` of the library and `experiment_01` of the annotation are one plate if the
+folder that the tables name is the same, or if the names differ in punctuation and leading zeros only. A plate that
+could be two plates of the other table is not matched.
+
+| Source | Both tables at hand | Result |
+|---|---|---|
+| `idr0003` | annotation of 2015 (2 plates), library (85 plates) | no difference; 31,872 wells are in the library only |
+| `idr0009` | annotation and library of screen B (70 plates) | no difference |
+| `idr0016` | annotation and library of 2016 (20 plates) | no difference |
+| `idr0037` | annotation and library (69 plates) | cell line differs in 597 of 3,303 wells |
+
+In `idr0037`, the annotation gives `A1ATD-iPSC patient 1` for 573 wells where the library gives `CTRL0214pf-iely`, and
+`SPC clone 2` for 24 wells where the library gives `JACK`. We do not know which table is right about these wells.
+
 ## Doses
 
 `bbbc013` and `bbbc014` are plates of four replicates per dose. Each image has two labels as its compound:

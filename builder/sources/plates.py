@@ -37,18 +37,18 @@ class PlateFolders:
         self._paths: dict[str, str | None] = {}
         self._names: dict[str, str | None] = {}
         for plate in plates.unique():
-            self._learn(self._names, _squeezed(plate), plate)
+            self._learn(self._names, squeezed(plate), plate)
         own = dict(self._names)
         for one, other in pairs:
             for name, path in ((one, other), (other, one)):
-                if plate := own.get(_squeezed(name)):
+                if plate := own.get(squeezed(name)):
                     self._learn_path(path, plate)
                     break
         for column in aliases:
             for plate, path in pd.DataFrame({"plate": plates.array, "path": column.array}).drop_duplicates().to_numpy():
                 self._learn_path(path, plate)
-                if own.get(_squeezed(path), plate) == plate:
-                    self._learn(self._names, _squeezed(path), plate)
+                if own.get(squeezed(path), plate) == plate:
+                    self._learn(self._names, squeezed(path), plate)
 
     @staticmethod
     def _learn(known: dict[str, str | None], key: str, plate: str) -> None:
@@ -72,19 +72,24 @@ class PlateFolders:
                 path = "/".join(parts[start:end])
                 plate = (
                     self._paths.get(path)
-                    or self._names.get(_squeezed(path))
-                    or self._names.get(_squeezed(path.split("__")[0]))  # PLATE__2016-06-16T00_38_35-Measurement2
+                    or self._names.get(squeezed(path))
+                    or self._names.get(squeezed(path.split("__")[0]))  # PLATE__2016-06-16T00_38_35-Measurement2
                 )
                 if plate:
                     return plate
         return ""
 
 
-def _squeezed(name: str) -> str:
+def squeezed(name: str) -> str:
     """Return a name reduced to what all its spellings share.
 
     `BSF018292_1A` and `BSF018292-1A` become equal, as do `DTT p1` and `DTT/p1`. The mitotic atlas names the images of a
     folder `FOLDER_raw`.
+
+    Examples
+    --------
+    >>> squeezed("experiment_01"), squeezed("Experiment 1")
+    ('experiment1', 'experiment1')
     """
     bare = re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold().removesuffix("_raw"))
     return re.sub(r"[^0-9a-z]+", "", bare)

@@ -176,20 +176,34 @@ def join_labels(
     if absent:
         raise MetadataError(f"No column {', '.join(absent)} to match images and labels by", where=where)
     new = [name for name in labels.columns if name not in on]
-    labels = labels.drop_duplicates()
-    key = _key(labels, on)
-    if key.duplicated().any():
-        twice = key.duplicated(keep=False)
-        merged = labels[twice].groupby(key[twice], sort=False)[new].agg(_join_distinct)
-        once = labels.loc[~twice, new].set_index(key[~twice])
-        labels = pd.concat([once, merged])
-        key = pd.Series(labels.index, dtype="str")
-    mine, theirs = text_array(_key(rows, on)), text_array(key)
+    labels = one_line_per_key(labels, on)
+    mine, theirs = text_array(_key(rows, on)), text_array(_key(labels, on))
     place = pc.index_in(mine, theirs)
     folder.counts.unlabelled += place.null_count
     folder.counts.labels_without_image += len(theirs) - len(pc.unique(place.drop_null()))
     found = {name: pc.fill_null(text_array(labels[name]).take(place), "") for name in new}
     return rows.assign(**pa.table(found).to_pandas().set_axis(rows.index)) if found else rows
+
+
+def one_line_per_key(labels: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """Join the lines of a table that have the same key: the distinct values of each column, with `|` between them.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"well": ["A01", "A02", "A01"], "gene": ["tp53", "plk1", "kif11"]}, dtype="str")
+    >>> one_line_per_key(table, ["well"]).to_numpy().tolist()
+    [['A02', 'plk1'], ['A01', 'tp53|kif11']]
+    """
+    labels = labels.drop_duplicates()
+    key = _key(labels, on)
+    twice = key.duplicated(keep=False)
+    if not twice.any():
+        return labels
+    new = [name for name in labels.columns if name not in on]
+    repeated = labels[twice]
+    firsts = repeated.loc[~key[twice].duplicated(), list(on)].reset_index(drop=True)
+    merged = repeated.groupby(key[twice], sort=False)[new].agg(_join_distinct).reset_index(drop=True)
+    return pd.concat([labels[~twice], firsts.join(merged)[list(labels.columns)]], ignore_index=True)
 
 
 def escape_bars(values: pd.Series) -> pd.Series:

@@ -12,11 +12,12 @@ from cytoimagenet.builder.errors import MetadataError
 from cytoimagenet.builder.formats.read import read_channel
 from cytoimagenet.builder.images.channels import parse
 from cytoimagenet.builder.simulate.source import layouts, simulate_source
-from cytoimagenet.builder.sources.annotation import Study, annotated
+from cytoimagenet.builder.sources.annotation import annotated
 from cytoimagenet.builder.sources.folder import Folder
 from cytoimagenet.builder.sources.plates import PlateFolders
 from cytoimagenet.builder.sources.registry import SOURCES
 from cytoimagenet.builder.sources.rows import read_source
+from cytoimagenet.builder.sources.study import Study
 from cytoimagenet.builder.sources.vocabulary import standard
 from hypothesis import given
 from hypothesis import strategies as st

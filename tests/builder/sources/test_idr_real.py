@@ -47,6 +47,10 @@ def read(shared, tmp_path):
         counts = folder.counts
         assert counts.listed == len(files) == counts.used + sum(counts.skipped.values())
         assert counts.rows == len(rows)
+        # a well has one organism and one cell line, and no table at hand but idr0037's library contradicts another
+        assert not rows.organism.str.contains("|", regex=False).any()
+        assert not rows.cell_type.str.contains("|", regex=False).any()
+        assert counts.remarks == []
         return rows, counts
 
     return reading
@@ -221,7 +225,9 @@ def test_idr0003_four_conditions(read, lines, folders, registry):
     assert Counter(rows.cell_visible) == {"cytoplasm|protein": 32_640, "cell body": 32_640}
     # the first annotation, of two plates, agrees with the library where both speak
     both = [table, "BULK_ANNOTATION_DTT_p1_p2_p9_only_2015-09-04.csv"]
-    assert read("idr0003", both, files)[0].phenotype.tolist() == rows.phenotype.tolist()
+    again, counts = read("idr0003", [*both, "idr0003-screenA-plates.tsv"], files)
+    assert again.phenotype.tolist() == rows.phenotype.tolist()
+    assert counts.notes == {"wells that are in the library table only": 32_640 - 768}
 
 
 def test_idr0009_screen_b(read, lines, folders):
@@ -238,6 +244,11 @@ def test_idr0009_screen_b(read, lines, folders):
     assert (len(rows), counts.unlabelled, counts.labels_without_image) == (26_880 - 27, 0, 27)
     assert Counter(rows.gene)["rab1a targeted"] == 560
     assert Counter(rows.phenotype)["strong inhibition of secretion"] == 5867 - 2  # images of two such wells are missing
+    # the library agrees with the annotation in every well
+    tables = [table, "idr0009-screenB-plates.tsv", "idr0009-screenB-library_2015-12-10.txt"]
+    again, both = read("idr0009", tables, files)
+    pd.testing.assert_frame_equal(again, rows)
+    assert both.notes == counts.notes == {}
 
 
 def test_idr0016_first_20_plates(read, lines):
@@ -251,6 +262,7 @@ def test_idr0016_first_20_plates(read, lines):
     tables = [table, "idr0016-screenA-plates.tsv", "idr0016-screenA-library_2016-02-24.txt"]
     rows, counts = read("idr0016", tables, files)
     assert (len(rows), counts.unlabelled, counts.labels_without_image) == (7680, 0, 0)
+    assert counts.notes == {}  # the library agrees with the annotation in every well
     found = Counter(rows.compound)
     assert (found["dmso"], found["gabazine"], found["acetohexamide"]) == (1280, 8, 4)
     assert set(rows.stains) == {"er|nucleoli/cytoplasmic rna|nucleus|mitochondria|golgi/cell membrane"}
