@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ class Training:
     @property
     def folder(self) -> str:
         """The name of its run folder."""
-        return f"{self.name.replace(' ', '-')}-{self.seed}"
+        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.name)}-{self.seed}"  # eval takes names separated by commas
 
 
 def trainings(asked: argparse.Namespace) -> list[Training]:
