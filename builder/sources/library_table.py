@@ -7,6 +7,7 @@ Both tables have one line per well (or image). The library of idr0037 names ten 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -120,9 +121,10 @@ def _note(counts: Counts, text: str, number: int) -> None:
 def _note_differences(counts: Counts, differing: pd.DataFrame, name: str, title: str, unit: str) -> None:
     """Count the values that differ in more than spelling, and describe the most frequent."""
     sizes = differing.groupby(list(differing.columns), sort=True).size().sort_values(ascending=False, kind="stable")
-    sizes = sizes[[_values(mine, name) != _values(other, name) for mine, other in sizes.index]]
+    pairs: list[tuple[Any, Any]] = sizes.index.tolist()
+    sizes = sizes[[_values(mine, name) != _values(other, name) for mine, other in pairs]]
     _note(counts, f"{unit} whose {title} differs in the library table (the annotation's is used)", int(sizes.sum()))
-    for (mine, other), number in sizes.iloc[:PAIRS_SHOWN].items():
+    for (mine, other), number in zip(sizes.index.tolist()[:PAIRS_SHOWN], sizes.tolist(), strict=False):
         counts.remarks.append(
             f"{title} is {mine!r} in the annotation and {other!r} in the library table: {number:,} {unit}"
         )
