@@ -36,7 +36,7 @@ lowest:
 docs: $(VENV)/.test
 	$(INSTALL) -e '.[docs]'
 	$(BIN)/python docs/generate.py
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs build/site
 
 # addresses outside of the site; needs a network
 links: docs

@@ -324,10 +324,8 @@ def _fastdup(
         for number, image in enumerate(images):
             cv2.imwrite(str(source / f"{number:07d}.png"), image)
         program = (
-            "import fastdup,sys,resource;f=fastdup.create(work_dir=sys.argv[2],input_dir=sys.argv[1]);"
-            "f.run(threshold=0.9,print_summary=False,overwrite=True);s=f.similarity(data=False);"
-            "a=s.columns;print(list(a),file=sys.stderr);s.to_csv(sys.argv[3]);"
-            "f.invalid_instances().to_csv(sys.argv[3]+'.invalid')"
+            "import fastdup,sys;f=fastdup.create(work_dir=sys.argv[2],input_dir=sys.argv[1]);"
+            "f.run(threshold=0.9,print_summary=False,overwrite=True);f.similarity().to_csv(sys.argv[3])"
         )
         table = Path(folder) / "pairs.csv"
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

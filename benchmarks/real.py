@@ -138,10 +138,10 @@ def train(one: Training, dataset: Path, runs: Path, asked: argparse.Namespace, t
     return folder
 
 
-def score(tasks: Sequence[Path], runs: Sequence[Path], out: Path, asked: argparse.Namespace) -> dict[str, Any]:
+def score(tasks: Sequence[Path], runs: Sequence[Path], out: Path, size: int) -> dict[str, Any]:
     words = [word for task in tasks for word in ("--task", str(task))]
     words += ["--models", ",".join(["random", "imagenet", *map(str, runs)]), "--out", str(out)]
-    run("eval", *words, "--input-size", str(asked.score_size), "--no-probe", log=out.with_suffix(".log"))
+    run("eval", *words, "--input-size", str(size), "--no-probe", log=out.with_suffix(".log"))
     return json.loads((out / "results.json").read_text())
 
 
@@ -188,28 +188,26 @@ def compare(
         rows[name] = {"value": mine.mean(), "low": low, "high": high}
         for other in against:
             if other != name:
+                scale = len(names[name]) * len(names[other])
                 low, high, _ = grouped_bootstrap(mine - right[other], groups)
                 rows[name] |= {
                     f"{other} difference": (mine - right[other]).mean(),
                     f"{other} low": low,
                     f"{other} high": high,
-                    f"{other} p": grouped_permutation(mine, right[other], groups),
+                    # whole numbers, since permutations with equal sums are counted
+                    f"{other} p": grouped_permutation(np.rint(scale * mine), np.rint(scale * right[other]), groups),
                 }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def correct_p_values(tables: Mapping[str, pd.DataFrame], against: Sequence[str]) -> None:
-    """Add p-values corrected for all comparisons with a name over all tasks, except those of the control."""
+def correct_p_values(tables: Mapping[int, Mapping[str, pd.DataFrame]], against: Sequence[str]) -> None:
+    """Add p-values corrected for all comparisons with a name, of all tasks and sizes, without those of the control."""
+    flat = [table for of_size in tables.values() for table in of_size.values()]
     for other in against:
-        of = [
-            (task, name)
-            for task, table in tables.items()
-            for name in table.index
-            if name not in {other, "mean-intensity"}
-        ]
-        corrected = holm([tables[task].loc[name, f"{other} p"] for task, name in of])
-        for (task, name), p in zip(of, corrected, strict=True):
-            tables[task].loc[name, f"{other} p_holm"] = p
+        of = [(table, name) for table in flat for name in table.index if name not in {other, "mean-intensity"}]
+        corrected = holm([table.loc[name, f"{other} p"] for table, name in of])
+        for (table, name), p in zip(of, corrected, strict=True):
+            table.loc[name, f"{other} p_holm"] = p
 
 
 def markdown(tables: Mapping[str, pd.DataFrame], validation: Mapping[str, float], reference: str) -> str:
@@ -234,34 +232,38 @@ def markdown(tables: Mapping[str, pd.DataFrame], validation: Mapping[str, float]
     return "\n".join(lines)
 
 
-def plot(tables: Mapping[str, pd.DataFrame], reference: str, about: str) -> bytes:
-    """Plot the differences to the reference, one panel per task."""
-    shown = [name for name in next(iter(tables.values())).index if name not in {reference, "mean-intensity"}]
+def plot(tables: Mapping[int, Mapping[str, pd.DataFrame]], reference: str, about: str) -> bytes:
+    """Plot the differences to the reference: one column of panels per task, one row per size of the images."""
+    first = next(iter(tables.values()))
+    shown = [name for name in next(iter(first.values())).index if name not in {reference, "mean-intensity"}]
     names = sorted(shown, key=UNTRAINED.__contains__)[::-1]  # from below: untrained networks first
-    figure, axes = new_figure(8.4, 1.6 + 0.32 * len(names), ncols=len(tables), sharey=True, squeeze=False)
-    for panel, (task, table) in zip(axes[0], tables.items(), strict=True):
-        panel.axvline(0, color="#555555", linewidth=1)
-        for place, name in enumerate(names):
-            value, low, high = (100 * table.loc[name, f"{reference} {what}"] for what in ("difference", "low", "high"))
-            colour = (
-                COLOURS[6] if name == "random" else COLOURS[2] if low > 0 else COLOURS[1] if high < 0 else COLOURS[0]
-            )
-            panel.plot([low, high], [place, place], color=colour, linewidth=3, solid_capstyle="round")
-            panel.plot(value, place, "o", color=colour, markersize=8)
-            text = panel.annotate(f"{value:+.1f}", (value, place), (0, 8), textcoords="offset points", ha="center")
-            text.set(fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
-        panel.set_title(
-            f"{TASKS.get(task, task)}\n{NAMES.get(reference, reference)}: {100 * table.loc[reference, 'value']:.1f} %"
-        )
-        panel.margins(x=0.15)
-        panel.set_ylim(-0.6, len(names) - 0.3)
-        panel.grid(axis="x", color="#dddddd", linewidth=0.6)
-        panel.set_axisbelow(True)
-    axes[0][0].set_yticks(range(len(names)), [NAMES.get(name, name) for name in names], fontsize=11)
-    axes[0][0].set_ylabel("Features")
+    height = 0.6 + len(tables) * (0.7 + 0.36 * len(names))
+    figure, axes = new_figure(9.0, height, nrows=len(tables), ncols=len(first), sharex=True, sharey=True, squeeze=False)
+    for row, (size, of_size) in zip(axes, tables.items(), strict=True):
+        row[0].set_yticks(range(len(names)), [NAMES.get(name, name) for name in names], fontsize=11)
+        row[0].set_ylabel(f"scored at {size} px")
+        for panel, (task, table) in zip(row, of_size.items(), strict=True):
+            base = f"{NAMES.get(reference, reference)}: {100 * table.loc[reference, 'value']:.1f} %"
+            panel.set_title(f"{TASKS.get(task, task)} ({base})", fontsize=9.5)
+            _panel(panel, table.loc[names], reference)
     what = f"Difference to the features of {NAMES.get(reference, reference)}, percentage points (95 % interval)"
     figure.supxlabel(f"{what}\n{about}", fontsize=10)
     return as_png(figure, dpi=150)
+
+
+def _panel(panel: Any, table: pd.DataFrame, reference: str) -> None:
+    panel.axvline(0, color="#555555", linewidth=1)
+    for place, name in enumerate(table.index):
+        value, low, high = (100 * table.loc[name, f"{reference} {what}"] for what in ("difference", "low", "high"))
+        colour = COLOURS[6] if name == "random" else COLOURS[2] if low > 0 else COLOURS[1] if high < 0 else COLOURS[0]
+        panel.plot([low, high], [place, place], color=colour, linewidth=3, solid_capstyle="round")
+        panel.plot(value, place, "o", color=colour, markersize=8)
+        text = panel.annotate(f"{value:+.1f}", (value, place), (0, 8), textcoords="offset points", ha="center")
+        text.set(fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+    panel.margins(x=0.08)
+    panel.set_ylim(-0.6, len(table) - 0.2)
+    panel.grid(axis="x", color="#dddddd", linewidth=0.6)
+    panel.set_axisbelow(True)
 
 
 def main() -> None:
@@ -269,7 +271,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help=f"folder with pretrain/ and tasks/; {DATA} if it exists")
     parser.add_argument("--out", type=Path, default=Path("real-benchmark"), help="folder for all files; it is kept")
     parser.add_argument("--size", type=int, default=64, help="side of the images in training, in pixels")
-    parser.add_argument("--score-size", type=int, default=128, help="side of the images in scoring, in pixels")
+    parser.add_argument("--score-size", type=int, nargs="+", default=[64, 128], help="sides of the images in scoring")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the 30,813 training images")
     parser.add_argument("--batch", type=int, default=64, help="images per step")
     parser.add_argument("--seeds", type=int, default=1)
@@ -292,9 +294,6 @@ def main() -> None:
     threads = max(1, (os.cpu_count() or 1) // asked.jobs)
     with ThreadPoolExecutor(asked.jobs) as pool:
         folders = [*pool.map(lambda one: train(one, dataset, runs, asked, threads), planned)]
-    results = out / f"results-{of}-scored-at-{asked.score_size}px"
-    document = score(tasks, folders, results, asked)
-
     names: dict[str, list[str]] = {name: [] for name in UNTRAINED}
     accuracies: dict[str, list[float]] = {}
     for one, folder in zip(planned, folders, strict=True):
@@ -302,24 +301,36 @@ def main() -> None:
         metrics = json.loads((folder / "run.json").read_text())["metrics"]
         accuracies.setdefault(one.name, []).append(metrics["validation_accuracy"])
     against = [REFERENCE, "random", *([BASE] if asked.variants is not None else [])]
-    tables = {}
-    for task in tasks:
-        found = answers(document, results, task.stem, asked.score_size)
-        names |= {name: [model for model in found if model.split(":")[0] == name] for name in UNTRAINED}
-        tables[task.stem] = compare(found, {name: models for name, models in names.items() if models}, against)
+    tables: dict[int, dict[str, pd.DataFrame]] = {}
+    for size in asked.score_size:
+        results = out / f"results-{of}-scored-at-{size}px"
+        scores = score(tasks, folders, results, size)
+        tables[size] = {}
+        for task in tasks:
+            found = answers(scores, results, task.stem, size)
+            names |= {name: [model for model in found if model.split(":")[0] == name] for name in UNTRAINED}
+            tables[size][task.stem] = compare(
+                found, {name: models for name, models in names.items() if models}, against
+            )
     correct_p_values(tables, against)
     validation = {name: float(np.mean(values)) for name, values in accuracies.items()}
     about = f"trained {asked.epochs} epochs at {asked.size} px, {asked.seeds} seed{'s' * (asked.seeds > 1)}"
-    shown = {name: markdown(tables, validation, name) for name in against}
-    text = "\n\n".join(
-        f"Differences to {NAMES.get(name, name)}; * p < 0.05 (permutation of groups, corrected by Holm)\n\n{table}"
-        for name, table in shown.items()
-    )
-    (out / "real.md").write_text(text + "\n")
+    shown = {
+        name: "\n\n".join(
+            f"Scored at {size} px; differences to {NAMES.get(name, name)} with * have p < 0.05 (permutation of groups, "
+            f"corrected by Holm)\n\n{markdown(of_size, validation, name)}"
+            for size, of_size in tables.items()
+        )
+        for name in against
+    }
+    (out / "real.md").write_text(f"{about}\n\n" + "\n\n".join(shown.values()) + "\n")
     document = {
         "settings": {name: str(value) if isinstance(value, Path) else value for name, value in vars(asked).items()},
         "validation_accuracy": validation,
-        "tasks": {task: json.loads(table.to_json(orient="index")) for task, table in tables.items()},
+        "scored_at_px": {
+            str(size): {task: json.loads(table.to_json(orient="index")) for task, table in of_size.items()}
+            for size, of_size in tables.items()
+        },
     }
     (out / "real.json").write_text(json.dumps(document, indent=1) + "\n")
     (out / "real.png").write_bytes(plot(tables, REFERENCE, about))

@@ -62,20 +62,16 @@ def run_notebook(name: str, data: Path) -> Any:
     )
     client.execute()
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
-        cell["outputs"] = [_without_progress(output) for output in cell.get("outputs", []) if not _is_noise(output)]
+        shown = [_plain(output, str(data)) for output in cell["outputs"] if output.get("name") != "stderr"]
+        cell["outputs"] = [output for output in shown if output.get("text", "x").strip()]
     return notebook
 
 
-def _is_noise(output: Any) -> bool:
-    """Return whether an output is a message of a library, or the part of a progress bar."""
-    return output.get("name") == "stderr" or not output.get("text", "x").replace("\x1b[?25l", "").strip()
-
-
-def _without_progress(output: Any) -> Any:
-    """Remove the lines of progress bars, which move the cursor of a terminal."""
+def _plain(output: Any, folder: str) -> Any:
+    """Return an output without the lines of progress bars, and without the path of this machine."""
     if "text" in output:
-        lines = output["text"].replace("\r", "\n").split("\n")
-        output["text"] = "\n".join(line for line in lines if "\x1b[" not in line)
+        lines = output["text"].replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        output["text"] = "\n".join(line for line in lines if "\x1b[" not in line).replace(folder, "data")
     return output
 
 

@@ -27,7 +27,7 @@ SOURCES = {"rec_rxrx1": 36, "bbbc041": 8}
 FIELD_SIDE = 160  # pixels
 LABELS = ("activated", "quiescent")
 CELLS_PER_DONOR_AND_LABEL = 8
-LABEL_EFFECT, DONOR_EFFECT = 0.35, 0.3  # how much the look of a cell depends on each, from 0 to 1
+LABEL_EFFECT, DONOR_EFFECT = 0.6, 0.25  # how much the look of a cell depends on each, from 0 to 1
 SMEAR_CELLS = 40  # per class
 
 

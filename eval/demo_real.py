@@ -83,6 +83,7 @@ def score_real(path: Path, out: Path, *, seed: int) -> Section:
 def section(results: Sequence[Result], nuclei: ImageTable) -> Section:
     """Return a section of the report with the scores of each kind of features."""
     from .report.page import Cell, Section, Table
+    from .results.score import grouped_interval
 
     found = [result.scores["knn"] for result in results]
     rows = []
@@ -91,7 +92,7 @@ def section(results: Sequence[Result], nuclei: ImageTable) -> Section:
         if not scores:  # the control of images that are equally bright
             continue
         value = float(np.mean(scores))
-        ends = [score.bootstrap or score.interval for score in scores]
+        ends = [grouped_interval(score.entry) or score.interval for score in scores]
         low, high = (float(np.mean([one[end] for one in ends])) for end in ("low", "high"))
         rows.append([name, Cell(f"{100 * value:.1f} %", value), f"{100 * low:.0f} to {100 * high:.0f} %"])
     count, movies, phenotypes = len(nuclei.rows), nuclei.rows["group"].nunique(), nuclei.rows["label"].nunique()

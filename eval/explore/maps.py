@@ -172,7 +172,7 @@ def map_of_table(
     plane = project(values[:, finite], seed=seed)
     shown = [name for name in ("id", *COLOURED_BY, "category", "database") if name in keys]
     chosen = keys[shown].iloc[sampled].reset_index(drop=True)
-    chosen = chosen.assign(**{name: further[name].iloc[sampled].to_numpy() for name in further})
+    chosen = chosen.assign(**{str(name): further[name].iloc[sampled].to_numpy() for name in further})
     return chosen.assign(x=plane[:, 0], y=plane[:, 1])
 
 

@@ -229,8 +229,8 @@ def how_it_was_tested(found: Sequence[Difference]) -> str:
 def _contrast(one: Difference) -> Contrast:
     tone = {"better": "good", "worse": "bad", "not distinguishable": "quiet"}[one.outcome]
     note = f"{one.n:,} samples, {one.groups}" if one.groups else f"{one.n:,} samples"
-    points = [None if value is None else 100 * value for value in (one.low, one.high)]
-    return Contrast(one.test, note, 100 * one.value, *points, one.outcome, _p(one.p), tone)
+    low, high = (None if value is None else 100 * value for value in (one.low, one.high))
+    return Contrast(one.test, note, 100 * one.value, low, high, one.outcome, _p(one.p), tone)
 
 
 def _p(p: float) -> str:

@@ -213,8 +213,8 @@ def _complex_numbers(column: str, source: str) -> UsageError:
 
 
 def _is_decimal(column: pd.Series) -> bool:
-    known = column.dropna() if column.dtype == object else []
-    return bool(len(known)) and all(isinstance(value, Decimal) for value in known)
+    known = list(column.dropna()) if column.dtype == object else []
+    return bool(known) and all(isinstance(value, Decimal) for value in known)
 
 
 def _mostly_numbers(column: pd.Series) -> str | None:

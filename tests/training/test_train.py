@@ -85,7 +85,8 @@ def test_run_folder_is_complete(run, small_dataset):
     history = pd.read_csv(folder / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
     assert history["step"].tolist() == [8, 16, 24]
-    assert not history.isna().any().any()
+    # of five classes, the label is always among the seven most probable ones
+    assert history.columns[history.isna().any()].tolist() == ["validation_top7"]
     assert done.metrics["train_loss"] == pytest.approx(history["train_loss"].iloc[-1], rel=1e-5)
     card = (folder / "README.md").read_text()
     assert facts["digest"] in card
