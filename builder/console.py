@@ -90,7 +90,7 @@ class _Application(typer.Typer):
 
         return add
 
-    def add_typer(self, typer_instance: typer.Typer, *, name: str | None = None, **options: Any) -> None:  # type: ignore[override]
+    def add_typer(self, typer_instance: typer.Typer, *, name: str | None = None, **options: Any) -> None:
         options.setdefault("rich_help_panel", panel_of(name))
         super().add_typer(typer_instance, name=name, **options)
 

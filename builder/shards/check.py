@@ -238,10 +238,10 @@ def _parse(content: bytes, key: str) -> dict[str, Any]:
 def _check_types(row: dict[str, Any], where: str) -> None:
     """Raise an error unless every column of a row has the type of the schema, and its texts can be written."""
     for name, kind in COLUMN_TYPES.items():
-        value: Any = row[name]
+        value = row[name]
         if type(value) is not kind:
             raise _DamageError(f"{where}: {name} is not of type {kind.__name__}")
-        if kind is str and not value.isascii() and SURROGATE.search(value):
+        if isinstance(value, str) and not value.isascii() and SURROGATE.search(value):
             raise _DamageError(f"{where}: {name} is not text")
 
 

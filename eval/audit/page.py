@@ -101,7 +101,7 @@ def _groups(found: Findings) -> list[dict[str, Any]]:
     """Return the groups of near duplicates: first those across the split, then across classes, then the largest."""
     group = found.table["duplicate_group"].to_numpy()
     members = pd.Series(np.flatnonzero(group >= 0)).groupby(group[group >= 0])
-    result = []
+    result: list[dict[str, Any]] = []
     for number, images in members:
         part = found.rows.iloc[images.to_numpy()]
         result.append(
