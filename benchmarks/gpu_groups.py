@@ -352,7 +352,7 @@ import json, sys
 from cytoimagenet.eval.evaluate import evaluate
 from cytoimagenet.eval.features.processes import Processes
 found = evaluate("coos7", sys.argv[1], sys.argv[2], input_size=int(sys.argv[3]), engine="torch", probe=False)
-print("\\nSCORES", json.dumps([Processes().device, {name: s.value for name, s in found.scores.items()}]))
+print("\\nSCORES", json.dumps([Processes().device, {name: float(s) for name, s in found.scores.items()}]))
 """
 
 

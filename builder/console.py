@@ -90,9 +90,9 @@ class _Application(typer.Typer):
 
         return add
 
-    def add_typer(self, application: typer.Typer, *, name: str | None = None, **options: Any) -> None:
+    def add_typer(self, typer_instance: typer.Typer, *, name: str | None = None, **options: Any) -> None:
         options.setdefault("rich_help_panel", panel_of(name))
-        super().add_typer(application, name=name, **options)
+        super().add_typer(typer_instance, name=name, **options)
 
 
 def panel_of(command: str | None) -> str | None:

@@ -40,7 +40,7 @@ class ProgressCallback(TrainerCallback):
         self.speed = ""  # of the latest steps, in words
         self.waiting = ""
         self._line_at: float | None = None  # time of the latest line about steps
-        self._close: Callable[[], None] = lambda: None
+        self._close: Callable[[], object] = lambda: None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the progress bar and the TensorBoard events."""

@@ -66,6 +66,7 @@ class EpochTrainer(Trainer):
 
     train_dataset: Batches
     eval_dataset: Batches | None
+    objective: Objective
 
     def __init__(
         self,
@@ -286,16 +287,19 @@ class EpochTrainer(Trainer):
         if self.average is not None:
             extra |= {f"average.{name}": tensor for name, tensor in self.average.state().items()}
         network: Any = self.network
+        optimizer: Any = self.optimizer
+        schedule: Any = self.lr_scheduler
+        mean, std = self.objective.normalisation
         is_best = self.best is not None and self.best.step == step
         self.writer.write(
             {"step": step, "steps_per_epoch": self.steps_per_epoch, "parts": self._parts(), "best": self.best},
             weights=network.state_dict(),
             extra=extra,
-            optimizer=self.optimizer.state_dict(),
-            schedule=self.lr_scheduler.state_dict(),
+            optimizer=optimizer.state_dict(),
+            schedule=schedule.state_dict(),
             trainer_state=json.dumps(dataclasses.asdict(self.state), indent=2, sort_keys=True) + "\n",
             config=network.config.to_json_string(),
-            preprocessor=preprocessor_config(*self.objective.normalisation, self.settings.size),
+            preprocessor=preprocessor_config(mean, std, self.settings.size),
             best=self.evaluated_network().state_dict() if is_best else None,
         )
 

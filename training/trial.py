@@ -48,7 +48,7 @@ def try_network(network: nn.Module, name: str, *, size: int, channels: int, clas
     Examples
     --------
     >>> from cytoimagenet.training.efficientnet import build_b0
-    >>> network = build_b0(["actin", "golgi"], seed=0, width_coefficient=0.25, depth_coefficient=0.1)
+    >>> network = build_b0(["actin", "golgi"], seed=0, width_coefficient=0.25, depth_coefficient=0.1, hidden_dim=320)
     >>> try_network(network, "small", size=32, channels=3, classes=2)
     []
     """

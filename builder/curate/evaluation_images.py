@@ -150,7 +150,12 @@ def _cells(path: str) -> Iterator[NDArray[Any]]:
             for key in table:
                 data = own_dataset(table, key, Limits(path))
                 size = int(np.prod(getattr(data, "shape", ())[1:]))
-                if getattr(data, "ndim", 0) not in (2, 3, 4) or size == 0 or size % (CELL_SHAPE[0] * CELL_SHAPE[1]):
+                if (
+                    data is None
+                    or getattr(data, "ndim", 0) not in (2, 3, 4)
+                    or size == 0
+                    or size % (CELL_SHAPE[0] * CELL_SHAPE[1])
+                ):
                     continue
                 found = True
                 for start in range(0, len(data), CELLS_AT_ONCE):

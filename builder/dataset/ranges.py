@@ -73,7 +73,7 @@ def _check_range(store: str, offset: object, size: object, folder: str | PathLik
     """Raise an error unless these can be the place and the size of an image in some file."""
     if not isinstance(offset, Integral) or not isinstance(size, Integral):  # NaN, for a value that is absent
         raise CheckFailedError(f"A row has no place in {store}: offset {offset}, size {size}", where=str(folder))
-    if not (0 <= offset < MAX_OFFSET and 0 < size <= MAX_IMAGE_BYTES):
+    if not (0 <= int(offset) < MAX_OFFSET and 0 < int(size) <= MAX_IMAGE_BYTES):
         raise CheckFailedError(
             f"No image has {size:,} bytes from {offset:,} of {store}",
             where=str(folder),

@@ -42,7 +42,7 @@ def describe(manifest: Manifest) -> str:
     # the user's own source may have the name of one of the 40
     names |= {name: (facts.get("name") or name, facts.get("link", "")) for name, facts in manifest.own_sources.items()}
     rows = []
-    for one in counts.itertuples():
-        sources = (linked(*names.get(name, (name, ""))) for name in sorted(one.sources))
-        rows.append(f"| {cell(one.licence) or 'none named'} | {one.images:,} | {', '.join(sources)} |")
+    for one in counts.to_dict("records"):
+        sources = (linked(*names.get(name, (name, ""))) for name in sorted(one["sources"]))
+        rows.append(f"| {cell(one['licence']) or 'none named'} | {one['images']:,} | {', '.join(sources)} |")
     return TEXT.format(rows="\n".join(rows))

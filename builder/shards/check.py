@@ -241,7 +241,7 @@ def _check_types(row: dict[str, Any], where: str) -> None:
         value = row[name]
         if type(value) is not kind:
             raise _DamageError(f"{where}: {name} is not of type {kind.__name__}")
-        if kind is str and not value.isascii() and SURROGATE.search(value):
+        if isinstance(value, str) and not value.isascii() and SURROGATE.search(value):
             raise _DamageError(f"{where}: {name} is not text")
 
 

@@ -6,6 +6,7 @@ Both tables have one line per well (or image). The library of idr0037 names ten 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -94,7 +95,7 @@ def completed(
     >>> completed(annotation, library, counts, unit="wells", titles={})["gene"].tolist()
     ['tp53', 'plk1', 'kif11']
     >>> counts.remarks
-    ["gene is 'tp53' in the annotation and 'chr2' in the library table: 1 wells"]
+    ["gene is 'tp53' in the annotation and 'chr2' in the library table (wells: 1)"]
     """
     annotation, library = one_line_per_key(annotation, KEY), one_line_per_key(library, KEY)
     names = [name for name in annotation.columns if name not in KEY]
@@ -119,15 +120,20 @@ def _note(counts: Counts, text: str, number: int) -> None:
 
 def _note_differences(counts: Counts, differing: pd.DataFrame, name: str, title: str, unit: str) -> None:
     """Count the values that differ in more than spelling, and describe the most frequent."""
-    sizes = differing.groupby(list(differing.columns), sort=True).size().sort_values(ascending=False, kind="stable")
-    sizes = sizes[[_values(mine, name) != _values(other, name) for mine, other in sizes.index]]
-    _note(counts, f"{unit} whose {title} differs in the library table (the annotation's is used)", int(sizes.sum()))
-    for (mine, other), number in sizes.iloc[:PAIRS_SHOWN].items():
+    pairs = Counter(zip(differing[name], differing[_LIBRARY + name], strict=True))
+    found = [(n, pair) for pair, n in pairs.items() if _values(pair[0], name) != _values(pair[1], name)]
+    found.sort(key=lambda one: (-one[0], one[1]))
+    _note(
+        counts,
+        f"{unit} whose {title} differs in the library table (the annotation's is used)",
+        sum(n for n, _ in found),
+    )
+    for n, (mine, other) in found[:PAIRS_SHOWN]:
         counts.remarks.append(
-            f"{title} is {mine!r} in the annotation and {other!r} in the library table: {number:,} {unit}"
+            f"{title} is {mine!r} in the annotation and {other!r} in the library table ({unit}: {n:,})"
         )
-    if len(sizes) > PAIRS_SHOWN:
-        counts.remarks.append(f"{title} differs in {len(sizes) - PAIRS_SHOWN:,} other pairs of values")
+    if len(found) > PAIRS_SHOWN:
+        counts.remarks.append(f"{title} differs in {len(found) - PAIRS_SHOWN:,} other pairs of values")
 
 
 def _values(cell: str, name: str) -> set[str]:

@@ -101,12 +101,12 @@ def _groups(found: Findings) -> list[dict[str, Any]]:
     """Return the groups of near duplicates: first those across the split, then across classes, then the largest."""
     group = found.table["duplicate_group"].to_numpy()
     members = pd.Series(np.flatnonzero(group >= 0)).groupby(group[group >= 0])
-    result = []
+    result: list[dict[str, Any]] = []
     for number, images in members:
         part = found.rows.iloc[images.to_numpy()]
         result.append(
             {
-                "number": int(number),
+                "number": int(str(number)),
                 "size": len(images),
                 "across_split": len(part["split"].unique()) > 1,
                 "across_classes": len(part["label"].unique()) > 1,
@@ -119,7 +119,7 @@ def _groups(found: Findings) -> list[dict[str, Any]]:
 
 def _classes(classes: pd.DataFrame) -> list[dict[str, Any]]:
     order = classes.sort_values(["wrong_low", "wrong_share", "label"], ascending=[False, False, True])
-    return order.to_dict("records")
+    return [{str(name): value for name, value in one.items()} for one in order.to_dict("records")]
 
 
 def _as_uri(image: Image.Image) -> str:

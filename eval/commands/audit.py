@@ -35,7 +35,7 @@ def audit(
         typer.Option(help="Also look for images of this image table, folder or zip; may be given several times."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of folds, wrong labels and defects.")] = 0,
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Find near duplicates, wrong labels and outliers, and write quality.parquet and audit.html into DIR.
@@ -44,9 +44,17 @@ def audit(
     """
     from ...builder.console import emit, out
     from ...builder.dataset.quality import summary_of
+    from ...loaders.cores import default_workers
     from ..audit.run import audit as examine
 
-    manifest = examine(folder, embeddings=embeddings, evaldata=evaldata, tasks=task or (), workers=workers, seed=seed)
+    manifest = examine(
+        folder,
+        embeddings=embeddings,
+        evaldata=evaldata,
+        tasks=task or (),
+        workers=workers or default_workers(),
+        seed=seed,
+    )
     summary = summary_of(manifest)
     assert summary is not None, "the audit was just written"
     if as_json:

@@ -28,7 +28,6 @@ def add_to(app: typer.Typer) -> None:
         epilog=examples(
             "cytoimagenet similar cytoimagenet plankton-000007",
             "cytoimagenet similar cytoimagenet cell.tif --images 50",
-            "cytoimagenet similar cytoimagenet cell.tif --images 50",
         ),
     )(similar)
 
@@ -41,7 +40,7 @@ def embed(
         int, typer.Option(min=8, max=4096, help="Side in pixels to which images are resized for the network.")
     ] = 224,
     engine: Engine = "auto",
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Compute one vector per image with a network and add them to a dataset folder: embeddings/MODEL.parquet.
@@ -49,13 +48,14 @@ def embed(
     The digest of the dataset stays the same. Running an interrupted command again resumes it.
     """
     from ...builder.console import emit, out
+    from ...loaders.cores import default_workers
     from ..features import backbones
     from ..features.embed import embed as compute
     from ..features.embed import file_name
     from ..features.processes import is_main_process
 
     network = backbones.load(model)
-    manifest = compute(folder, network, size=input_size, engine=engine, workers=workers, name=name)
+    manifest = compute(folder, network, size=input_size, engine=engine, workers=workers or default_workers(), name=name)
     if not is_main_process():
         return
     path = f"embeddings/{file_name(name or network.name)}.parquet"

@@ -209,16 +209,18 @@ def atlas(
     embeddings: Chosen = None,
     images: Annotated[int, typer.Option(min=5, help="Largest number of images, sampled at random.")] = 100_000,
     seed: Seed = 0,
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Write a page with a map of the images: zoom, hover to see an image, search, select a region and save it as CSV.
 
     The page is one file and needs no network. Needs embeddings: run `cytoimagenet embed DIR` first.
     """
+    from ...loaders.cores import default_workers
     from ..explore.atlas import write_atlas
 
-    _report(as_json, write_atlas(data, out, model=embeddings, images=images, seed=seed, workers=workers))
+    threads = workers or default_workers()
+    _report(as_json, write_atlas(data, out, model=embeddings, images=images, seed=seed, workers=threads))
 
 
 @explore.command("composition", epilog=examples("cytoimagenet explore composition cytoimagenet --out composition.png"))

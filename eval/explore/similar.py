@@ -104,7 +104,7 @@ def _embedded(picture: NDArray[np.uint8], embeddings: Embeddings, engine: str) -
         )
     side = int(settings["input_size"])
     run = runner(network.module, network.name, (side, side), choose(engine, "cpu"))
-    return run(to_square(picture, side)[None].astype(np.float32) / 255)[0]
+    return run(to_square(picture, side)[None].astype(np.float32) / np.float32(255))[0]
 
 
 def _similarities(query: NDArray[np.float32], embeddings: Embeddings) -> NDArray[np.float32]:

@@ -167,7 +167,7 @@ def _chunk(number: int) -> str:
 
 def _views(images: list[NDArray[np.uint8]], side: int) -> NDArray[np.float32]:
     """Return images as the network sees them, shape (images, side, side), in [0, 1]."""
-    return np.stack([to_square(image, side) for image in images]).astype(np.float32) / 255
+    return np.stack([to_square(image, side) for image in images]).astype(np.float32) / np.float32(255)
 
 
 def _checked(vectors: NDArray[np.float32], network: Backbone) -> NDArray[np.float32]:

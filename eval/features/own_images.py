@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...builder.errors import UsageError
 from ...builder.image_table.table import ImageTable, read_image_table
+from ...loaders.cores import usable_cores
 from .decode import MOST_THREADS
 from .extract import extract
 from .image_samples import rejections, samples_of
@@ -184,7 +184,7 @@ def extract_features(
             aggregate=aggregate,
             cache=cache or temporary,
             engine=engine,
-            workers=workers or min(os.cpu_count() or 1, MOST_THREADS),
+            workers=workers or min(usable_cores(), MOST_THREADS),
             strict=strict,
         )
         frame = profiles.to_frame()

@@ -88,7 +88,7 @@ def check(document: Any, where: str | PathLike[str] = "results.json") -> None:
         raise SchemaError(f"Not a document of the format {FORMAT}", where=where)
     if document.get("schema_version") != SCHEMA_VERSION:
         raise SchemaError(f"Schema version {document.get('schema_version')} is not {SCHEMA_VERSION}", where=where)
-    entries = document.get("results")
+    entries: Any = document.get("results")
     lists = (entries, document.get("paired"), document.get("not_compared", []))
     if not all(isinstance(one, list) for one in lists):
         raise SchemaError("`results`, `paired` and `not_compared` must be lists", where=where)

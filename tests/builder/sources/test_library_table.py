@@ -72,7 +72,7 @@ def test_the_annotation_decides_and_the_library_fills(screen):
     assert cell_types == ["line a", "line b", "same", "line d", "line e", ""]
     assert (counts.unlabelled, counts.labels_without_image) == (1, 0)
     assert counts.notes == {DIFFERS: 1, ONLY_VALUE: 1, ONLY_LINE: 2}
-    assert counts.remarks == ["cell_type is 'line a' in the annotation and 'other' in the library table: 1 wells"]
+    assert counts.remarks == ["cell_type is 'line a' in the annotation and 'other' in the library table (wells: 1)"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_the_most_frequent_differences_are_described(screen):
         [("1", "A1")],
     )
     assert counts.notes == {DIFFERS: 8}
-    assert [remark.rsplit(": ")[-1] for remark in counts.remarks[:3]] == ["3 wells", "2 wells", "1 wells"]
+    assert [remark[-10:] for remark in counts.remarks[:3]] == ["(wells: 3)", "(wells: 2)", "(wells: 1)"]
     assert counts.remarks[3:] == ["cell_type differs in 2 other pairs of values"]
 
 
@@ -236,5 +236,5 @@ def test_idr0037_3303_wells_of_115_cell_lines(shared, tmp_path):
     assert re.search(r"^idr0037 +9,912 +9,909 +3,303 +0 +0 +3$", shown, re.MULTILINE)  # 3 files are tables
     assert f"idr0037: {DIFFERS}: 597" in shown.splitlines()
     for mine, other, number in (("A1ATD-iPSC patient 1", "CTRL0214pf-iely", 573), ("SPC clone 2", "JACK", 24)):
-        remark = f"cell_type is '{mine}' in the annotation and '{other}' in the library table: {number} wells"
+        remark = f"cell_type is '{mine}' in the annotation and '{other}' in the library table (wells: {number})"
         assert f"idr0037: {remark}" in shown.splitlines()
