@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -57,7 +58,7 @@ def process_loader(batches: Epochs, processes: int, *, pin_memory: bool = False)
     # fork: starts in milliseconds, shares the index, and needs no `if __name__ == "__main__"` in the user's script. The
     # workers use no threads and no GPU of this process.
     context = "fork" if sys.platform == "linux" else None
-    return DataLoader(
+    return _ProcessLoader(
         _Worker(batches),
         batch_size=None,
         num_workers=processes,
@@ -117,6 +118,19 @@ def deaths_reported() -> Iterator[None]:
         ) from error
 
 
+class _ProcessLoader(DataLoader[dict[str, Any]]):
+    """Starts its worker processes with SIGINT blocked: Ctrl-C would reach those that are not prepared for it yet."""
+
+    def __iter__(self) -> Any:
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            return super().__iter__()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker(IterableDataset[dict[str, Any]]):
     """Batches, with errors of ours in place of the batch: torch would bury their text in that of a traceback."""
 
@@ -139,3 +153,10 @@ def _prepare(worker: int) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the main one stops the others
     cv2.setNumThreads(1)
+    sys.excepthook = _print_unless_connection_lost
+
+
+def _print_unless_connection_lost(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error of a worker, but not that the main process, which has been interrupted, no longer listens."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)

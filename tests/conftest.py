@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -37,6 +38,9 @@ os.environ.update(
 )
 for name in ("CYTOIMAGENET_HOME", "CYTOIMAGENET_EVALDATA", "HF_TOKEN"):
     os.environ.pop(name, None)
+# a shell starts background jobs with SIGINT ignored, and child processes inherit that: tests of Ctrl-C would hang
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

@@ -235,7 +235,7 @@ def test_ctrl_c_ends_every_process_quietly(small_dataset, tmp_path):
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=120)
     assert running.returncode in (1, -signal.SIGINT)
-    assert errors.count("Traceback") == 1
+    assert errors.count("Traceback") == 1, errors
     assert errors.rstrip().endswith("KeyboardInterrupt")
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)
