@@ -65,7 +65,7 @@ def runs(small_dataset, small_model, tmp_path_factory):
     done = subprocess.run(
         [*launch, spied_training.__file__, str(folder)], capture_output=True, text=True, env=environment
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-30_000:]
     spied_training.run(small_dataset, folder / "from-two", resume=True, record=folder / "from-two-after")
     return folder
 

@@ -177,7 +177,7 @@ def test_labels_that_look_like_yaml_stay_text(small_curated, tmp_path):
     schema.write(rows, folder / "rows.parquet", schema.CURATED)
     write_dataset(folder, tmp_path / "out")
     loaded = datasets.load_dataset(str(tmp_path / "out"), split="validation")
-    assert loaded.features["cls"].names == sorted(odd)
+    assert loaded.features["label"].names == sorted(odd)
 
 
 @pytest.mark.parametrize(

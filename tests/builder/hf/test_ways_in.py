@@ -199,7 +199,7 @@ def test_the_sample_and_chosen_labels(small_dataset, truth, monkeypatch):
     assert {entry[1] for entry in content_of(few).values()} == {2}
     with pytest.raises(UsageError, match="Did you mean 'hela'"):
         cytoimagenet.load_dataset(labels=["hella"])
-    with pytest.raises(UsageError, match="There are default, sample, organism"):
+    with pytest.raises(UsageError, match="There are default, sample, clean, embeddings, organism"):
         cytoimagenet.load_dataset("organisms")
 
 
@@ -243,7 +243,13 @@ def test_slices_splits_and_processes(small_dataset, truth, monkeypatch):
     few = datasets.load_dataset("cytoimagenet", data_files={"train": "data/train-0000[01]-*.tar"}, split="train")
     assert few["key"][:] == train["key"][: len(few)]
     assert 0 < len(few) < len(train)
-    assert datasets.get_dataset_config_names("cytoimagenet") == ["default", "sample", *schema.CATEGORIES]
+    assert datasets.get_dataset_config_names("cytoimagenet") == [
+        "default",
+        "sample",
+        "clean",
+        "embeddings",
+        *schema.CATEGORIES,
+    ]
     assert datasets.get_dataset_split_names("cytoimagenet") == ["train", "validation"]
 
 
