@@ -13,13 +13,14 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, dataloader
 
 from ..builder.errors import CytoImageNetError
 
@@ -109,13 +110,20 @@ def deaths_reported() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # a process that dies while it passes on a batch closes the connection in the middle of it
+        lost = not isinstance(error, RuntimeError) and _in_data_loader(error.__traceback__)
+        if not lost and not str(error).startswith("DataLoader worker (pid"):
             raise
         raise WorkerDiedError(
             f"A process that decodes images died: {error}".strip(),
             next="If memory ran out, use fewer --workers or smaller batches. With 4 workers or fewer, threads decode",
         ) from error
+
+
+def _in_data_loader(trace: TracebackType | None) -> bool:
+    """Return whether an error passed through torch's DataLoader."""
+    return any(frame.f_code.co_filename == dataloader.__file__ for frame, _ in traceback.walk_tb(trace))
 
 
 class _ProcessLoader(DataLoader[dict[str, Any]]):

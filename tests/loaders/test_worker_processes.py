@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 from itertools import islice, pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from cytoimagenet.loaders.order import Part
 from cytoimagenet.loaders.stream import ShardReader, stream
 from cytoimagenet.loaders.windows import WindowsInPageCache
 from cytoimagenet.training.feeding import data_loader
+from torch.utils.data import dataloader
 
 # torch advises against more workers than cores
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -204,7 +206,7 @@ class Deadly(RowReader):
 
 def test_a_worker_that_dies_is_reported(small_dataset):
     batches = Batches(Deadly(read_index(small_dataset), SIZE), batch_size=16, workers=5)
-    with pytest.raises(worker_processes.WorkerDiedError, match=r"died: DataLoader worker \(pid.*\n.*fewer --workers"):
+    with pytest.raises(worker_processes.WorkerDiedError, match=r"(?s)images died.*fewer --workers"):
         list(batches)
 
 
@@ -239,3 +241,17 @@ def test_ctrl_c_ends_every_process_quietly(small_dataset, tmp_path):
     assert errors.rstrip().endswith("KeyboardInterrupt")
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)
+
+
+def test_only_connections_of_the_workers_are_called_a_death(small_dataset):
+    batches = Batches(ShardReader(read_index(small_dataset), SIZE), batch_size=16, workers=5)
+    lost = "Connection reset by peer"
+    with (
+        pytest.raises(worker_processes.WorkerDiedError, match=lost),
+        mock.patch.object(
+            dataloader._MultiProcessingDataLoaderIter, "_get_data", side_effect=ConnectionResetError(lost)
+        ),
+    ):
+        list(batches)
+    with pytest.raises(ConnectionResetError), worker_processes.deaths_reported():
+        raise ConnectionResetError(lost)
