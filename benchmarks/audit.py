@@ -217,7 +217,7 @@ class Data:
 
 
 def _sample(label: pd.Series, classes: int | None, per_class: int) -> np.ndarray:
-    """Return the rows of all images, or of some images of some of the classes that have so many."""
+    """Return the rows of all images, or of some images of some of the classes that have enough of them."""
     if classes is None:
         return np.arange(len(label))
     rng = np.random.default_rng(0)

@@ -193,7 +193,7 @@ class Batches(IterableDataset[dict[str, Any]]):
         with deaths_reported():
             try:
                 yield from map(checked, loader)
-            except GeneratorExit:  # the pass was left early: the next one goes on with the same processes
+            except GeneratorExit:  # the pass was left early: the next one uses the same processes
                 self._processes = loader
                 raise
         self._processes = loader

@@ -64,17 +64,23 @@ def test_the_text_of_a_help_is_not_read_as_markdown(docs_module):
     assert pages._escape("With --tile: `eval --features` and --out") == "With `--tile`: `eval --features` and `--out`"
 
 
-def test_the_site_builds_without_warnings(tmp_path, docs_module):
-    """With the notebooks as they are written: the next test runs them."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built with warnings as errors; its notebooks are not run."""
     pytest.importorskip("myst_nb")
     import shutil
 
-    pages, generate = docs_module("reference_pages"), docs_module("generate")
-    root = tmp_path / "docs"
+    sys.path.insert(0, str(DOCS))
+    try:
+        pages, generate = importlib.import_module("reference_pages"), importlib.import_module("generate")
+    finally:
+        sys.path.remove(str(DOCS))
+    place = tmp_path_factory.mktemp("site")
+    root = place / "docs"
     shutil.copytree(DOCS, root, ignore=shutil.ignore_patterns("generated", "__pycache__"))
-    shutil.copytree(DOCS.parent / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DOCS.parent / "tools", place / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("CONTRIBUTING.md", "CHANGELOG.md", "project.toml"):
-        shutil.copy(DOCS.parent / name, tmp_path)
+        shutil.copy(DOCS.parent / name, place)
     (root / "generated" / "gallery").mkdir(parents=True)
     (root / "generated" / "commands.md").write_text(pages.commands())
     (root / "generated" / "python.md").write_text(pages.python())
@@ -85,21 +91,15 @@ def test_the_site_builds_without_warnings(tmp_path, docs_module):
     (root / "generated" / "gallery.md").write_text("\n\n".join(parts))
     for name in generate.NOTEBOOKS:
         shutil.copy(DOCS / "notebooks" / f"{name}.ipynb", root / "generated")
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "--keep-going",
-        "-b",
-        "html",
-        str(root),
-        str(tmp_path / "site"),
-    ]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(root), str(place / "site")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "site" / "generated" / "python.html").read_text()
+    return place / "site"
+
+
+def test_the_site_builds_without_warnings(site):
+    """With the notebooks as they are written: another test runs them."""
+    page = (site / "generated" / "python.html").read_text()
     assert 'id="cytoimagenet.load_dataset"' in page
 
 
@@ -129,10 +129,7 @@ def test_the_notebooks_are_committed_without_outputs():
 
 
 @pytest.mark.browser
-def test_the_pages_fit_a_phone(chromium):
-    site = DOCS.parent / "build" / "site"
-    if not (site / "index.html").is_file():
-        pytest.skip("needs `make docs`")
+def test_the_pages_fit_a_phone(site, chromium):
     for page in ("index.html", "evaluation.html", "generated/commands.html"):
         chromium.set_window_size(390, 900)
         chromium.get((site / page).as_uri())

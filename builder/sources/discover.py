@@ -115,7 +115,7 @@ def _folder(path: str, name: str) -> Found | str:
         return registry.EXCLUDED[name.lower()]
     if reason := _unusable(name):
         return reason
-    if name.lower().endswith(".zip"):  # channels inside it could not be told from members of a zip
+    if name.lower().endswith(".zip"):  # channels inside it could not be distinguished from members of a zip
         return "a folder of a source can't be called .zip"
     root = Root(path)
     table = root.table()

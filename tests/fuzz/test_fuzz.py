@@ -11,7 +11,7 @@ from cytoimagenet.builder.formats.grey_png import encode_png
 
 from tests.fuzz import targets
 
-RUNS = 150  # inputs for each parser, beside those to start from: about ten seconds in all
+RUNS = 150  # inputs for each parser, in addition to those to start from: about ten seconds in all
 
 
 @pytest.mark.skipif(

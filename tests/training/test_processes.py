@@ -130,7 +130,7 @@ def test_another_number_of_processes_sees_every_image_once(runs, small_dataset, 
     history = pd.read_csv(runs / name / "history.csv")
     assert history["epoch"].tolist() == [1, 2]
     assert history["step"].tolist() == [8, 16]
-    # the schedule goes on: half of a cosine from 0.002 after a tenth of warm-up, 0 at the end
+    # the schedule continues: half of a cosine from 0.002 after a tenth of warm-up, 0 at the end
     expected = 0.002 * (1 + np.cos(np.pi * (8 - 2) / (16 - 2))) / 2
     assert history["learning_rate"].tolist() == pytest.approx([expected, 0], abs=1e-9)
     log = json.loads((runs / name / "trainer_state.json").read_text())["log_history"]
