@@ -8,15 +8,12 @@ from typing import Annotated
 import typer
 
 from ..builder import console
-from ..builder.commands.options import Json
+from ..builder.commands.options import Json, examples
 
-EXAMPLES = """
-Examples:
-
-  cytoimagenet cache cytoimagenet/
-
-  cytoimagenet cache cytoimagenet/ --size 64 --out /scratch/decoded
-"""
+EXAMPLES = examples(
+    "cytoimagenet cache cytoimagenet/",
+    "cytoimagenet cache cytoimagenet/ --size 64 --out /scratch/decoded",
+)
 
 
 def add_to(app: typer.Typer) -> None:

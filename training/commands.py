@@ -7,45 +7,30 @@ from typing import Annotated, Literal
 import typer
 
 from ..builder import console
-from ..builder.commands.options import Json
+from ..builder.commands.options import Json, examples
 
-TRAIN_EXAMPLES = """
-Examples:
+TRAIN_EXAMPLES = examples(
+    "cytoimagenet train cytoimagenet/ --out runs/first --recipe quick",
+    "cytoimagenet train cytoimagenet/ --out runs/adapted --recipe adapt --size 128 --epochs 14",
+    "cytoimagenet train cytoimagenet/ --recipe paper --labels toy20 --epochs 24",
+    "cytoimagenet train cytoimagenet/ --out runs/first --resume",
+    "torchrun --no-python --nproc-per-node 4 cytoimagenet train cytoimagenet/ --recipe modern --set batch_size=256",
+)
 
-  cytoimagenet train cytoimagenet/ --out runs/first --recipe quick
+CONVERT_EXAMPLES = examples(
+    "cytoimagenet convert-weights efficientnetb0_weights-notop.h5 models/published",
+    "cytoimagenet features --model models/published --tasks bbbc021 --data evaldata --out features.parquet",
+)
 
-  cytoimagenet train cytoimagenet/ --out runs/adapted --recipe adapt --size 128 --epochs 14
+PUSH_EXAMPLES = examples(
+    "cytoimagenet push-model runs/first me/cytoimagenet-efficientnet-b0",
+    "cytoimagenet push-model runs/first me/cytoimagenet-efficientnet-b0 --private",
+)
 
-  cytoimagenet train cytoimagenet/ --recipe paper --labels toy20 --epochs 24
-
-  cytoimagenet train cytoimagenet/ --out runs/first --resume
-
-  torchrun --no-python --nproc-per-node 4 cytoimagenet train cytoimagenet/ --recipe modern --set batch_size=256
-"""
-
-CONVERT_EXAMPLES = """
-Examples:
-
-  cytoimagenet convert-weights efficientnetb0_weights-notop.h5 models/published
-
-  cytoimagenet features --model models/published --tasks bbbc021 --data evaldata --out features.parquet
-"""
-
-PUSH_EXAMPLES = """
-Examples:
-
-  cytoimagenet push-model runs/first me/cytoimagenet-efficientnet-b0
-
-  cytoimagenet push-model runs/first me/cytoimagenet-efficientnet-b0 --private
-"""
-
-EXPORT_EXAMPLES = """
-Examples:
-
-  cytoimagenet export runs/first --out first.onnx
-
-  cytoimagenet export runs/first --out classes.onnx --output scores
-"""
+EXPORT_EXAMPLES = examples(
+    "cytoimagenet export runs/first --out first.onnx",
+    "cytoimagenet export runs/first --out classes.onnx --output scores",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -192,10 +177,10 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a trained network as an ONNX file, for programs without torch.
+    r"""Write a trained network as an ONNX file, for programs without torch.
 
     The file takes grey images with values from 0 to 255. Scaling and normalisation are part of it. It is compared with
-    torch before it gets its name. Needs pip install 'cytoimagenet[onnx]'.
+    torch before it is moved to its final name. Needs: pip install 'cytoimagenet\[onnx]'.
     """
     from ..builder.extras import require
 

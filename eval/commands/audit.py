@@ -10,7 +10,7 @@ import typer
 
 from ...builder.commands.options import Json, examples
 from .embed import Folder
-from .options import Chosen, Workers
+from .options import Chosen, Threads
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def audit(
         typer.Option(help="Also look for images of this image table, folder or zip; may be given several times."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of folds, wrong labels and defects.")] = 0,
-    workers: Workers = None,
+    workers: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Find near duplicates, wrong labels and outliers, and write quality.parquet and audit.html into DIR.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ...builder.commands.options import Json, examples
-from .options import Chosen, Engine, Model, Workers
+from .options import Chosen, Engine, Model, Threads
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="The dataset folder, local or a URL.")]
 
@@ -40,7 +40,7 @@ def embed(
         int, typer.Option(min=8, max=4096, help="Side in pixels to which images are resized for the network.")
     ] = 224,
     engine: Engine = "auto",
-    workers: Workers = None,
+    workers: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Compute one vector per image with a network and add them to a dataset folder: embeddings/MODEL.parquet.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...builder.commands.options import Json, examples
-from .options import Chosen, Engine, Model, Workers
+from .options import Chosen, Engine, Model, Threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,7 +209,7 @@ def atlas(
     embeddings: Chosen = None,
     images: Annotated[int, typer.Option(min=5, help="Largest number of images, sampled at random.")] = 100_000,
     seed: Seed = 0,
-    workers: Workers = None,
+    workers: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Write a page with a map of the images: zoom, hover to see an image, search, select a region and save it as CSV.

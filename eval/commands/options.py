@@ -35,6 +35,10 @@ Workers = Annotated[
     typer.Option(min=1, help="Threads that decode images; more than 4 are processes. Default: by the cores."),
 ]
 
+Threads = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Threads that decode images. Default: by the cores.")
+]
+
 OWN = "Your own images and tables"
 OwnTasks = Annotated[
     list[str] | None,

@@ -68,6 +68,20 @@ def test_every_command_is_in_a_panel_of_the_help(monkeypatch):
     assert [name for name in listed if name in names] == names  # in the order of the table
 
 
+def test_no_help_loses_the_brackets_of_an_extra(monkeypatch):
+    """In help, `[build]` is markup of the terminal unless it is written `\\[build]`."""
+    monkeypatch.setenv("COLUMNS", "200")
+    app = console.application("0")
+    for package in ("builder", "loaders", "training", "eval"):
+        __import__(f"cytoimagenet.{package}.commands", fromlist=["add_to"]).add_to(app)
+    found = 0
+    for name in (name for commands in console.PANELS.values() for name in commands):
+        shown = " ".join(CliRunner().invoke(app, [name, "--help"]).output.split())
+        assert "pip install 'cytoimagenet'" not in shown, name
+        found += "pip install 'cytoimagenet[" in shown
+    assert found >= 2
+
+
 ESCAPES = "a\x1b]0;owned\x07 \x1b[2J\x9b31m \u202egnp.exe\r[bold]:cat:"
 
 
