@@ -251,5 +251,6 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
     empty = [name for name in table.column_names if table[name].null_count]
     if empty:
         raise SchemaError(f"Column {empty[0]!r} has {table[empty[0]].null_count} nulls", where=str(path))
-    frame: pd.DataFrame = table.to_pandas()
+    # the file's own remarks to pandas could name columns that it does not have
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     return frame
