@@ -21,6 +21,7 @@ CASES = {
     "quick": ("quick", {}),
     "mixup, CutMix and balance": ("modern", {"cutmix": 1.0, "balance": "loss"}),
     "accumulation": ("modern", {"accumulation": 2, "batch_size": 27}),
+    "distillation": ("modern", {"distill": 0.5}),
     "crop, blur and noise": ("modern", {"crop": 0.5, "blur": 1.0, "noise": 0.05}),
 }
 # 0.1 of 10 steps would be one step: no average
