@@ -128,7 +128,8 @@ def _rows(
         labels, sources = text["label"].to_pylist(), text["dir_name"].to_pylist()
         width, height = check["width"].to_numpy(), check["height"].to_numpy()
         crop = np.array([value.strip().lower() in ("true", "1", "1.0") for value in text["crop"].to_pylist()])
-        columns: dict[str, Any] = dict(text)
+        columns: dict[str, Any] = {name: [schema.empty(name)] * len(rows) for name in schema.ADDED}
+        columns |= text
         columns |= {
             "category": [categories[label] for label in labels],
             "path": [f"/cytoimagenet/{folders[label]}" for label in labels],

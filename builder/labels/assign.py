@@ -27,6 +27,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..ambiguous import EXCLUSIVE_COLUMNS, values_of
@@ -145,7 +146,12 @@ def assign_labels(
     result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation, rule=labels)
     picked = np.flatnonzero(result.chosen >= 0)
     kept = [name for name in SELECTION.names if name in catalog.columns]
-    selection = catalog[kept].iloc[picked].astype("str").fillna("")
+    selection = catalog[kept].iloc[picked]
+    texts = [name for name in kept if SELECTION.field(name).type == pa.string()]
+    numbers = [name for name in kept if name not in texts]
+    selection = selection.assign(
+        **selection[texts].astype("str").fillna(""), **selection[numbers].astype("float64"), alternatives=""
+    )
     chosen = [result.labels[i] for i in result.chosen[picked]]
     selection.insert(0, "label", pd.Series([label.name for label in chosen], selection.index, dtype="str"))
     selection.insert(1, "category", pd.Series([label.column for label in chosen], selection.index, dtype="str"))

@@ -67,8 +67,9 @@ class Source:
     labels : callable, optional
         `labels(rows, folder)` returns `rows` with label columns added. `rows` has a column for each named group,
         `file` (first channel), `channels` and `stains`. The function may return more rows (boxes of an image) or
-        fewer, and counts the latter in `folder.counts`. It may also add `microscopy`, `licence` and `group`: the plate,
-        movie or donor that the train/validation split must not divide. Any other new column is an error.
+        fewer, and counts the latter in `folder.counts`. It may also add `microscopy`, `licence`, the columns of
+        `provenance.PROVENANCE`, and `group`: the plate, movie or donor that the train/validation split must not
+        divide. Any other new column is an error.
     group : tuple of str
         Named groups of `pattern` that together name a movie or donor: its images go into one split. Without it, the
         rows that one field gives (`apart`) form a group.

@@ -9,7 +9,7 @@ from cytoimagenet.builder.curate.tried import TriedImages
 
 def selection_of(rows) -> pa.Table:
     """Return a selection of rows (idx, label, images[, channels]), which must be sorted by label and idx."""
-    columns = {name: [""] * len(rows) for name in schema.SELECTION.names}
+    columns = {name: [schema.empty(name)] * len(rows) for name in schema.SELECTION.names}
     columns |= {
         "idx": [row[0] for row in rows],
         "label": [row[1] for row in rows],

@@ -77,7 +77,7 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
     path = tmp_path / "manifest.json"
     for change, error, said in (
         ({"format": "other"}, SchemaError, "not the manifest"),
-        ({"schema_version": "9.0.0"}, SchemaError, r"reads 1\."),
+        ({"schema_version": "9.0.0"}, SchemaError, r"reads 2\."),
         ({"classes": {}}, SchemaError, "classes"),
         ({"seed": 1}, CheckFailedError, "altered"),
         ({"files": {"../x": {"rows": 1, "bytes": 1, "sha256": "0" * 64}}}, SchemaError, "does not have: '../x'"),

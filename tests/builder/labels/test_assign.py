@@ -6,7 +6,7 @@ import pytest
 from cytoimagenet import assign_labels
 from cytoimagenet.builder.errors import MetadataError, SchemaError, UsageError
 from cytoimagenet.builder.labels import assign as under_test
-from cytoimagenet.builder.schema import CATALOG, LABEL_COLUMNS, SELECTION, check
+from cytoimagenet.builder.schema import CATALOG, LABEL_COLUMNS, SELECTION, check, empty
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +32,9 @@ ODD = [
 
 def table(rows, **columns):
     """Make a catalogue of `rows` rows in which only the named columns are filled."""
-    frame = pd.DataFrame({name: [""] * rows for name in CATALOG.names}, dtype="str")
+    frame = pd.DataFrame({name: [empty(name)] * rows for name in CATALOG.names})
     frame["idx"] = [f"source-{i}" for i in range(rows)]
+    frame["magnification"], frame["pixel_size"] = 20.0, np.arange(rows) / 8
     for name, values in columns.items():
         frame[name] = pd.Series(values, dtype="str")
     return frame

@@ -21,7 +21,7 @@ def idr0072(shared):
         table = table.fillna("")
         gene = table["Comment [Gene Symbol]" if "Comment [Gene Symbol]" in table else "Gene Symbol"].str.lower()
         protein = table["Comment [Protein Name Abbreviation]"].str.lower()
-        part = pd.DataFrame(dict.fromkeys(schema.CATALOG.names, ""), index=table.index, dtype="str")
+        part = pd.DataFrame({name: schema.empty(name) for name in schema.CATALOG.names}, index=table.index, dtype="str")
         parts.append(
             part.assign(
                 idx=f"idr0072-{screen}" + table.index.astype("str"),

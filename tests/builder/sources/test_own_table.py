@@ -96,7 +96,7 @@ def test_a_plate_of_two_channels(tmp_path):
         ["plate", "b/2_1.tif", "repeated"],
     ]
     assert made.own["plate"].link == "https://lab.example"
-    assert "columns that a source does not use: plate, dose" in counts.remarks
+    assert "columns that a source does not use: dose" in counts.remarks
     with pytest.raises(MetadataError, match="Only 2 of 5 samples can be used"):
         build_catalog(tmp_path, strict=True)
 
