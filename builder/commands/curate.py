@@ -275,7 +275,7 @@ def _print_counts(report: dict[str, Any]) -> None:
         out.print(f"Not compared: {file}: {reason}", markup=False)
     for line in describe(report, CLASSES_SHOWN):
         out.print(line, markup=False)
-    out.print(split_in_words(report["settings"]["split"], report["split"]), markup=False)
+    out.print(f"Split {split_in_words(report['settings']['split'], report['split'])}", markup=False)
     alone = [entry["label"] for entry in report["classes"] if not entry["validation"]]
     if alone:
         shown = ", ".join(alone[:CLASSES_NAMED]) + (", ..." if len(alone) > CLASSES_NAMED else "")

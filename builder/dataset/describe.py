@@ -52,7 +52,7 @@ def describe(root: str, data: Mapping[str, Any], *, all_classes: bool = False) -
         lines.append(f"  ... and {len(classes) - len(shown):,} more")
     counts = {name: value for name, value in data["counts"].items() if not isinstance(value, str) and name != "split"}
     settings = {name: value for name, value in data["settings"].items() if name != "split"}
-    rule = data["settings"].get("split")
+    rule = str(data["settings"].get("split", ""))
     lines += [
         "",
         f"  format    {data['shard_format']}, schema {data['schema_version']}",
@@ -77,18 +77,21 @@ def split_in_words(rule: str, counts: Mapping[str, Mapping[str, int]]) -> str:
 
     Examples
     --------
-    >>> split_in_words("by-plate", {"plates": {"train": 54, "validation": 6, "unknown": 120}})
-    'by plate: 54 plates in train, 6 in validation; 120 source images without a known plate by image'
+    >>> split_in_words("by-plate", {"plates": {"train": 54, "validation": 1, "unknown": 12}})
+    'by plate: 54 plates in train, 1 in validation; 12 source images without a known plate are split by image'
     """
     if rule == "published":
         return "as published: a tenth of the crops of each class; crops of one source image can be in both splits"
-    parts = []
-    for name, count in counts.items():
-        part = f"{count['train']:,} {name} in train, {count['validation']:,} in validation"
-        if name != "groups" and count["unknown"]:
-            part += f"; {count['unknown']:,} source images without a known {name.removesuffix('s')} by image"
-        parts.append(part if name != "groups" else f"images of one group (plate, movie, donor) together: {part}")
-    return ": ".join([rule.replace("-", " "), "; ".join(reversed(parts))]) if parts else rule.replace("-", " ")
+    words, parts = rule.replace("-", " "), []
+    for name, count in sorted(counts.items(), reverse=True):  # groups last
+        one, train = name.removesuffix("s"), count["train"]
+        parts.append(f"{train:,} {one if train == 1 else name} in train, {count['validation']:,} in validation")
+        if name == "groups":
+            words += " and by group (plate, movie, donor)"
+        elif count["unknown"]:
+            images, are = ("image", "is") if count["unknown"] == 1 else ("images", "are")
+            parts.append(f"{count['unknown']:,} source {images} without a known {one} {are} split by image")
+    return f"{words}: {'; '.join(parts)}" if parts else words
 
 
 def size(count: int) -> str:

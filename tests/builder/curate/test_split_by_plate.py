@@ -139,14 +139,14 @@ def test_in_words():
     groups = {"groups": {"train": 5, "validation": 1, "unknown": 7}}
     assert split_in_words("by-image", {}) == "by image"
     assert split_in_words("by-image", groups) == (
-        "by image: images of one group (plate, movie, donor) together: 5 groups in train, 1 in validation"
+        "by image and by group (plate, movie, donor): 5 groups in train, 1 in validation"
     )
     assert split_in_words("by-plate", groups | plates) == (
-        "by plate: 54 plates in train, 6 in validation; 1,200 source images without a known plate by image; images of "
-        "one group (plate, movie, donor) together: 5 groups in train, 1 in validation"
+        "by plate and by group (plate, movie, donor): 54 plates in train, 6 in validation; 1,200 source images without "
+        "a known plate are split by image; 5 groups in train, 1 in validation"
     )
-    assert split_in_words("by-well", {"wells": {"train": 9, "validation": 1, "unknown": 0}}) == (
-        "by well: 9 wells in train, 1 in validation"
+    assert split_in_words("by-well", {"wells": {"train": 1, "validation": 0, "unknown": 1}}) == (
+        "by well: 1 well in train, 0 in validation; 1 source image without a known well is split by image"
     )
     assert "both splits" in split_in_words("published", {})
 
