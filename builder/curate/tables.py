@@ -76,6 +76,8 @@ def _kept(decided: Decided, chunks: Sequence[ChunkResult]) -> Iterator[pa.Table]
         number_in_class = (np.arange(start, start + len(images)) - starts[label[part]]).tolist()
         columns = {name: source[name] for name in schema.SELECTION.names}
         columns |= {name: image[name] for name in image.column_names}
+        # what the publisher states decides; the file's own header fills what is not stated
+        columns |= {name: pc.coalesce(source[name], image[name]) for name in ("pixel_size", "magnification")}
         columns |= {
             "path": [f"/cytoimagenet/{entry['slug']}" for entry in own],
             "filename": [

@@ -16,7 +16,7 @@ from .provenance import NUMBERS, PROVENANCE
 from .record import BRIGHTFIELD, Source
 from .vocabulary import Vocabulary
 
-ROW_COLUMNS = ("microscopy", "licence", "group", *PROVENANCE)
+ROW_COLUMNS = ("microscopy", "licence", "group", "channel_type", *PROVENANCE)
 """Columns that a source may give to each row, in addition to labels."""
 
 

@@ -23,7 +23,17 @@ TYPES: dict[str, tuple[str, ...]] = {
     "peroxisome": ("peroxisome", "peroxisomes"),
     "lipid": ("lipid", "lipids", "lipid droplets", "bodipy"),
     # an antibody or a fluorescent tag: what its place in the cell shows is the question of the experiment
-    "protein": ("protein", "fkhr-gfp", "nfkb", "arrestin-gfp", "phospho-h3", "pcna", "gfp"),
+    "protein": (
+        "protein",
+        "fkhr-gfp",
+        "nfkb",
+        "arrestin-gfp",
+        "phospho-h3",
+        "pcna",
+        "gfp",
+        "green marker",
+        "red marker",
+    ),
     "proliferation": ("proliferation", "edu", "brdu", "ki67", "ki-67"),
     "pathogen": ("infection", "virus"),
     "organ": ("intestine", "pharynx"),
