@@ -65,13 +65,13 @@ def as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary, *, 
         raw = text(name) if name in rows else visible if name == "cell_visible" else constant(getattr(source, name))
         columns[name] = vocabulary.apply(raw, name)
     columns |= {name: text(name) for name in ROW_COLUMNS if name in rows}
-    columns |= {name: _numbers(columns[name]) for name in NUMBERS}
+    columns |= {name: as_numbers(columns[name]) for name in NUMBERS}
     return pa.table(
         {field.name: columns[field.name].cast(field.type) for field in schema.CATALOG}, schema=schema.CATALOG
     )
 
 
-def _numbers(texts: pa.Array) -> pa.Array:
+def as_numbers(texts: pa.Array) -> pa.Array:
     """Return texts as numbers, null where a text is empty; each distinct text is converted once."""
     coded = texts.dictionary_encode()
     values = pa.array([float(text) if text else None for text in coded.dictionary.to_pylist()], pa.float64())

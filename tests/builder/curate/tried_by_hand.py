@@ -35,6 +35,7 @@ def table_of(images, **columns) -> pa.Table:
         **{name: [0] * n for name in ("x_min", "y_min", "offset", "size", "entropy")},
         "sha256": [letter.encode() * 32 for _, letter in images],
         "reason": ["dim" if letter.islower() else "" for _, letter in images],
+        **{name: [None] * n for name in ("pixel_size", "magnification")},
         **{name: [""] * n for name in ("detail", "file", "channel_digests")},
         **columns,
     }
