@@ -10,6 +10,7 @@ of two plates joins the two plates.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from ..images.channels import FRAGMENT
 
-Texts = pa.Array | pa.ChunkedArray
-Numbers = NDArray[np.int64]
+Texts: TypeAlias = pa.Array | pa.ChunkedArray
+Numbers: TypeAlias = NDArray[np.int64]
 
 VALIDATION = 0.1  # preprint, 2.4
 ROWS_AT_ONCE = 2**16  # whose file names are in memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from cytoimagenet.builder import schema
+from cytoimagenet.builder import commands, schema
+from cytoimagenet.builder.console import application
 from cytoimagenet.builder.curate.decide import decide
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
@@ -22,6 +24,7 @@ from cytoimagenet.builder.shards.write import write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
 from .tried_by_hand import tried_of
 
@@ -161,15 +164,19 @@ def raw(tmp_path_factory):
     return folder
 
 
-def curated(raw, out, *, workers=0, **changes):
-    """Curate 24 images of two classes on six plates; return rows and report."""
+def selected():
+    """Return a selection of 24 images of two classes on six plates."""
     columns = dict.fromkeys(schema.SELECTION.names, "")
     rows = [columns | {"idx": f"a-{n:02d}", "dir_name": "a", "channels": f"a/{n}.png", "label": "xy"[n % 2],
                        "category": "gene", "plate": f"P{n % 6}" if n < 18 else "",
                        "alternatives": ["", "x|y", "left out", "x|left out"][n % 4]}
             for n in range(24)]  # fmt: skip
-    frame = pd.DataFrame(rows).assign(magnification=np.nan, pixel_size=np.nan)
-    report = curate(frame, raw, out, settings=replace(ALL, chunk_rows=5, **changes), workers=workers)
+    return pd.DataFrame(rows).assign(magnification=np.nan, pixel_size=np.nan)
+
+
+def curated(raw, out, *, workers=0, **changes):
+    """Curate the selection; return rows and report."""
+    report = curate(selected(), raw, out, settings=replace(ALL, chunk_rows=5, **changes), workers=workers)
     return schema.read(out / "rows.parquet", schema.CURATED), report
 
 
@@ -192,6 +199,20 @@ def test_from_selection_to_the_line_of_info(raw, tmp_path):
     write_dataset(tmp_path / "three", tmp_path / "plain")
     assert "split" not in Manifest.load(tmp_path / "plain").counts
     assert "  split     by image" in Manifest.load(tmp_path / "plain").describe().splitlines()
+
+
+def test_the_command_prints_what_the_split_kept_together(raw, tmp_path):
+    schema.write(selected(), tmp_path / "selection.parquet", schema.SELECTION)
+    app = application("0")
+    commands.add_to(app)
+    words = ["curate", str(tmp_path / "selection.parquet"), "--raw", str(raw), "--out", str(tmp_path / "out"),
+             "--min-class-size", "1", "--workers", "0", "--split"]  # fmt: skip
+    for rule in ("by-plate", "by-image"):
+        shown = CliRunner().invoke(app, [*words, rule, "--rebuild"])
+        assert shown.exit_code == 0, shown.output
+        report = json.loads((tmp_path / "out" / "curated.json").read_text())
+        assert f"Split {split_in_words(rule, report['split'])}" in " ".join(shown.output.split())
+    assert "Split by image\n" in shown.output
 
 
 def test_alternatives_are_classes_of_the_dataset(raw, tmp_path):
