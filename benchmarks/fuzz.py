@@ -32,7 +32,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=2, help="time for all parsers")
-    parser.add_argument("--seed", type=int, default=0, help="random seed of the changes")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the changes, at least 1")
     parser.add_argument("--only", action="append", choices=[*TARGETS], help="fuzz this parser; default: all")
     parser.add_argument("--save", default="fuzz-findings", help="folder for inputs that make a parser fail")
     parser.add_argument("--corpus", help="folder for inputs that reach further lines; used again by the next run")

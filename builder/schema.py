@@ -299,5 +299,6 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
     nulls = [name for name in table.column_names if table[name].null_count and not schema.field(name).nullable]
     if nulls:
         raise SchemaError(f"Column {nulls[0]!r} has {table[nulls[0]].null_count} nulls", where=str(path))
-    frame: pd.DataFrame = table.to_pandas()
+    # the file's own remarks to pandas could name columns that it does not have
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     return frame

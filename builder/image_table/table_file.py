@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import MetadataError
@@ -17,6 +16,8 @@ from .root import Root
 
 KEYS = ("id", "label", "group", "split")
 """Columns with a meaning, in addition to `file` and `file_<channel>`."""
+UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
+"""How pandas calls an index without a name in Parquet."""
 LINE = "\0line"  # no table has a column of this name
 EXAMPLE = "A table needs a column `file`, or one column per channel such as `file_dna` and `file_actin`"
 
@@ -120,13 +121,21 @@ def _text(data: bytes, where: str) -> pd.DataFrame:
 def _parquet(data: bytes, where: str) -> pd.DataFrame:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
-        groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
-        if sum(groups) > MAX_TABLE_BYTES:
-            raise MetadataError(f"Unpacks to more than {MAX_TABLE_BYTES:,} bytes", where=where)
-        frame: pd.DataFrame = file.read().to_pandas()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise MetadataError(f"Not a readable Parquet file: {error}", where=where) from error
-    frame = frame.reset_index(drop=frame.index.name is None) if frame.index.nlevels == 1 else frame.reset_index()
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        names = file.schema_arrow.names
+        table = None if size > MAX_TABLE_BYTES or len(set(names)) < len(names) else file.read()
+        # an index that pandas wrote is a column like any other; its remarks about it may be wrong
+        frame = pd.DataFrame() if table is None else table.to_pandas(ignore_metadata=True)
+    except Exception as error:  # Arrow and pandas raise errors of every kind for damaged files
+        raise MetadataError(
+            f"Not a readable Parquet file: {str(error) or type(error).__name__}", where=where
+        ) from error
+    if table is None:
+        problem = (
+            f"Unpacks to more than {MAX_TABLE_BYTES:,} bytes" if size > MAX_TABLE_BYTES else "Two columns have one name"
+        )
+        raise MetadataError(problem, where=where)
+    frame = frame.drop(columns=[name for name in frame.columns if UNNAMED_INDEX.fullmatch(name)])
     for column in frame.columns:
         name = _canonical(str(column))
         if name in KEYS or name == "file" or name.startswith("file_") or not _is_plain(frame[column]):

@@ -32,7 +32,7 @@ MONTAGE = "#xywh=0,0,825,715"
 def dead_or_alive(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
     """BBBC010: worms of plate columns 1 to 12 are alive; those of 13 to 24 got no antibiotic and are dead.
 
-    They are the positive and negative controls of the assay, which looks for antibiotics.
+    They are the positive and negative controls of the assay, which looks for antibiotics (unverified).
     """
     alive = rows["column"].astype(int) <= 12
     return rows.assign(

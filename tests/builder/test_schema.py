@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cytoimagenet
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.errors import SchemaError
@@ -51,6 +52,13 @@ def test_a_changed_byte_never_gives_other_values(rejected, tmp_path):
         except SchemaError:
             found += 1
     assert found > 50
+
+
+def test_wrong_remarks_to_pandas_in_a_table_change_nothing(rejected, tmp_path):
+    schema.write(rejected, path := tmp_path / "t.parquet", schema.REJECTED)
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({"pandas": "{}"}), path, write_page_checksum=True)
+    pd.testing.assert_frame_equal(schema.read(path, schema.REJECTED), rejected, check_dtype=False)
 
 
 def test_all_tables_are_written_with_checksums():

@@ -1,6 +1,6 @@
 """Fuzz our parsers with Atheris, which changes inputs so that they reach further lines of our code.
 
-python -m tests.fuzz.run --runs 300 --seed 0 [--only NAME] [--save FOLDER]
+python -m tests.fuzz.run --runs 300 --seed 1 [--only NAME] [--save FOLDER]
 
 Each parser is fuzzed in a process of its own. An input that makes one fail is written to FOLDER.
 """
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=[*targets.TARGETS], help="fuzz this parser; default: all")
     parser.add_argument("--runs", type=int, default=300, help="inputs for each parser")
     parser.add_argument("--seconds", type=int, help="fuzz each parser for this time instead")
-    parser.add_argument("--seed", type=int, default=0, help="random seed of the changes")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the changes, at least 1")
     parser.add_argument("--timeout", type=int, default=60, help="seconds after which one input is a finding")
     parser.add_argument("--save", default=".", help="folder for inputs that make a parser fail")
     parser.add_argument("--corpus", help="folder for inputs that reach further lines; used again by the next run")

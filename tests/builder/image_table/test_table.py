@@ -6,6 +6,8 @@ import zipfile
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder.errors import MetadataError, UsageError
 from cytoimagenet.builder.image_table.table import read_image_table
@@ -105,6 +107,37 @@ def test_whole_numbers_of_parquet_keys_stay_whole(plate):
     table = read_image_table(plate / "t.parquet")
     assert table.rows["label"].tolist() == ["1", ""] and table.rows["group"].tolist() == ["3", "4"]
     assert table.notes == ("label is empty in 1 of 2 rows",)
+
+
+@pytest.mark.parametrize(
+    "remarks",
+    [
+        "{}",
+        '{"column_indexes": [], "columns": []}',
+        '{"index_columns": ["absent"], "column_indexes": [], "columns": []}',
+        '{"index_columns": 1, "column_indexes": 2, "columns": 3}',
+    ],
+)
+def test_wrong_remarks_to_pandas_in_a_parquet_file_change_nothing(plate, remarks):
+    table = pa.table({"file": ["a.png", "b.png"], "dose": [0.5, 2.0]})
+    pq.write_table(table.replace_schema_metadata({"pandas": remarks}), plate / "t.parquet")
+    rows = read_image_table(plate / "t.parquet").rows
+    assert rows["id"].tolist() == ["a.png", "b.png"] and rows["dose"].tolist() == [0.5, 2.0]
+
+
+def test_an_index_that_pandas_wrote_into_a_parquet_file(plate):
+    frame = pd.DataFrame({"file": ["a.png", "b.png"]}, index=[7, 3])
+    frame.to_parquet(plate / "t.parquet")
+    assert read_image_table(plate / "t.parquet").metadata == ()
+    frame.rename_axis("well").to_parquet(plate / "t.parquet")
+    table = read_image_table(plate / "t.parquet")
+    assert table.metadata == ("well",) and table.rows["well"].tolist() == [7, 3]
+
+
+def test_two_columns_of_one_name_in_a_parquet_file(plate):
+    pq.write_table(pa.table([["a.png"], ["b.png"]], names=["file", "file"]), plate / "t.parquet")
+    with pytest.raises(MetadataError, match="Two columns have one name"):
+        read_image_table(plate / "t.parquet")
 
 
 def test_channels_in_the_order_of_the_table(plate):
