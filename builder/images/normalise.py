@@ -56,7 +56,9 @@ def normalise(channel: NDArray[Any], low: float = LOW, high: float = HIGH) -> ND
     coded = _coded(channel, low, high)
     if coded is not None:
         return _look_up(*coded)
-    return _scaled(channel, *tail_percentiles(channel, low, high))
+    # differences of wide integers overflow, also in some versions of `numpy.percentile`
+    values = channel if channel.dtype.kind == "f" else channel.astype(np.float64)
+    return _scaled(channel, *tail_percentiles(values, low, high))
 
 
 def add_normalised(channel: NDArray[Any], total: NDArray[np.float32]) -> None:
