@@ -91,7 +91,8 @@ manner; the type of a stain that the table of types lacks is empty (`sources/cha
 _OWN_SOURCES = "cytoimagenet.own_sources"  # key of the metadata of a Parquet file
 
 SELECTION = pa.schema([*_fields("label category", _text), *CATALOG, *_fields("alternatives", _text)])
-"""A source image with a class. `alternatives` are the other labels that it could have had, joined by `|`."""
+"""A source image with a class. `alternatives` are the names of the other classes whose label it has, sorted and
+joined by `|`."""
 
 ROW = pa.schema(
     [

@@ -98,7 +98,7 @@ def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[
     ranks = sort_keys((name.as_py() for name in sources), seed, "validation")
     del sources
     pa.default_memory_pool().release_unused()
-    return split.validation_by_image(labels, groups, ranks)
+    return split.validation_by_group(labels, groups, ranks)
 
 
 def _sorted_codes(values: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:

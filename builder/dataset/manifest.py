@@ -303,6 +303,11 @@ def _read(where: str) -> bytes:
     return raw
 
 
+def _is_split_count(count: Any) -> bool:
+    numbers = ("train", "validation", "unknown")
+    return isinstance(count, dict) and all(type(count.get(name)) is int for name in numbers)
+
+
 def _check_form(data: Any, where: str) -> None:
     """Refuse data that is not a manifest, before anything uses it."""
     _check_values(data, where)
@@ -323,6 +328,9 @@ def _check_form(data: Any, where: str) -> None:
             where=where,
             next="Install the version of cytoimagenet that wrote it",
         )
+    split = data["counts"].get("split", {})
+    if not isinstance(split, dict) or not all(_is_split_count(count) for count in split.values()):
+        raise SchemaError("'split' of 'counts' is not numbers of train, validation and unknown", where=where)
     derived = data.get("derived", {})  # absent in folders of older versions, and where nothing was added
     if not isinstance(derived, dict):
         raise SchemaError("Keys absent or of another type: derived", where=where)

@@ -101,7 +101,7 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
     """Stream the catalogue as (rows with a class, rejected rows)."""
     names = pa.array([label.name for label in result.labels], pa.string())
     categories = pa.array([label.column for label in result.labels], pa.string())
-    at = 0
+    at = selected = 0
     for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=schema.CATALOG.names):
         table = schema.with_added(pa.Table.from_batches([batch]), schema.CATALOG.names)
         chosen = result.chosen[at : at + len(table)]
@@ -110,7 +110,8 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
         rows = np.flatnonzero(chosen >= 0)
         labels = pa.array(chosen[rows])
         own = table.take(pa.array(rows)).cast(schema.CATALOG)
-        alternatives = pa.repeat(pa.scalar(""), len(rows))
+        alternatives = result.alternatives.slice(selected, len(rows)).cast(pa.string())
+        selected += len(rows)
         yield (
             pa.table(
                 [names.take(labels), categories.take(labels), *own.columns, alternatives], schema=schema.SELECTION

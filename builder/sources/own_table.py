@@ -325,7 +325,8 @@ def _remarks(images: ImageTable, columns: Mapping[str, str], facts: Facts) -> li
     if ignored:
         remarks.append(f"columns that a source does not use: {', '.join(ignored)}")
     if not images.has("group"):
-        remarks.append("no column `group`: the split is by image; images of one plate or donor may be in both parts")
+        plates = ", and without --split by-plate those of one plate" if "plate" in columns else " or plate"
+        remarks.append(f"no column `group`: images of one donor or movie{plates} may be in both splits")
     if facts.licence == source_yaml.NO_LICENCE and "licence" not in columns:
         remarks.append(f"no licence is stated, in {source_yaml.NAME} or a column `licence`")
     return remarks

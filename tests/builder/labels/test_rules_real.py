@@ -57,6 +57,20 @@ def test_three_classes_differ(shared, tmp_path):
         assert published.loc[label].sum() == unambiguous.loc[label].sum()
 
 
+@pytest.mark.real
+def test_alternatives_of_a_real_study(shared):
+    """Row by row: the classes whose text is in a label column of the row, without its own."""
+    selection = assign_labels(idr0072(shared).sort_values("idx"), min_images=50)
+    category = dict(zip(selection["label"], selection["category"], strict=True))
+    assert len(category) > 10 and not any("(" in label for label in category)
+    for own, others, *cells in selection[["label", "alternatives", *schema.LABEL_COLUMNS]].itertuples(index=False):
+        values = {(part, column) for column, cell in zip(schema.LABEL_COLUMNS, cells, strict=True)
+                  for part in cell.split("|")}  # fmt: skip
+        classes = {part for part, column in values if category.get(part) == column}
+        assert own in classes and others == "|".join(sorted(classes - {own}))
+    assert len(selection) == 6142 and (selection["alternatives"] != "").sum() == 529
+
+
 def test_no_other_source_gives_alternatives(tmp_path):
     for name in layouts():
         simulate_source(name, tmp_path, seed=1, fields=12, pixels=False)
