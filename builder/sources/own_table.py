@@ -212,7 +212,7 @@ def _rows(images: ImageTable, columns: Mapping[str, str], facts: Facts, where: s
     stains = _stains(images, facts, where)
     texts = {known: as_text(images.rows[name]) for known, name in columns.items()}
     rows = pd.DataFrame({"id": images.rows["id"], "group": images.rows["group"], **texts})
-    for known in set(rows) & {"control", *NUMBERS}:
+    for known in [name for name in ("control", *NUMBERS) if name in columns]:
         rows[known] = _standard_cells(rows, known, columns[known], where)
     if "well" in rows:
         rows["well"] = well_names(rows["well"])
