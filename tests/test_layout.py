@@ -28,6 +28,7 @@ GROUND = {
     "progress",
     "console",
     "storage",
+    "worker_processes",
     "schema",
     "defaults",
     "versions",
