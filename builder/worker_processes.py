@@ -1,7 +1,7 @@
 """Call a function for many items in worker processes, none of which can end the run.
 
-A worker process writes the result of each item as soon as it has it. So it is known which item a process died with: the
-item is tried once more in another process, and if that dies as well, `Died` takes the place of its result.
+When a process dies, another one works on the items that have no result yet, and writes each result as soon as it has
+it. So it is known which item a process died with: if two die with the same one, `Died` takes the place of its result.
 
 The processes are new interpreters, as in `child`. They end with the process that started them.
 """
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from queue import LifoQueue, SimpleQueue
@@ -26,7 +26,7 @@ from .child import ChildError, command_of
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-TRIES = 2  # processes that an item may end; the first may have been ended by something else
+TRIES = 2  # processes that an item may end, when items are tried one by one; the first may have had another reason
 GROUPS_AHEAD_PER_WORKER = 2  # so that no worker waits while the results are used
 _LENGTH_BYTES = 8  # of the length before each task
 _READY = "ready"
@@ -51,7 +51,7 @@ def in_processes(
     workers: int,
     group: int = 1,
     is_final: Callable[[int], bool] = lambda status: False,
-) -> Iterator[Result | Died]:
+) -> Generator[Result | Died, None, None]:
     """Yield the result of each item, in order. Close the iterator to end the processes before its end.
 
     Parameters
@@ -109,16 +109,27 @@ def in_processes(
                 process.close()
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
 def _results(
     process: _Process, function: Callable[[Item], Result], items: Sequence[Item], is_final: Callable[[int], bool]
 ) -> list[Result | Died]:
     results: list[Result | Died] = []
+    one_by_one = len(items) == 1
     deaths = 0  # at the next item
     while len(results) < len(items):
-        found, status = process.call(function, items[len(results) :])
+        found, status = process.call(function, items[len(results) :], one_by_one=one_by_one)
         results += found
         deaths = 0 if found else deaths
-        if status is not None:
+        if status is not None and not one_by_one:
+            one_by_one = True
+        elif status is not None:
             deaths += 1
             if deaths == TRIES or is_final(status):
                 results.append(Died(status))
@@ -134,9 +145,14 @@ class _Process:
         self._closed = False
         self._lock = threading.Lock()  # of starting and closing
 
-    def call(self, function: Callable[[Item], Result], items: Sequence[Item]) -> tuple[list[Result], int | None]:
-        """Return the results of the first items, and the exit status of the process if it died at the next one."""
-        task = pickle.dumps((function, items))
+    def call(
+        self, function: Callable[[Item], Result], items: Sequence[Item], *, one_by_one: bool
+    ) -> tuple[list[Result], int | None]:
+        """Return the results of the first items, and the exit status of the process if it died.
+
+        `one_by_one`: pass on every result at once, so that it died with the item after them.
+        """
+        task = pickle.dumps((function, items, one_by_one))
         running = self._running or self._start()
         assert running.stdin is not None
         assert running.stdout is not None
@@ -197,20 +213,22 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print must not get between the results
     tasks: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
-    _send(output, _READY)
+    _send(output, _READY, at_once=True)
     while True:
         task = tasks.get()
         try:
-            function, items = pickle.loads(task)  # noqa: S301 - written by our own code
+            function, items, one_by_one = pickle.loads(task)  # noqa: S301 - written by our own code
             for item in items:
-                _send(output, (False, function(item)))
+                _send(output, (False, function(item)), at_once=one_by_one)
+            output.flush()
         except Exception as error:
-            _send(output, (True, error))
+            _send(output, (True, error), at_once=True)
 
 
-def _send(output: Any, value: Any) -> None:
+def _send(output: Any, value: Any, *, at_once: bool) -> None:
     output.write(pickle.dumps(value))
-    output.flush()
+    if at_once:
+        output.flush()
 
 
 def _receive(tasks: SimpleQueue[bytes]) -> None:

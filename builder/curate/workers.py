@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 from ..errors import CytoImageNetError, UsageError
 from ..extras import naming_the_extra
 from ..images.guard import ImageLimits
-from ..images.isolated import cores
 from ..images.make import PixelSettings
+from ..worker_processes import cores
 from .chunk import ChunkResult, make_chunk
 from .plan import Job
 from .trial import verdicts

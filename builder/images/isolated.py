@@ -5,12 +5,11 @@ An image that ends the process that works on it, or needs more than its limits, 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import TypeVar
 
-from ..worker_processes import Died, in_processes
+from ..worker_processes import Died, cores, in_processes
 from .guard import ImageLimits, ended_by_timer, one_image
 from .quality import Verdict
 
@@ -27,7 +26,7 @@ def each_image(
     workers: int | None = None,
     group: int = 1,
     limits: ImageLimits | None = None,
-) -> Iterator[Result | Verdict]:
+) -> Generator[Result | Verdict, None, None]:
     """Yield the result for each image, in order, or the verdict on one that its process did not survive.
 
     Parameters
@@ -60,11 +59,3 @@ def _limited(function: Callable[[Image], Result], limits: ImageLimits, image: Im
             return function(image)
         except MemoryError:
             return limits.too_much_memory
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
