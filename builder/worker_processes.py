@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from queue import LifoQueue, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .child import ChildError, command_of
 
@@ -80,24 +81,13 @@ def in_processes(
     >>> list(in_processes(size, [1_820_000, 512], workers=1))
     ['1.82 MB', '512 bytes']
     """
-    processes = [_Process() for _ in range(workers)]
-    idle: LifoQueue[_Process] = LifoQueue()  # the last one first: a few items start few processes
-    for process in processes:
-        idle.put(process)
-
-    def work(some: Sequence[Item]) -> list[Result | Died]:
-        process = idle.get()
-        try:
-            return _results(process, function, some, is_final)
-        finally:
-            idle.put(process)
-
     left = iter(items)
     waiting: deque[Future[list[Result | Died]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="cytoimagenet-worker") as pool:
+        processes = WorkerProcesses(function, is_final)
         try:
             while some := list(islice(left, group)):
-                waiting.append(pool.submit(work, some))
+                waiting.append(pool.submit(processes.results, some))
                 if len(waiting) > GROUPS_AHEAD_PER_WORKER * workers:
                     yield from waiting.popleft().result()
             while waiting:
@@ -105,8 +95,55 @@ def in_processes(
         finally:
             for future in waiting:
                 future.cancel()
-            for process in processes:
-                process.close()
+            processes.close()
+
+
+class WorkerProcesses(Generic[Item, Result]):
+    """Worker processes that call one function, for any number of threads: one for each call at the same time.
+
+    They are started when they are needed, and end with `close` or when this object is no longer used.
+
+    Parameters
+    ----------
+    function, is_final
+        As `in_processes`.
+    """
+
+    def __init__(
+        self, function: Callable[[Item], Result], is_final: Callable[[int], bool] = lambda status: False
+    ) -> None:
+        self._function, self._is_final = function, is_final
+        self._renew()
+
+    def _renew(self) -> None:
+        self._owner = os.getpid()
+        self._all: list[_Process] = []
+        self._idle: list[_Process] = []  # the last one first: a few items start few processes
+        self._end = weakref.finalize(self, _close, self._all)
+
+    def results(self, items: Sequence[Item]) -> list[Result | Died]:
+        """Return the results of some items, all from one process."""
+        if self._owner != os.getpid():  # forked: the processes belong to the parent
+            self._end.detach()
+            self._renew()
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            process = _Process(self._function)
+            self._all.append(process)
+        try:
+            return _results(process, items, self._is_final)
+        finally:
+            self._idle.append(process)
+
+    def close(self) -> None:
+        """End all processes, whatever they are doing."""
+        self._end()
+
+
+def _close(processes: Sequence[_Process]) -> None:
+    for process in processes:
+        process.close()
 
 
 def cores() -> int:
@@ -117,14 +154,12 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def _results(
-    process: _Process, function: Callable[[Item], Result], items: Sequence[Item], is_final: Callable[[int], bool]
-) -> list[Result | Died]:
-    results: list[Result | Died] = []
+def _results(process: _Process, items: Sequence[Any], is_final: Callable[[int], bool]) -> list[Any]:
+    results: list[Any] = []
     one_by_one = len(items) == 1
     deaths = 0  # at the next item
     while len(results) < len(items):
-        found, status = process.call(function, items[len(results) :], one_by_one=one_by_one)
+        found, status = process.call(items[len(results) :], one_by_one=one_by_one)
         results += found
         deaths = 0 if found else deaths
         if status is not None and not one_by_one:
@@ -138,28 +173,24 @@ def _results(
 
 
 class _Process:
-    """A worker process, started when it is needed, and again after it died."""
+    """A worker process that calls one function, started when it is needed, and again after it died."""
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
         self._running: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._lock = threading.Lock()  # of starting and closing
 
-    def call(
-        self, function: Callable[[Item], Result], items: Sequence[Item], *, one_by_one: bool
-    ) -> tuple[list[Result], int | None]:
+    def call(self, items: Sequence[Any], *, one_by_one: bool) -> tuple[list[Any], int | None]:
         """Return the results of the first items, and the exit status of the process if it died.
 
         `one_by_one`: pass on every result at once, so that it died with the item after them.
         """
-        task = pickle.dumps((function, items, one_by_one))
         running = self._running or self._start()
-        assert running.stdin is not None
         assert running.stdout is not None
-        results: list[Result] = []
+        results: list[Any] = []
         try:
-            running.stdin.write(len(task).to_bytes(_LENGTH_BYTES, "big") + task)
-            running.stdin.flush()
+            _write_task(running, (items, one_by_one))
             raised = False
             while not raised and len(results) < len(items):
                 raised, result = pickle.load(running.stdout)  # noqa: S301 - written by our own code
@@ -168,7 +199,7 @@ class _Process:
             self._running = None
             return results, _end(running)
         if raised:
-            raise results[-1]  # type: ignore[misc]
+            raise results[-1]
         return results, None
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -182,6 +213,7 @@ class _Process:
             pickle.load(running.stdout)  # noqa: S301 - written by our own code
         except (EOFError, pickle.UnpicklingError) as error:
             raise ChildError(f"A worker process does not start: it ended with the status {_end(running)}") from error
+        _write_task(running, self._function)
         return running
 
     def close(self) -> None:
@@ -191,6 +223,13 @@ class _Process:
             if self._running is not None:
                 self._running.kill()
                 _end(self._running)
+
+
+def _write_task(process: subprocess.Popen[bytes], task: Any) -> None:
+    assert process.stdin is not None
+    packed = pickle.dumps(task)
+    process.stdin.write(len(packed).to_bytes(_LENGTH_BYTES, "big") + packed)
+    process.stdin.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
@@ -207,17 +246,20 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 
 def main() -> None:
-    """Work on the tasks of the input; write each result, or what the function raised, to the output."""
+    """Call the function that is sent first for the items that follow; write each result, or what it raised."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one reports it, and ends this one
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not get between the results
     tasks: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
     _send(output, _READY, at_once=True)
+    packed = tasks.get()
+    function = None
     while True:
         task = tasks.get()
         try:
-            function, items, one_by_one = pickle.loads(task)  # noqa: S301 - written by our own code
+            function = function or pickle.loads(packed)  # noqa: S301 - written by our own code
+            items, one_by_one = pickle.loads(task)  # noqa: S301 - written by our own code
             for item in items:
                 _send(output, (False, function(item)), at_once=one_by_one)
             output.flush()
