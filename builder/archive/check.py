@@ -28,7 +28,7 @@ _CHECK = pa.schema([("reason", pa.string()), ("detail", pa.string()), ("width", 
 
 
 def check_images(
-    archive: Archive, listing_file: str, matched: Matched, work: str, fingerprint: str, workers: int | None
+    archive: Archive, listing_file: str, matched: Matched, work: str, fingerprint: str, workers: int
 ) -> pa.Table:
     """Open the image of every row; results that a former run noted are used again.
 
@@ -46,8 +46,8 @@ def check_images(
         Folder for the notes, `checked/*.parquet`.
     fingerprint : str
         Of the archive; part of the notes' names.
-    workers : int, optional
-        Number of processes; by default one per core.
+    workers : int
+        Number of processes.
 
     Returns
     -------
