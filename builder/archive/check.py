@@ -15,12 +15,14 @@ from .. import schema, storage
 from ..images.isolated import each_image
 from ..images.quality import Verdict
 from ..progress import progress
+from ..worker_processes import cores
 from .files import Archive
 from .metadata import Matched
 from .open_image import CheckedImage, check_image
 
 ROWS_PER_NOTE = 4096  # some seconds of work; a killed run loses no more
 ROWS_PER_GROUP = 32  # sent to a worker together
+WORKERS_THAT_WAIT = 2  # for the disk, while one per core computes
 
 _CHECK = pa.schema([("reason", pa.string()), ("detail", pa.string()), ("width", pa.int64()), ("height", pa.int64()),
                     ("sha256", pa.binary(32))])  # fmt: skip
@@ -28,7 +30,7 @@ _CHECK = pa.schema([("reason", pa.string()), ("detail", pa.string()), ("width", 
 
 
 def check_images(
-    archive: Archive, listing_file: str, matched: Matched, work: str, fingerprint: str, workers: int
+    archive: Archive, listing_file: str, matched: Matched, work: str, fingerprint: str, workers: int | None
 ) -> pa.Table:
     """Open the image of every row; results that a former run noted are used again.
 
@@ -46,8 +48,8 @@ def check_images(
         Folder for the notes, `checked/*.parquet`.
     fingerprint : str
         Of the archive; part of the notes' names.
-    workers : int
-        Number of processes.
+    workers : int, optional
+        Number of processes; by default one per core, and two more for a folder, whose files are not read in advance.
 
     Returns
     -------
@@ -60,6 +62,7 @@ def check_images(
         entries = matched.entry[start : start + ROWS_PER_NOTE].tolist()
         blocks.append((note, entries, _noted(note, len(entries))))
     missing = (entries for _, entries, noted in blocks if noted is None)
+    workers = workers or cores() + (0 if archive.listing.is_zip else WORKERS_THAT_WAIT)
     results = each_image(
         partial(check_image, listing_file), _announced(archive, missing), workers=workers, group=ROWS_PER_GROUP
     )

@@ -20,7 +20,6 @@ from ..errors import UsageError
 from ..extras import require
 from ..locks import only_run
 from ..shards.write import write_dataset
-from ..worker_processes import cores
 from .check import check_images
 from .files import Archive, Listing, list_archive
 from .metadata import find_metadata, match, read_metadata
@@ -28,8 +27,6 @@ from .open_image import read_images
 from .published import Imported
 from .shared_listing import shared
 from .tables import write_tables
-
-WORKERS_THAT_WAIT = 2  # for the disk, while one per core computes
 
 
 def import_archive(
@@ -55,8 +52,8 @@ def import_archive(
     shard_size, format
         As `write_dataset`.
     workers : int, optional
-        Number of processes that open and copy images; by default two more than there are cores, since some of them wait
-        for the disk. The dataset does not depend on it.
+        Number of processes that open images, by default one per core (two more for a folder), and of threads that copy
+        them, by default two per core, at most 8. The dataset does not depend on it.
 
     Returns
     -------
@@ -84,7 +81,6 @@ def import_archive(
     listing = list_archive(archive)
     out = os.fspath(out).rstrip("/")
     work = f"{out if storage.is_local(out) else out.rsplit('/', 1)[-1]}.import"
-    workers = workers or cores() + WORKERS_THAT_WAIT
     with only_run(work), shared(listing, work) as listing_file, Archive(listing) as archive_:
         imported = _write_curated(archive_, listing_file, work, seed, workers)
         write_dataset(
@@ -94,7 +90,7 @@ def import_archive(
     return imported
 
 
-def _write_curated(archive: Archive, listing_file: str, work: str, seed: int, workers: int) -> Imported:
+def _write_curated(archive: Archive, listing_file: str, work: str, seed: int, workers: int | None) -> Imported:
     """Write the tables of a curated folder to `work`. Afterwards only the archive's listing is left in memory."""
     listing = archive.listing
     metadata = find_metadata(listing)

@@ -2,10 +2,7 @@
 
 The rows are read twice (to plan the shards, then to sort the rows by shard), the image bytes once. Shards are written
 by threads: reading, hashing and writing release the interpreter lock, and storage in this process (`memory://`) works
-too. Many images that a given function reads, as those of the published archive, are copied by worker processes, since
-half of that work is Python code.
-
-A killed run leaves finished shards, with a note about each in `.unfinished/`; the next run continues from them.
+too. A killed run leaves finished shards, with a note about each in `.unfinished/`; the next run continues from them.
 """
 
 from __future__ import annotations
@@ -13,13 +10,11 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
-from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -31,14 +26,13 @@ from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
 from ..dataset.names import FORMATS
 from ..dataset.ranges import Fetch, reader_of
 from ..defaults import SHARD_SIZE_BYTES
-from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
+from ..errors import CheckFailedError, SchemaError, UsageError
 from ..formats.grey_png import is_grey_png
 from ..locks import only_run
 from ..progress import progress
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
-from ..storage import atomic_writer, exists, filesystem, is_local, join, read_bytes, remove_temporaries, sha256_of, size
+from ..storage import atomic_writer, exists, filesystem, join, read_bytes, remove_temporaries, sha256_of, size
 from ..versions import versions_of
-from ..worker_processes import Died, cores, in_processes
 from .format import WRITERS, Tally, batched
 from .plan import ShardPlan, plan_shards
 from .sort import rows_of_shard, sort_rows, sorting_folder
@@ -46,8 +40,7 @@ from .sort import rows_of_shard, sort_rows, sorting_folder
 UNFINISHED = ".unfinished"
 IMAGES_PER_FETCH = 32
 ROWS_PER_BATCH = 1024
-MAX_DEFAULT_THREADS = 8
-MIN_IMAGES_FOR_PROCESSES = 5_000  # fewer are written before processes have started
+MAX_DEFAULT_WORKERS = 8
 
 
 def write_dataset(
@@ -76,10 +69,9 @@ def write_dataset(
     seed : int
         Random seed of the order of the images in the shards.
     workers : int, optional
-        Number of threads or processes; the bytes written do not depend on it.
+        Number of threads; the bytes written do not depend on it.
     fetch : callable, optional
-        Reads the PNG bytes if they are not in the curated folder: `fetch(stores, offsets, sizes)`. It must be possible
-        to send it to other processes: a function of a module, or a `functools.partial` of one.
+        Reads the PNG bytes if they are not in the curated folder: `fetch(stores, offsets, sizes)`.
 
     Returns
     -------
@@ -116,8 +108,7 @@ def write_dataset(
             seed=seed,
             suffix=FORMATS[format],
         )
-        in_workers = fetch is not None and is_local(out) and len(plan.row) >= MIN_IMAGES_FOR_PROCESSES
-        _write_shards(out, rows_file, plan, format, fetch or reader_of(curated), workers, in_workers=in_workers)
+        _write_shards(out, rows_file, plan, format, fetch or reader_of(curated), workers)
         files = _write_metadata(out, plan)
         rejected = _read_rejected(curated)
         files |= _write_tables(out, {CLASSES: plan.classes, REJECTED: rejected})
@@ -139,59 +130,23 @@ def write_dataset(
         return _publish(out, data)
 
 
-class _Shard(NamedTuple):
-    """A shard to write: its name, its number, and the file with its rows (and those of other shards)."""
-
-    name: str
-    number: int
-    rows_file: Path
-
-
-def _write_shards(
-    out: str, rows_file: str, plan: ShardPlan, format: str, fetch: Fetch, workers: int | None, *, in_workers: bool
-) -> None:
-    """Write all shards and the note on each; those that a former run finished stay as they are.
-
-    `in_workers`: in worker processes instead of threads.
-    """
+def _write_shards(out: str, rows_file: str, plan: ShardPlan, format: str, fetch: Fetch, workers: int | None) -> None:
+    """Write all shards and the note on each; those that a former run finished stay as they are."""
     with sorting_folder(join(out, UNFINISHED)) as folder:
         groups = sort_rows(rows_file, plan, folder)
         index = dict(zip(plan.classes["label"], plan.classes["index"].tolist(), strict=True))
-        write = partial(_write_shard, out, index, format, fetch)
-        shards = [_Shard(name, number, groups[number]) for number, name in enumerate(plan.names)]
-        if in_workers:
-            counts = _written_by_processes(write, shards, workers or cores())
-        else:
-            counts = _written_by_threads(write, shards, workers or min(MAX_DEFAULT_THREADS, 2 * cores()))
-        with progress("shards", len(plan.row)) as bar, closing(counts):
-            for count in counts:
-                bar.advance(count)
-
-
-def _written_by_processes(
-    write: Callable[[_Shard], int], shards: list[_Shard], workers: int
-) -> Generator[int, None, None]:
-    for shard, count in zip(shards, in_processes(write, shards, workers=workers), strict=True):
-        if isinstance(count, Died):
-            raise CytoImageNetError(
-                f"The process that wrote a shard died twice, with the status {count.status}",
-                where=shard.name,
-                next="Check the memory of the machine. The same command with fewer --workers continues",
-            )
-        yield count
-
-
-def _written_by_threads(
-    write: Callable[[_Shard], int], shards: list[_Shard], workers: int
-) -> Generator[int, None, None]:
-    with ThreadPoolExecutor(workers) as pool:
-        tasks = [pool.submit(write, shard) for shard in shards]
-        try:
-            for finished in as_completed(tasks):
-                yield finished.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        workers = workers or min(MAX_DEFAULT_WORKERS, 2 * (os.cpu_count() or 1))
+        with progress("shards", len(plan.row)) as bar, ThreadPoolExecutor(workers) as pool:
+            tasks = [
+                pool.submit(_write_shard, out, number, plan, groups[number], index, format, fetch)
+                for number in range(len(plan.names))
+            ]
+            try:
+                for finished in as_completed(tasks):
+                    bar.advance(finished.result())
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
 
 def _read_curation(curated: str | PathLike[str]) -> dict[str, Any]:
@@ -233,19 +188,21 @@ def _claim(out: str, task: dict[str, Any]) -> Manifest | None:
     return None
 
 
-def _write_shard(out: str, index: dict[str, int], format: str, fetch: Fetch, shard: _Shard) -> int:
+def _write_shard(
+    out: str, number: int, plan: ShardPlan, group: Path, index: dict[str, int], format: str, fetch: Fetch
+) -> int:
     """Write one shard and the note on it, unless a former run did; return its number of images.
 
     The note is the shard's part of `metadata.parquet`, with its number of rows, bytes and sha256 as file metadata.
     """
-    name = shard.name
+    name = plan.names[number]
     note, target = _note(out, name), join(out, name)
     if exists(note) and exists(target):
         written = pq.ParquetFile(io.BytesIO(read_bytes(note)))
         fs, inner = filesystem(target)
         if fs.size(inner) == int(written.schema_arrow.metadata[b"bytes"]):
             return int(written.metadata.num_rows)
-    table = rows_of_shard(shard.rows_file, shard.number)
+    table = rows_of_shard(group, number)
     with atomic_writer(target) as file:
         tally = Tally(file)
         offsets = WRITERS[format](tally, _with_images(table, fetch), index)

@@ -20,7 +20,6 @@ from cytoimagenet.builder.dataset.ranges import reader_of
 from cytoimagenet.builder.errors import CytoImageNetError, MetadataError, UsageError
 from cytoimagenet.builder.formats.grey_png import encode_png
 from cytoimagenet.builder.images.guard import ImageLimits
-from cytoimagenet.builder.shards import write as shard_write
 from cytoimagenet.builder.shards.verify import verify
 
 from tests.builder.archive import at_fault
@@ -199,26 +198,6 @@ def test_an_image_that_ends_its_process_or_takes_too_much_is_a_counted_row(tmp_p
     ]
     stored, _ = stored_bytes(tmp_path / "out")
     assert set(stored) == set(table["filename"]) - set(rejected["file"])
-
-
-@pytest.mark.parametrize("form", ["zip", "folder"])
-def test_shards_written_by_processes_are_byte_identical(tmp_path, monkeypatch, form):
-    table = rows(30)
-    table["filename"] = [f"{label}-{i}.png" for i, label in enumerate(table.label)]
-    archive = pack(tmp_path, files_of(table, images(90)), table, form)
-    started = []
-    real = shard_write.in_processes
-    monkeypatch.setattr(shard_write, "in_processes", lambda *args, **more: started.append(1) or real(*args, **more))
-    import_archive(archive, tmp_path / "threads", shard_size=10_000)
-    assert not started
-    monkeypatch.setattr(shard_write, "MIN_IMAGES_FOR_PROCESSES", 90)
-    import_archive(archive, tmp_path / "processes", shard_size=10_000, workers=2)
-    assert started
-    files, expected = (
-        {p.relative_to(top): p.read_bytes() for p in top.rglob("*") if p.is_file()}
-        for top in (tmp_path / "processes", tmp_path / "threads")
-    )
-    assert files == expected
 
 
 DYING = """
