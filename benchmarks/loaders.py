@@ -148,9 +148,11 @@ def measure(make: Callable[[], Iterable]) -> tuple[float, float, int]:
     batches = iter(data)
     first = len(next(batches))
     images, start = first, time.perf_counter()
+    end = start
     for batch in batches:
         images += len(batch)
-    elapsed, own = time.perf_counter() - start, cpu(resource.RUSAGE_SELF) - own
+        end = time.perf_counter()  # `datasets` sleeps for 5 s after the last batch of a Parquet file
+    elapsed, own = end - start, cpu(resource.RUSAGE_SELF) - own
     del batches, data
     gc.collect()  # ends the workers: their CPU time is only known then
     helpers = cpu(resource.RUSAGE_CHILDREN) - helpers
@@ -177,6 +179,8 @@ def run(folder: Path, images: int, rounds: int) -> None:
     write_dataset(curated, data_dir)
     index = read_index(data_dir)
     shards = [str(data_dir / shard) for shard in index.shards]
+    if len(shards) < max(WORKERS):
+        raise SystemExit(f"{max(WORKERS)} workers need as many shards: choose more --images than {images:,}")
     random_access, streamed = RowReader(index, SIZE), ShardReader(index, SIZE)
     cache = CacheReader(index, build_cache(data_dir, size=SIZE, folder=folder / "decoded"))
     pngs = [random_access.png(image) for image in range(len(index))]

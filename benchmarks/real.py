@@ -55,6 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "noise 0.05": {"noise": 0.05},
     "crop, blur and noise": {"crop": 0.5, "blur": 1.5, "noise": 0.05},
     "classes balanced": {"balance": "sampling"},
+    "larger images at the end": {},  # see `stages`
 }
 MIN_IMAGES = 10  # per class
 TASKS = {"mitocheck": "MitoCheck", "tcell": "T cells", "yeast_wt2": "Yeast WT2"}
@@ -88,6 +89,24 @@ def trainings(asked: argparse.Namespace) -> list[Training]:
         Training(name, recipe, seed, changes)
         for seed in range(asked.seeds)
         for name, (recipe, changes) in named.items()
+    ]
+
+
+def stages(one: Training, folder: Path, asked: argparse.Namespace) -> list[tuple[Path, list[str]]]:
+    """Return the runs of a training, each with its folder and options; all but one training are a single run.
+
+    "larger images at the end" trains the last fifth of the epochs, at least one, at twice the size, from the weights of
+    the epochs before. The number of images is the same.
+    """
+    if one.name != "larger images at the end":
+        return [(folder, ["--size", str(asked.size), "--epochs", str(asked.epochs)])]
+    last = max(1, asked.epochs // 5)
+    if last == asked.epochs:
+        raise SystemExit(f"{one.name!r} needs at least two --epochs")
+    before = folder.with_name(f"{folder.name}-before")
+    return [
+        (before, ["--size", str(asked.size), "--epochs", str(asked.epochs - last)]),
+        (folder, ["--size", str(2 * asked.size), "--epochs", str(last), "--model", str(before)]),
     ]
 
 
@@ -126,10 +145,10 @@ def train(one: Training, dataset: Path, runs: Path, asked: argparse.Namespace, t
         "save_every": 100,
         **one.changes,
     }
-    words = ["train", str(dataset), "--out", str(folder), "--recipe", one.recipe, "--seed", str(one.seed)]
-    words += ["--size", str(asked.size), "--epochs", str(asked.epochs)]
-    words += [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
-    run(*words, log=runs / f"{one.folder}.log", threads=threads)
+    for place, options in stages(one, folder, asked):
+        words = ["train", str(dataset), "--out", str(place), "--recipe", one.recipe, "--seed", str(one.seed), *options]
+        words += [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
+        run(*words, log=runs / f"{one.folder}.log", threads=threads)
     metrics = json.loads((folder / "run.json").read_text())["metrics"]
     print(
         f"{one.folder}: {time.monotonic() - begun:.0f} s; validation accuracy {metrics['validation_accuracy']:.3f}",

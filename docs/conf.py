@@ -40,10 +40,3 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 linkcheck_ignore = [r"https://www\.kaggle\.com/.*"]  # answers programs with an error
-
-
-def setup(app: object) -> None:
-    """Show diagrams in the language mermaid as text; GitHub draws them."""
-    from pygments.lexers.special import TextLexer
-
-    app.add_lexer("mermaid", TextLexer)  # type: ignore[attr-defined]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,3 +238,20 @@ def test_builder_knows_nothing_of_torch():
                 found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 found += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 assert not {f.split(".")[0] for f in found} & {"torch", "transformers", "accelerate"}, name
+
+
+def test_the_picture_of_the_arrows_is_that_of_these_tables():
+    """docs/architecture.dot has the arrows that do not follow from others; the SVG was rendered from it."""
+
+    def below(table: dict[str, set[str]], package: str) -> set[str]:
+        return table[package].union(*(below(table, inner) for inner in table[package]))
+
+    expected = {("hf", "loaders"), ("loaders", "training"), ("training", "eval_scores")}
+    for table, prefix in ((BUILDER, ""), (EVAL, "eval_")):
+        for package, inner in table.items():
+            direct = {one for one in inner if not any(one in below(table, other) for other in inner - {one})}
+            expected |= {(prefix + one, prefix + package) for one in direct}
+    dot = (ROOT / "docs/architecture.dot").read_text("utf-8")
+    assert set(re.findall(r"^ +(\w+) -> (\w+)", dot, flags=re.M)) == expected
+    svg = html.unescape((ROOT / "docs/architecture.svg").read_text("utf-8"))
+    assert set(re.findall(r"<title>(\w+)->(\w+)</title>", svg)) == expected

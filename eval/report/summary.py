@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from .published import PUBLISHED_PREPROCESSING, headline_score, kind_of, present
 from .verdict import sentences
 
 TABLE_CHARACTERS = 160  # width of the table in a file or a pipe
+MAX_COMPARISONS = 6  # comparisons of two models that are printed; the report has all
 
 
 def show(done: Sequence[Result], document: Mapping[str, Any], out: Path, tasks: Sequence[Presentation] = ()) -> None:
@@ -55,12 +56,9 @@ def show(done: Sequence[Result], document: Mapping[str, Any], out: Path, tasks: 
     console.print("Scores with their settings (results.json and the report contain all of them):", markup=False)
     for entry in shown:
         console.print(line(entry), markup=False)
-    keys = {entry["key"] for entry in shown}
-    for comparison in document["paired"]:
-        # comparisons of two random networks, and with the control, are in the report only
-        kinds = [kind_of(model) for model in comparison["models"]]
-        if keys.intersection(comparison["keys"]) and "" not in kinds and kinds != ["random", "random"]:
-            console.print(_paired_line(comparison), markup=False)
+    keys = frozenset(entry["key"] for entry in shown)
+    for text in comparison_lines(document["paired"], keys):
+        console.print(text, markup=False)
     for sentence in sentences(document, list(about.values())):
         console.print(sentence, style="bold", markup=False, soft_wrap=True)
     console.print(f"Written: {out / 'results.json'}, {out / 'report.html'}", markup=False)
@@ -85,6 +83,23 @@ def _row(entry: Mapping[str, Any], task: Presentation | None) -> list[str]:
 
 def _interval(interval: Mapping[str, Any]) -> str:
     return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f}"
+
+
+def comparison_lines(paired: Iterable[Mapping[str, Any]], keys: Collection[str]) -> list[str]:
+    """Return the comparisons to print, one line each, and a line for those that only the report shows.
+
+    Those of two random networks, and with the control, are in the report only.
+    """
+    lines = []
+    for comparison in paired:
+        kinds = [kind_of(model) for model in comparison["models"]]
+        if not keys.isdisjoint(comparison["keys"]) and "" not in kinds and kinds != ["random", "random"]:
+            lines.append(_paired_line(comparison))
+    more = len(lines) - MAX_COMPARISONS
+    return [
+        *lines[:MAX_COMPARISONS],
+        *([f"  {more} more comparisons of two models are in the report"] if more > 0 else []),
+    ]
 
 
 def _paired_line(comparison: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from cytoimagenet.eval.report import page
 from cytoimagenet.eval.report import write as report
 from cytoimagenet.eval.report.plots import score_plot
+from cytoimagenet.eval.report.summary import comparison_lines
 from cytoimagenet.eval.tasks.record import Presentation
 from cytoimagenet.eval.tasks.registry import TASKS
 from PIL import Image
@@ -144,6 +145,19 @@ def test_pairs_and_controls_are_shown(tmp_path):
     assert "Comparisons of two models (2)" in text and "Scores with other preprocessing (1)" in text
     assert re.search(r'class="number bad">50.00 %', html) and "control: shuffled labels nsc" in text
     assert "bbbc021: shuffled labels score above chance for ImageNet. Something leaks" in text
+
+
+def test_at_most_six_comparisons_are_printed():
+    models = [entry(model=f"run{n}", right=n) for n in range(9)]
+    random, control = [entry(model=f"random:{n}") for n in (0, 1)], entry(model="mean-intensity")
+    pairs = [pair(models[n], models[n + 1]) for n in range(8)]
+    ignored = [pair(*random), pair(models[0], control)]
+    keys = frozenset(one["key"] for one in [*models, *random, control])
+    assert [len(comparison_lines([*ignored, *pairs[:n]], keys)) for n in (0, 6, 7, 8)] == [0, 6, 7, 7]
+    lines = comparison_lines(pairs, keys)
+    assert "run0 against run1 -10.00 points; only one right: 3 and 1 of 10, McNemar p = 0.25" in lines[0]
+    assert lines[-1] == "  2 more comparisons of two models are in the report"
+    assert comparison_lines(pairs, frozenset()) == []
 
 
 def test_classes_never_correct_are_named(tmp_path):
