@@ -53,4 +53,5 @@ def opened(file: str) -> Archive:
     table = pa.ipc.open_file(pa.memory_map(file))
     batch = table.get_batch(0)
     place = Path(table.schema.metadata[b"path"].decode())
-    return Archive(Listing(place, batch["name"], *(batch[name].to_numpy() for name in _NUMBERS), refused={}))
+    sizes, starts, packed, methods, checks = (batch[name].to_numpy() for name in _NUMBERS)
+    return Archive(Listing(place, batch["name"], sizes, starts, packed, methods, checks, refused={}))

@@ -19,7 +19,7 @@ def crc32(data: bytes | memoryview) -> int:
         return zlib.crc32(data)
     import imagecodecs
 
-    return int(imagecodecs.deflate_crc32(data))
+    return int(imagecodecs.deflate_crc32(data))  # type: ignore[arg-type]  # any buffer
 
 
 def adler32(data: bytes | memoryview) -> int:
@@ -34,4 +34,4 @@ def adler32(data: bytes | memoryview) -> int:
         return zlib.adler32(data)
     import imagecodecs
 
-    return int(imagecodecs.deflate_adler32(data))
+    return int(imagecodecs.deflate_adler32(data))  # type: ignore[arg-type]  # any buffer
