@@ -177,7 +177,7 @@ def published(row: SourceImage, folder: Path) -> None:
 
 def selection_of(rows: list[SourceImage], times: int) -> pd.DataFrame:
     """Return a selection that contains the same files `times` times."""
-    base = dict.fromkeys(schema.SELECTION.names, "")
+    base = {name: schema.empty(name) for name in schema.SELECTION.names}
     return pd.DataFrame(
         [
             base | {"idx": f"{row.idx}-{n:05d}", "label": f"class {n % 7}", "category": "compound", "dir_name": "bench",
@@ -214,7 +214,7 @@ def run_tables(rows: int) -> dict:
     """Time the plan, the decisions and the tables of `rows` source images with one image each, without pixels."""
     rng = np.random.default_rng(0)
     names = [f"source_{n % 40:02d}/plate_{n // 4000:05d}/well_{n % 4000:04d}" for n in range(rows)]
-    frame = pd.DataFrame(dict.fromkeys(schema.SELECTION.names, ""), index=range(rows))
+    frame = pd.DataFrame({name: schema.empty(name) for name in schema.SELECTION.names}, index=range(rows))
     frame["idx"] = [f"source_{n % 40:02d}-{n}" for n in range(rows)]
     frame["channels"] = ["|".join(f"{name}_w{c}.tif" for c in range(1, 6)) for name in names]
     frame["label"] = [f"compound {n // 1000:06d}" for n in range(rows)]

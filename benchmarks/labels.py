@@ -80,7 +80,7 @@ def _rows(name: str, profile: dict, start: int, size: int, rng: np.random.Genera
     folder = pa.array([f"{name}/plate_{i}/images" for i in range(PLATES)]).take(pa.array(rng.integers(0, PLATES, size)))
     join = pa.compute.binary_join_element_wise
     files = [join(folder, join(number, f"_w{w}.tif", ""), "/") for w in (1, 2, 3)]
-    columns = {field: pa.repeat(pa.scalar(""), size) for field in schema.CATALOG.names}
+    columns = {field.name: pa.repeat(pa.scalar(schema.empty(field.name), field.type), size) for field in schema.CATALOG}
     columns |= {
         "idx": join(name, number, "-"),
         "database": pa.repeat(pa.scalar(SOURCES[name].database), size),

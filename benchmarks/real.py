@@ -54,6 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "blur 1.5": {"blur": 1.5},
     "noise 0.05": {"noise": 0.05},
     "crop, blur and noise": {"crop": 0.5, "blur": 1.5, "noise": 0.05},
+    "distillation 0.5": {"distill": 0.5},
     "classes balanced": {"balance": "sampling"},
     "larger images at the end": {},  # see `stages`
 }

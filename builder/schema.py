@@ -1,7 +1,7 @@
 """The columns of every table between two stages, checked on write and on read. One row is one image.
 
-Unknown text is the empty string, never null: the readers of the shards guess the type of a column from its first rows,
-and fail at a null in a later one.
+Unknown text is the empty string, never null. An unknown number is null, which only `magnification` and `pixel_size` can
+be: the dataset card states their type, since a reader that guesses it from the first rows may find nulls only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from .bounded_parquet import BoundedParquet
 from .errors import SchemaError
 from .storage import atomic_writer, filesystem
 
-VERSION = "1.0.0"  # of the columns below; part of every digest
+VERSION = "2.0.0"  # of the columns below; part of every digest
+READABLE = ("1", "2")
+"""First numbers of the versions that are read; what a table of an earlier version lacks is empty (`ADDED`)."""
 SAMPLE = "sample"  # the split, and the configuration of `load_dataset`, of a few images per class
 SAMPLE_PER_CLASS = 10  # images; enough to see what a class looks like
 
@@ -60,25 +62,37 @@ def _fields(names: str, kind: pa.DataType) -> list[pa.Field]:
     return [pa.field(name, kind, nullable=False) for name in names.split()]
 
 
+_PROVENANCE = [
+    *_fields("plate well site control", _text),
+    *(pa.field(name, _real, nullable=True) for name in ("magnification", "pixel_size")),
+    *_fields("channel_type", _text),
+]
+CONTROLS = ("negative", "positive")
+"""Values of `control`, which is empty for a sample and where nobody states it."""
+
 CATALOG = pa.schema(
     [
         *_fields("idx database name dir_name path filename", _text),
         *_fields("organism cell_type cell_visible phenotype compound sirna gene", _text),
         *_fields("microscopy channels stains licence group", _text),
+        *_PROVENANCE,
     ]
 )
 """A source image. `path` is its folder below RAW, `filename` the file of its first channel. `channels` are all its
 files, relative to RAW and joined by `|` in the order of merging (`images.channels` has the notation); `stains` lists
 their stains in the same order. `group` names what the train/validation split must not divide (a plate, movie or donor
-of this source); empty where the source does not name it."""
+of this source); empty where the source does not name it.
 
-ADDED = ("group",)
-"""Columns that tables of earlier versions lack; they are read as empty text."""
+Where a source, its tables or its files state them: `plate`, `well` (`C05`) and `site` (field of view within the well);
+`control`, one of `CONTROLS`; `magnification` of the objective; `pixel_size`, the side of a pixel of the source image in
+micrometres. `channel_type` has a standard type for each of the `stains`, in the same order and joined in the same
+manner; the type of a stain that the table of types lacks is empty (`sources/channel_types.py`)."""
 
 _OWN_SOURCES = "cytoimagenet.own_sources"  # key of the metadata of a Parquet file
 
-SELECTION = pa.schema([*_fields("label category", _text), *CATALOG])
-"""A source image with a class."""
+SELECTION = pa.schema([*_fields("label category", _text), *CATALOG, *_fields("alternatives", _text)])
+"""A source image with a class. `alternatives` are the names of the other classes whose label it has, sorted and
+joined by `|`."""
 
 ROW = pa.schema(
     [
@@ -90,10 +104,19 @@ ROW = pa.schema(
         *_fields("split", _text),
         *_fields("width height", _int),
         *_fields("channels stains sha256 licence", _text),
+        *_fields("group", _text),
+        *_PROVENANCE,
+        *_fields("alternatives", _text),
     ]
 )
 """An image of the dataset: a crop, or an uncropped source image. The box is in pixels of the source image, half-open.
-`width` and `height` are those of the PNG; `sha256` is the digest of its shape and pixels."""
+`width` and `height` are those of the PNG; `sha256` is the digest of its shape and pixels. All other columns are those
+of the source image: `pixel_size` is not changed by a scaling of the PNG."""
+
+ADDED = ("group", *(field.name for field in _PROVENANCE), "alternatives")
+"""Columns that tables of earlier versions lack; they are read as empty text, or null for numbers."""
+
+_TYPES = {field.name: field.type for field in (*CATALOG, *ROW)}
 
 CURATED = pa.schema([*ROW, *_fields("store", _text), *_fields("store_offset store_size", _int)])
 """A row and where its PNG bytes are in the curated folder: file, first byte, number of bytes."""
@@ -129,7 +152,7 @@ def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Ta
     Raises
     ------
     SchemaError
-        If a column is absent, unknown, of another type, or contains a null.
+        If a column is absent, unknown, of another type, or contains a null that it may not contain.
     """
     absent = [name for name in schema.names if name not in frame.columns]
     unknown = [name for name in frame.columns if name not in schema.names]
@@ -143,7 +166,7 @@ def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Ta
             column = pa.chunked_array(pa.Array.from_pandas(frame[field.name], type=field.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise SchemaError(f"Column {field.name!r} is not {field.type}: {error}", where=where) from error
-        if column.null_count:
+        if column.null_count and not field.nullable:
             raise SchemaError(
                 f"Column {field.name!r} has {column.null_count} nulls; use '' for unknown text", where=where
             )
@@ -151,19 +174,45 @@ def check(frame: pd.DataFrame, schema: pa.Schema, where: str = "table") -> pa.Ta
     return pa.table(columns, schema=schema)
 
 
-def with_added(table: pa.Table, names: Iterable[str]) -> pa.Table:
-    """Return a table with these columns, in this order; those of `ADDED` that it lacks are empty text.
+def empty(name: str) -> str | None:
+    """Return the value of a column of `ADDED` where nothing is known: empty text, or null for a number.
 
     Examples
     --------
-    >>> with_added(pa.table({"idx": ["a-0"]}), ["idx", "group"]).to_pylist()
-    [{'idx': 'a-0', 'group': ''}]
+    >>> empty("plate"), empty("pixel_size")
+    ('', None)
+    """
+    return "" if _TYPES[name] == _text else None
+
+
+def with_added(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Return a table with these columns, in this order; those of `ADDED` that it lacks are empty text or null.
+
+    Examples
+    --------
+    >>> with_added(pa.table({"idx": ["a-0"]}), ["idx", "group", "pixel_size"]).to_pylist()
+    [{'idx': 'a-0', 'group': '', 'pixel_size': None}]
     """
     names = list(names)
     for name in names:
         if name in ADDED and name not in table.column_names:
-            table = table.append_column(name, pa.repeat(pa.scalar("", _text), len(table)))
+            table = table.append_column(name, pa.repeat(pa.scalar(empty(name), _TYPES[name]), len(table)))
     return table.select(names)
+
+
+def of_version(columns: pa.Schema, version: str) -> pa.Schema:
+    """Return the columns that a table of the dataset folder has in a version of this schema.
+
+    Parameters
+    ----------
+    columns : pyarrow.Schema
+        `METADATA`, `ROW`, or a table whose columns did not change.
+    version : str
+        As in the manifest, such as `1.0.0`.
+    """
+    if version.split(".")[0] != "1":
+        return columns
+    return pa.schema([field for field in columns if field.name not in ADDED])
 
 
 class _Writable(Protocol):
@@ -248,9 +297,9 @@ def read(path: str | PathLike[str], schema: pa.Schema, columns: list[str] | None
             raise SchemaError(f"Columns absent or of another type: {', '.join(wrong)}", where=str(path))
         names = columns or schema.names
         table = with_added(parquet.read([name for name in names if name in found.names]), names)
-    empty = [name for name in table.column_names if table[name].null_count]
-    if empty:
-        raise SchemaError(f"Column {empty[0]!r} has {table[empty[0]].null_count} nulls", where=str(path))
+    nulls = [name for name in table.column_names if table[name].null_count and not schema.field(name).nullable]
+    if nulls:
+        raise SchemaError(f"Column {nulls[0]!r} has {table[nulls[0]].null_count} nulls", where=str(path))
     # the file's own remarks to pandas could name columns that it does not have
     frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     return frame

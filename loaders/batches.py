@@ -77,7 +77,8 @@ class Batches(IterableDataset[dict[str, Any]]):
     Yields
     ------
     dict
-        `images`: uint8 (N, 1, size, size); `labels`: int64 (N,).
+        `images`: uint8 (N, 1, size, size); `labels`: int64 (N,). If the index has them, also `alternatives`: int32
+        (N, most alternatives of an image), indices of the other right labels, then -1.
     """
 
     def __init__(
@@ -208,8 +209,7 @@ class Batches(IterableDataset[dict[str, Any]]):
             plan, threads = plan[worker.id :: worker.num_workers], 0
         remaining = [ids for ids in plan if len(ids)]  # the empty batches come first
         for _ in range(len(plan) - len(remaining)):
-            yield {"images": torch.empty(0, 1, 0, 0, dtype=torch.uint8), "labels": torch.empty(0, dtype=torch.int64)}
-        labels = self.reader.index.label
+            yield {"images": torch.empty(0, 1, 0, 0, dtype=torch.uint8), **self._answers(np.empty(0, np.int64))}
         with self.reader.open(np.concatenate(remaining) if remaining else np.empty(0, np.int64)) as read:
 
             def images(ids: Ids) -> torch.Tensor:
@@ -217,7 +217,15 @@ class Batches(IterableDataset[dict[str, Any]]):
                 return pixels.pin_memory() if self._pinned else pixels
 
             for ids, found in zip(remaining, _read_ahead(images, remaining, threads), strict=True):
-                yield {"images": found, "labels": torch.from_numpy(labels[ids])}
+                yield {"images": found, **self._answers(ids)}
+
+    def _answers(self, ids: Ids) -> dict[str, torch.Tensor]:
+        """Return the labels of images, and their alternatives if the index has them."""
+        index = self.reader.index
+        answers = {"labels": torch.from_numpy(index.label[ids])}
+        if index.alternatives is not None:
+            answers["alternatives"] = torch.from_numpy(index.alternatives[ids])
+        return answers
 
 
 def _read_ahead(read: Callable[[Ids], torch.Tensor], plan: list[Ids], threads: int) -> Iterator[torch.Tensor]:

@@ -22,10 +22,12 @@ from ..builder.dataset.manifest import Manifest
 from ..builder.dataset.names import QUALITY
 from ..builder.dataset.ranges import MAX_IMAGE_BYTES
 from ..builder.errors import CheckFailedError, UsageError
+from .alternatives import class_indices
 from .subsets import LABEL_SUBSETS
 
 WEBDATASET = "webdataset"
 _COLUMNS = ["label", "category", "database", "split", "shard", "offset", "size"]
+_ALTERNATIVES = "alternatives"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,8 @@ class Index:
         Number of rows of `metadata.parquet`.
     audit : str
         The sha256 of the `quality.parquet` that chose the images; empty where none did.
+    alternatives : array, shape (images, most alternatives of an image), int32, optional
+        Indices into `class_names` of the other right labels of each image, then -1. None if they were not read.
     """
 
     root: str
@@ -67,6 +71,7 @@ class Index:
     row: NDArray[np.int64]
     total: int
     audit: str = ""
+    alternatives: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -89,6 +94,7 @@ def read_index(
     labels: str | Collection[str] | None = None,
     database: str | None = None,
     quality: str = audits.ALL,
+    alternatives: bool = False,
 ) -> Index:
     """Read the index of a split, or of a subset of it.
 
@@ -105,6 +111,8 @@ def read_index(
         Keep only images of this database (publisher, the column `database`), e.g. `Recursion`.
     quality : {"all", "clean"}
         `clean` leaves out the images that the audit of the folder flagged; see docs/quality.md.
+    alternatives : bool
+        Also read the other right labels of each image. A folder of schema 1 has none.
 
     Returns
     -------
@@ -128,7 +136,7 @@ def read_index(
         )
     if split not in schema.SPLITS:
         raise UsageError(f"No split {split!r}; there are {', '.join(schema.SPLITS)}", where=str(data_dir))
-    table = manifest.metadata(_COLUMNS)
+    table = manifest.metadata([*_COLUMNS, *[_ALTERNATIVES] * alternatives])
     in_split = (table["split"] == split).to_numpy()
     if int(in_split.sum()) != manifest.rows(split):
         raise CheckFailedError(
@@ -171,6 +179,7 @@ def read_index(
         label=pd.Categorical(part["label"], categories=list(class_names)).codes.astype(np.int64),
         row=rows.astype(np.int64),
         total=len(table),
+        alternatives=class_indices(part[_ALTERNATIVES], class_names) if alternatives else None,
         audit="" if quality == audits.ALL else manifest.derived[QUALITY]["sha256"],
     )
 

@@ -115,6 +115,8 @@ class MapDataset(Dataset[dict[str, Any]]):
         Keep only images of this database (publisher), e.g. `Recursion`.
     quality : {"all", "clean"}
         `clean` leaves out the images that `cytoimagenet audit` flagged.
+    alternatives : bool
+        Also return the other right labels of each image.
     source : str, optional
         Former name of `database`; gives a DeprecationWarning.
 
@@ -140,10 +142,19 @@ class MapDataset(Dataset[dict[str, Any]]):
         labels: str | Collection[str] | None = None,
         database: str | None = None,
         quality: str = "all",
+        alternatives: bool = False,
         source: str | None = None,
     ) -> None:
         database = database_argument(database, source)
-        self.index = read_index(data_dir, split, category=category, labels=labels, database=database, quality=quality)
+        self.index = read_index(
+            data_dir,
+            split,
+            category=category,
+            labels=labels,
+            database=database,
+            quality=quality,
+            alternatives=alternatives,
+        )
         self.reader = RowReader(self.index, size)
 
     def __repr__(self) -> str:
@@ -158,7 +169,11 @@ class MapDataset(Dataset[dict[str, Any]]):
         return len(self.index)
 
     def __getitem__(self, image: int) -> dict[str, Any]:
-        """Return {"images": uint8 (1, size, size), "labels": int} of one image."""
+        """Return {"images": uint8 (1, size, size), "labels": int} of one image.
+
+        With `alternatives=True` also "alternatives": int32 (most alternatives of an image,), indices of classes, then
+        -1.
+        """
         return self.__getitems__([image])[0]
 
     def __getitems__(self, images: list[int]) -> list[dict[str, Any]]:
@@ -168,6 +183,10 @@ class MapDataset(Dataset[dict[str, Any]]):
             raise IndexError(f"image {ids.max()} of {len(self)}")
         ids %= len(self)
         pixels = torch.from_numpy(self.reader.read(ids)[:, None])
-        return [
+        samples: list[dict[str, Any]] = [
             {"images": pixel, "labels": int(self.index.label[image])} for pixel, image in zip(pixels, ids, strict=True)
         ]
+        if self.index.alternatives is not None:
+            for sample, others in zip(samples, torch.from_numpy(self.index.alternatives[ids]), strict=True):
+                sample["alternatives"] = others
+        return samples

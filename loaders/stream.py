@@ -39,6 +39,7 @@ def stream(
     labels: str | Collection[str] | None = None,
     database: str | None = None,
     quality: str = "all",
+    alternatives: bool = False,
     source: str | None = None,
     training: bool | None = None,
     rank: int | None = None,
@@ -70,6 +71,8 @@ def stream(
         Keep only images of this database (publisher), e.g. `Recursion`.
     quality : {"all", "clean"}
         `clean` leaves out the images that `cytoimagenet audit` flagged.
+    alternatives : bool
+        Also return the other right labels of each image.
     source : str, optional
         Former name of `database`; gives a DeprecationWarning.
     training : bool, optional
@@ -85,7 +88,8 @@ def stream(
     Returns
     -------
     Batches
-        Iterable with a length; yields {"images": uint8 (N, 1, size, size), "labels": int64 (N,)}.
+        Iterable with a length; yields {"images": uint8 (N, 1, size, size), "labels": int64 (N,)}. With
+        `alternatives=True` also "alternatives": int32 (N, most alternatives of an image), indices of classes, then -1.
 
     Raises
     ------
@@ -98,7 +102,15 @@ def stream(
     ...     images = batch["images"].to("cuda", non_blocking=True).float() / 255
     """
     database = database_argument(database, source)
-    index = read_index(data_dir, split, category=category, labels=labels, database=database, quality=quality)
+    index = read_index(
+        data_dir,
+        split,
+        category=category,
+        labels=labels,
+        database=database,
+        quality=quality,
+        alternatives=alternatives,
+    )
     this_rank, this_world = rank_and_world()
     rank, world = this_rank if rank is None else rank, this_world if world is None else world
     return Batches(

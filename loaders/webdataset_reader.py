@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from os import PathLike
@@ -33,6 +34,7 @@ def webdataset(
     size: int | None = None,
     shuffle: int | None = None,
     seed: int = 0,
+    alternatives: bool = False,
 ) -> WebDataset:
     """Return the images and labels of a split as a `webdataset.WebDataset`.
 
@@ -55,11 +57,15 @@ def webdataset(
     seed : int
         Random seed of the order. Each pass has another order. Worker processes of a DataLoader count their passes
         themselves: without `persistent_workers=True` they start anew and repeat the order of the first pass.
+    alternatives : bool
+        Also return the other right labels of each image: names of classes, joined by `|`. Of a batch of them,
+        `loaders.alternatives.class_indices` returns the indices.
 
     Returns
     -------
     WebDataset
-        Yields dicts with `image`, `label` (int, the index of the class) and `__key__`. Without `size`, `image` is a
+        Yields dicts with `image`, `label` (int, the index of the class), `__key__` and, with `alternatives=True`,
+        `alternatives`. Without `size`, `image` is a
         PIL image, 8-bit grey; with it, a uint8 array, shape (1, size, size), that a DataLoader stacks.
 
     Raises
@@ -108,7 +114,7 @@ def webdataset(
     dataset = dataset.compose(partial(_counted, rows=rows))
     if shuffle:  # before decoding: the samples in memory are small
         dataset = dataset.compose(detshuffle(shuffle, seed=seed))
-    return dataset.map(partial(_decoded, size=size))
+    return dataset.map(partial(_decoded, size=size, alternatives=alternatives))
 
 
 def _open(shards: Iterator[Sample]) -> Iterator[Sample]:
@@ -139,9 +145,10 @@ def _check(shard: str, count: int, rows: Mapping[str, int]) -> None:
         )
 
 
-def _decoded(sample: Sample, size: int | None) -> Sample:
-    """Turn the bytes of a sample into an image and a label."""
+def _decoded(sample: Sample, size: int | None, alternatives: bool) -> Sample:
+    """Turn the bytes of a sample into an image and its labels."""
     image: Any = decode(sample["png"], f"{sample['__key__']} in {sample['__url__']}")
     if size is not None:
         image = np.array(resize(image, size))[None]  # a copy: torch wants arrays that can be written to
-    return {"__key__": sample["__key__"], "image": image, "label": int(sample["cls"])}
+    others = {"alternatives": json.loads(sample["json"]).get("alternatives", "")} if alternatives else {}
+    return {"__key__": sample["__key__"], "image": image, "label": int(sample["cls"]), **others}

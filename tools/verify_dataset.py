@@ -28,7 +28,7 @@ import stat
 import sys
 
 MAX_MANIFEST_BYTES = 1 << 26
-SCHEMA = "1"  # the first number of `schema_version`
+SCHEMAS = ("1", "2")  # first numbers of the `schema_version`
 SPLITS = ("train", "validation", "sample")
 TABLES = ("metadata.parquet", "classes.parquet", "rejected.parquet")
 FORMATS = {"webdataset": "tar", "parquet": "parquet"}
@@ -103,8 +103,8 @@ def check_form(manifest: object) -> None:
         raise ValueError("an entry of own_sources is not text")
     if not isinstance(manifest.get("derived", {}), dict):
         raise ValueError("keys absent or of another type: derived")
-    if manifest["schema_version"].split(".")[0] != SCHEMA:
-        raise ValueError(f"schema version {manifest['schema_version']!r}; this program reads {SCHEMA}")
+    if manifest["schema_version"].split(".")[0] not in SCHEMAS:
+        raise ValueError(f"schema version {manifest['schema_version']!r}; this program reads {' and '.join(SCHEMAS)}")
     if manifest["shard_format"] not in FORMATS:
         raise ValueError("unknown format of shards")
     for part, kinds in ENTRIES.items():

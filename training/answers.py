@@ -37,6 +37,9 @@ def count_answers(network: nn.Module, objective: Objective, loader: DataLoader[A
             images, labels = to_device(batch, objective.device)
             # not network(...): a compiled network would be compiled again for evaluation and for the last batch
             logits = network.forward(pixel_values=objective.inputs(to_float(images))).logits
-            counter.add(logits.float(), labels)
+            others = batch.get("alternatives")
+            if others is not None:
+                others = others.to(objective.device, non_blocking=True)
+            counter.add(logits.float(), labels, others)
     network.train(was_training)
     return counter.total()

@@ -95,6 +95,7 @@ def write_card(folder: Path, chosen: Settings, facts: dict[str, Any], table: pd.
     named_scores = [
         ("training accuracy (augmented images)", "train_accuracy"),
         ("validation accuracy", "validation_accuracy"),
+        ("validation, answer is any right label of the image", "validation_accuracy_any_label"),
         ("validation, label among the seven most probable", "validation_top7"),
     ]
     scores = (

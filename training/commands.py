@@ -115,8 +115,9 @@ def train(
         console.emit({"run": str(run.folder), "metrics": run.metrics})
         return
     console.out.print(f"Trained: {run.folder}", markup=False)
+    width = max(map(len, run.metrics), default=0)
     for name, value in run.metrics.items():
-        console.out.print(f"  {name:<20} {value:.4g}", markup=False)
+        console.out.print(f"  {name:<{width}} {value:.4g}", markup=False)
 
 
 def convert_weights(

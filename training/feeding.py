@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,6 +41,8 @@ def batches_of(index: Index, chosen: Settings, *, training: bool, rank: int = 0,
     UsageError
         If the classes are to be balanced by sampling, which streaming can't do.
     """
+    if training:  # only the evaluation compares answers with them
+        index = replace(index, alternatives=None)
     kind = chosen.loader
     if kind == "auto":
         kind = "map" if is_local(index.root) else "stream"

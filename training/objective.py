@@ -30,6 +30,11 @@ class Objective:
         Weights of the classes in the loss.
     bf16 : bool
         Compute the network in bfloat16 where autocast does so; the weights stay in float32.
+
+    Attributes
+    ----------
+    teacher : Module or None
+        The averaged network, if its answers are a part of the targets (`distill`); in evaluation mode.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Objective:
         self.is_identity = not any(mean) and all(value == 1 for value in std)
         self.mean, self.std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
         self.class_weights = None if class_weights is None else torch.from_numpy(class_weights).to(device)
+        self.teacher: nn.Module | None = None
 
     def __call__(
         self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor
@@ -79,6 +85,8 @@ class Objective:
         )
         augmented, target = self.mix(augmented, labels)
         pixels = self.inputs(augmented)
+        if self.teacher is not None:
+            target = self.with_answers(self.teacher, target, pixels)
         with self.autocast():
             logits = model(pixel_values=pixels).logits
         logits = logits.float()
@@ -102,6 +110,30 @@ class Objective:
             logits, target, weight=self.class_weights, label_smoothing=smoothing, reduction="sum"
         )
         return total / (target * self.class_weights).sum()
+
+    @torch.no_grad()
+    def with_answers(self, teacher: nn.Module, target: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Replace a share of the targets by the answers of the averaged network to the same pixels.
+
+        Tarvainen and Valpola 2017 (mean teacher), here as self-distillation on labelled images: weak labels are often
+        wrong, and the averaged network is better than the network that is trained.
+
+        Parameters
+        ----------
+        teacher : Module
+        target : tensor, shape (N,), int64, or (N, classes), float32
+        pixels : tensor, shape (N, C, H, W), float32
+            Input of the network.
+
+        Returns
+        -------
+        tensor, shape (N, classes), float32
+            Shares of the classes.
+        """
+        with self.autocast():
+            answers = teacher(pixel_values=pixels).logits
+        shares = functional.one_hot(target, self.classes).float() if target.ndim == 1 else target
+        return torch.lerp(shares, answers.float().softmax(1), self.settings.distill)
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Convert grey images, shape (N, 1, H, W), float in [0, 1], to the input of the network, shape (N, C, H, W)."""

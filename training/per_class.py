@@ -27,7 +27,8 @@ def per_class(index: Index, confusion: Confusion, *, trained: Index, validation:
     -------
     DataFrame
         One row per class, in the order of `index.class_names`: `label`, `category`; numbers of images in `train`,
-        `validation`, `evaluated` and `right`; `accuracy` and `top7` in [0, 1], NaN without evaluated images;
+        `validation`, `evaluated` and `right`; `accuracy`, `accuracy_any_label` (the answer may also be another right
+        label of the image) and `top7` in [0, 1], NaN without evaluated images;
         `taken_for` (the most frequent wrong answer, empty if there is none) and `taken_for_share` (its share of the
         evaluated images).
     """
@@ -46,6 +47,7 @@ def per_class(index: Index, confusion: Confusion, *, trained: Index, validation:
             "evaluated": evaluated,
             "right": right,
             "accuracy": _share(right, evaluated),
+            "accuracy_any_label": _share(confusion.any_label, evaluated),
             "top7": _share(confusion.in_top_k, evaluated),
             "taken_for": [index.class_names[c] if n else "" for c, n in zip(most_frequent, times, strict=True)],
             "taken_for_share": _share(times, evaluated),

@@ -33,6 +33,8 @@ def plot_history(table: pd.DataFrame, folder: Path, classes: int) -> None:
             if len(known):
                 y = percent * known[f"{split}_{what}"]
                 axes.plot(known["epoch"], y, "o-", color=colour, ms=4, lw=1.6, label=f"{split}, last {y.iloc[-1]:.3g}")
+        if what == "accuracy":
+            _plot_any_label(axes, table)
         chance = np.log(classes) if what == "loss" else 100 / classes
         axes.axhline(chance, color=CHANCE_COLOUR, lw=1, ls="--", label=f"chance, {chance:.3g}")
         axes.set_xlabel("epoch")
@@ -42,6 +44,15 @@ def plot_history(table: pd.DataFrame, folder: Path, classes: int) -> None:
         axes.set_title(f"{what.capitalize()}, {classes} classes", loc="left")
         axes.legend(frameon=False)
         _save(figure, folder / f"{what}.png")
+
+
+def _plot_any_label(axes: Any, table: pd.DataFrame) -> None:
+    """Plot the validation accuracy by any right label, if images have several right labels."""
+    known = table.dropna(subset=["validation_accuracy_any_label"])
+    if (known["validation_accuracy_any_label"] > known["validation_accuracy"]).any():
+        y = 100 * known["validation_accuracy_any_label"]
+        label = f"validation, any right label, last {y.iloc[-1]:.3g}"
+        axes.plot(known["epoch"], y, "o:", color=VALIDATION_COLOUR, ms=3, lw=1.2, label=label)
 
 
 def plot_per_class(classes: pd.DataFrame, path: Path) -> None:

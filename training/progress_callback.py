@@ -117,6 +117,8 @@ def _epoch_line(row: dict[Any, Any], epochs: int) -> str:
     )
     if not math.isnan(row["validation_accuracy"]):
         line += f"; validation loss {row['validation_loss']:.3f}, accuracy {row['validation_accuracy']:.1%}"
+        if row["validation_accuracy_any_label"] > row["validation_accuracy"]:
+            line += f" (any of its labels {row['validation_accuracy_any_label']:.1%})"
         if not math.isnan(row["validation_top7"]):
             line += f", top 7 {row['validation_top7']:.1%}"
     return line

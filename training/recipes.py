@@ -47,6 +47,7 @@ class Settings:
     cutmix: float = 0.0  # the same for CutMix; if both are above 0, each batch uses one of them at random
     average: float = 0.0  # decay per step of the averaged weights, which are evaluated and saved; 0 for no averaging
     average_share: float = 0.0  # largest share of the run that the average covers: lowers `average`; 0 for no limit
+    distill: float = 0.0  # share of each label replaced by the answer of the averaged weights (mean teacher)
     dropout: float = 0.2  # probability of dropout before the head; EfficientNet-B0's own
     norm_momentum: float = 0.01  # weight of a new batch in BatchNorm's statistics, as in Keras; short runs need more
     head_scale: float = 1.0  # factor of the head's random weights; below 1 where few classes make them large
@@ -141,6 +142,7 @@ _MUST_BE_BELOW_ONE = (
     "label_smoothing",
     "average",
     "average_share",
+    "distill",
     "dropout",
     "drop_connect",
     "norm_momentum",
@@ -177,7 +179,10 @@ def settings(recipe: str | PathLike[str] = "quick", **changes: Any) -> Settings:
     if name not in RECIPES:
         raise UsageError(f"No recipe {name!r}", next=f"There are {', '.join(RECIPES)}, or give a .yaml file")
     merged = {"recipe": name, **RECIPES[name], **values, **current_names(changes)}
-    return Settings(**{key: _checked(key, value) for key, value in merged.items()})
+    chosen = Settings(**{key: _checked(key, value) for key, value in merged.items()})
+    if chosen.distill and not chosen.average:
+        raise UsageError("distill needs averaged weights", next="Set average too, for example average=0.999")
+    return chosen
 
 
 def current_names(changes: Mapping[str, Any]) -> dict[str, Any]:

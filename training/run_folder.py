@@ -35,6 +35,7 @@ from .normalisation import write_normalisation
 from .recipes import Settings, settings, to_yaml
 
 SETTINGS, RUN, HISTORY, STATE = "settings.yaml", "run.json", "history.csv", "trainer_state.json"
+VALIDATION_SCORES = ("loss", "accuracy", "accuracy_any_label", "top7")  # in the order of their columns
 MODEL_FILES = ("model.safetensors", "preprocessor_config.json", "config.json")  # moved into the folder in this order
 _LIBRARIES = ("cytoimagenet", "torch", "transformers", "accelerate", "numpy", "opencv-python-headless")
 _WITHOUT_EFFECT_ON_WEIGHTS = ("workers", "cache_dir", "cache_bytes", "evaluate_every", "save_every", "report_to")
@@ -171,7 +172,8 @@ def history(log: list[dict[str, Any]]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per epoch: `epoch`, `step`, `learning_rate`; `train_` and `validation_` `loss` and `accuracy`, and
+        One row per epoch: `epoch`, `step`, `learning_rate`; `train_` and `validation_` `loss` and `accuracy`;
+        `validation_accuracy_any_label`, where the answer may also be another right label of the image; and
         `validation_top7`. Accuracies are in [0, 1]; validation columns are NaN for epochs that were not evaluated, and
         the last one also with at most seven classes, where every answer would be right.
     """
@@ -184,10 +186,10 @@ def history(log: list[dict[str, Any]]) -> pd.DataFrame:
                 "train_loss": entry["train_loss"], "train_accuracy": entry["train_accuracy"],
             }  # fmt: skip
         elif "eval_accuracy" in entry and step in epochs:
-            found = {name: entry.get(f"eval_{name}") for name in ("loss", "accuracy", "top7")}
+            found = {name: entry.get(f"eval_{name}") for name in VALIDATION_SCORES}
             epochs[step] |= {f"validation_{name}": value for name, value in found.items() if value is not None}
     columns = ["epoch", "step", "learning_rate", "train_loss", "train_accuracy"]
-    columns += ["validation_loss", "validation_accuracy", "validation_top7"]
+    columns += [f"validation_{name}" for name in VALIDATION_SCORES]
     return pd.DataFrame(list(epochs.values()), columns=columns)
 
 

@@ -42,7 +42,7 @@ class Run:
         The run folder, see `training/run_folder.py`.
     metrics : dict
         Scores of the epoch whose weights are kept: `train_loss`, `train_accuracy`, `validation_accuracy`,
-        `validation_top7`, ... Accuracies are in [0, 1].
+        `validation_accuracy_any_label`, ... Accuracies are in [0, 1].
     images, classes : int
         Number of training images and of classes.
     size : int
@@ -118,7 +118,7 @@ def train(
     if resume:
         chosen = _resumed(out, data_dir, chosen, changes)
     subset: dict[str, Any] = {name: getattr(chosen, name) for name in ("category", "labels", "database", "quality")}
-    index = read_index(data_dir, "train", **subset)
+    index = read_index(data_dir, "train", **subset, alternatives=True)
     validation = _validation(data_dir, subset)
     if validation is None and (chosen.keep == "best" or chosen.patience):
         raise UsageError(
@@ -192,7 +192,7 @@ def _validation(data_dir: str, subset: dict[str, Any]) -> Index | None:
     if not Manifest.load(data_dir).rows("validation"):
         return None
     try:
-        return read_index(data_dir, "validation", **subset)
+        return read_index(data_dir, "validation", **subset, alternatives=True)
     except UsageError:  # none of the classes or images that are kept
         return None
 

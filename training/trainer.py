@@ -87,6 +87,8 @@ class EpochTrainer(Trainer):
         # our loss is a mean over the batch: the Trainer itself must divide it by the number of accumulated batches
         self.model_accepts_loss_kwargs = False
         self.average = MovingAverage(model, decay) if decay else None
+        if self.settings.distill and self.average is not None:
+            objective.teacher = self.average.module.eval()
         self.counts = EpochCounts(args.device)
         self.mode = mode
         compile_network(model, mode)

@@ -98,7 +98,7 @@ def _validation(table: pa.Table, kept: NDArray[np.int64], seed: int) -> NDArray[
     ranks = sort_keys((name.as_py() for name in sources), seed, "validation")
     del sources
     pa.default_memory_pool().release_unused()
-    return split.validation_by_image(labels, groups, ranks)
+    return split.validation_by_group(labels, groups, ranks)
 
 
 def _sorted_codes(values: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
@@ -117,6 +117,7 @@ def _rows(
 ) -> Iterator[pa.Table]:  # fmt: skip
     """Yield the kept rows in batches, with the columns of schema.CURATED."""
     from ..sources.registry import SOURCES
+    from .provenance import empty_columns, provenance_of, sources_of
 
     folders = slugs((category, label) for label, category in categories.items())
     licences = {source.dir_name: source.licence_label for source in SOURCES.values()}
@@ -125,11 +126,12 @@ def _rows(
         part, check = table.take(rows), checks.take(rows)
         entries = matched.entry[kept[start : start + ROWS_PER_BATCH]]
         text = {name: as_text(part[name]) for name in part.column_names}
-        labels, sources = text["label"].to_pylist(), text["dir_name"].to_pylist()
+        labels, sources = text["label"].to_pylist(), sources_of(text["dir_name"], text["idx"])
         width, height = check["width"].to_numpy(), check["height"].to_numpy()
         crop = np.array([value.strip().lower() in ("true", "1", "1.0") for value in text["crop"].to_pylist()])
-        columns: dict[str, Any] = dict(text)
+        columns: dict[str, Any] = {**text, **empty_columns(len(rows)), **provenance_of(sources, text)}
         columns |= {
+            "dir_name": sources,
             "category": [categories[label] for label in labels],
             "path": [f"/cytoimagenet/{folders[label]}" for label in labels],
             "crop": crop,

@@ -50,6 +50,8 @@ class SplitRule(StrEnum):
     """How validation images are chosen."""
 
     by_image = "by-image"
+    by_plate = "by-plate"
+    by_well = "by-well"
     published = "published"
 
 
@@ -83,8 +85,9 @@ Split = Annotated[
     typer.Option(
         "--split",
         help="How validation images are chosen. by-image: all crops of a source image, and all images of a group "
-        "(plate, movie, donor) where the source names it, are in the same split. published: a tenth of the crops of "
-        "each class, as in the paper.",
+        "(plate, movie, donor) where the source names it, are in the same split. by-plate, by-well: in addition all "
+        "images of a plate or of a well, where it is known. published: a tenth of the crops of each class, as in the "
+        "paper.",
     ),
 ]
 ChunkRows = Annotated[
@@ -264,6 +267,7 @@ def _print_sources(raw: str, catalogue: dict[str, Any]) -> None:
 def _print_counts(report: dict[str, Any]) -> None:
     """Print what was compared with evaluation images, and both sums of every source and class."""
     from ..curate.accounting import describe
+    from ..dataset.describe import split_in_words
 
     compared = report["evaluation"]
     if compared["channels"]:
@@ -272,6 +276,7 @@ def _print_counts(report: dict[str, Any]) -> None:
         out.print(f"Not compared: {file}: {reason}", markup=False)
     for line in describe(report, CLASSES_SHOWN):
         out.print(line, markup=False)
+    out.print(f"Split {split_in_words(report['settings']['split'], report['split'])}", markup=False)
     alone = [entry["label"] for entry in report["classes"] if not entry["validation"]]
     if alone:
         shown = ", ".join(alone[:CLASSES_NAMED]) + (", ..." if len(alone) > CLASSES_NAMED else "")

@@ -121,6 +121,7 @@ def verify(
     report = check(folder, workers=workers, signer=signer)
     read = f"{report.images:,} images, {report.files:,} files, {size(report.bytes)} read"
     out.print(f"{folder} is complete and undamaged: {read}", markup=False)
+    out.print(f"Schema version {report.schema_version}.", markup=False)
     out.print(SIGNATURES[report.signature], markup=False)
     for note in report.notes:
         out.print(f"Note: {note}", markup=False)

@@ -39,6 +39,7 @@ from ..images.quality import Verdict
 from ..storage import atomic_writer, filesystem, is_local, join
 
 FOLDER = "chunks"
+VERSION = 2  # of the content of a chunk: chunks of other versions are not reused
 TABLE = "tried.parquet"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 STORE_REQUESTS = 16  # at a time; one takes an object store tens of milliseconds
@@ -54,6 +55,8 @@ TRIED = pa.schema(
         pa.field("offset", pa.int64()),
         pa.field("size", pa.int32()),
         pa.field("entropy", pa.float32()),
+        pa.field("pixel_size", pa.float64()),  # what the source file states, in micrometres
+        pa.field("magnification", pa.float64()),
         pa.field("reason", pa.string()),  # "" = kept so far
         pa.field("detail", pa.string()),
         pa.field("file", pa.string()),
@@ -123,7 +126,7 @@ def _prepare_process() -> None:
 
 def _name_of(rows: Sequence[SourceImage], sizes: dict[str, int], pixels: PixelSettings) -> str:
     """Return the file name of the chunk with these rows."""
-    content = [asdict(pixels), [[*row, [sizes[file] for file in _files_of(row)]] for row in rows]]
+    content = [VERSION, asdict(pixels), [[*row, [sizes[file] for file in _files_of(row)]] for row in rows]]
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()[:24] + ".zip"
 
 
@@ -180,6 +183,7 @@ def _line(row: int, number: int, image: make.Tried) -> dict[str, Any]:
         "y_min": box.y_min if box else 0, "y_max": box.y_max if box else height,
         "width": width, "height": height, "sha256": bytes.fromhex(image.sha256) or bytes(32),
         "offset": 0, "size": len(image.png), "entropy": image.entropy,
+        "pixel_size": image.scale.pixel_size, "magnification": image.scale.magnification,
         "reason": reason, "detail": detail, "file": image.file,
         "channel_digests": "" if number else "|".join(image.channel_digests),
     }  # fmt: skip

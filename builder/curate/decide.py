@@ -170,7 +170,8 @@ def _choose_validation(
         keys = sort_keys((f"{name} {n}" for name, n in images), settings.seed, "validation")
         return split.validation_published(label, keys)
     used, at = np.unique(rows, return_inverse=True)
-    columns = (selection[name].take(pa.array(used)) for name in ("channels", "dir_name", "group"))
-    first, group = np.unique(split.source_groups(*columns), return_inverse=True)
+    own = selection.take(pa.array(used))
+    together = [[own[name] for name in columns] for columns in split.TOGETHER[settings.split]]
+    first, group = np.unique(split.source_groups(own["channels"], together), return_inverse=True)
     keys = sort_keys(idx.take(pa.array(used[first])).to_pylist(), settings.seed, "validation")
-    return split.validation_by_image(label, group[at], keys)
+    return split.validation_by_group(label, group[at], keys)

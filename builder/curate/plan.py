@@ -89,12 +89,12 @@ def make_plan(selection: str | PathLike[str] | pd.DataFrame) -> Plan:
 def _read(selection: str | PathLike[str] | pd.DataFrame) -> pa.Table:
     """Return the selection as one table; texts that repeat in a file are in memory once."""
     if isinstance(selection, pd.DataFrame):
-        earlier = {name: "" for name in schema.ADDED if name not in selection}
+        earlier = {name: schema.empty(name) for name in schema.ADDED if name not in selection}
         return schema.check(selection.assign(**earlier), schema.SELECTION, "selection").combine_chunks()
     schema.read(selection, schema.SELECTION, ["label"])  # raises an error that names a wrong column
     fs, inner = storage.filesystem(selection)
     unique = ("label", "idx", "dir_name", "path", "filename", "channels")
-    repeated = [name for name in schema.SELECTION.names if name not in unique]
+    repeated = [field.name for field in schema.SELECTION if field.name not in unique and field.type == pa.string()]
     with fs.open(inner, "rb") as file:
         present = pq.read_schema(file).names  # a file of an earlier version lacks some
         dictionaries = [name for name in repeated if name in present]

@@ -29,6 +29,7 @@ from .earlier import rejected_before
 from .evaluation_images import NO_EVALUATION_IMAGES, EvaluationImages, read_evaluation
 from .plan import Plan, make_plan
 from .settings import Settings
+from .split_counts import count_split
 from .tried import gather
 from .workers import Workers, make_chunks, workers_of
 
@@ -97,7 +98,7 @@ def curate(
         chunks = _make_images(plan, raw, out, PixelSettings(settings.seed, evaluation.shapes), settings, pool)
         decided = decide(gather(plan, chunks, out), evaluation.files, settings)
         earlier = rejected_before(selection)
-        report = account(decided, earlier)
+        report = {**account(decided, earlier), "split": count_split(decided)}
         tables.write_rows(decided, chunks, out)
         tables.write_rejected(decided, out, earlier)
         tables.check_written(report, out)

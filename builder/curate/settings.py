@@ -19,8 +19,8 @@ class Settings:
         Larger classes are downsampled to this many images.
     min_class_size : int
         Classes with fewer images than this after quality control are left out.
-    split : {"by-image", "published"}
-        `split.validation_by_image` or `split.validation_published`.
+    split : {"by-image", "by-plate", "by-well", "published"}
+        What is kept together in train or validation, see `split.TOGETHER`; or `split.validation_published`.
     chunk_rows : int
         Source images per chunk: the work lost when a worker is killed.
     """

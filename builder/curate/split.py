@@ -2,10 +2,15 @@
 
 The paper took 10 % of the images of each class, whatever source image they came from. Crops of one image are then in
 both splits, and the validation accuracy is too high. Here all images of the same source files, and all images of the
-same plate, movie or donor where a source names these, form a group, across classes, and each group goes into one split.
+same `group` (plate, movie, donor) where a source names these, form a group, across classes, and each group goes into
+one split. By plate or by well, so do all images of a plate or of a well. All these apply together: a `group` with wells
+of two plates joins the two plates.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,9 +20,19 @@ from numpy.typing import NDArray
 
 from ..images.channels import FRAGMENT
 
+Texts: TypeAlias = pa.Array | pa.ChunkedArray
+Numbers: TypeAlias = NDArray[np.int64]
+
 VALIDATION = 0.1  # preprint, 2.4
 ROWS_AT_ONCE = 2**16  # whose file names are in memory
-RULES = ("by-image", "published")
+TOGETHER: dict[str, tuple[tuple[str, ...], ...]] = {
+    "by-image": (("dir_name", "group"),),
+    "by-plate": (("dir_name", "group"), ("dir_name", "plate")),
+    "by-well": (("dir_name", "group"), ("dir_name", "plate", "well")),
+}
+"""Rule -> columns: rows that agree in all columns of an entry are in the same split, unless one of these is empty. A
+well without a plate is not known: every plate has a well A01."""
+RULES = (*TOGETHER, "published")
 
 
 def validation_target(images: int, fraction: float = VALIDATION) -> int:
@@ -25,24 +40,27 @@ def validation_target(images: int, fraction: float = VALIDATION) -> int:
     return int(images * fraction + 0.5)
 
 
-def source_groups(
-    channels: pa.Array | pa.ChunkedArray,
-    sources: pa.Array | pa.ChunkedArray | None = None,
-    groups: pa.Array | pa.ChunkedArray | None = None,
-) -> NDArray[np.int64]:
-    """Number the groups of rows that share a file, or a named group of one source.
+def source_groups(channels: Texts, together: Sequence[Sequence[Texts]] = ()) -> Numbers:
+    """Number the groups of rows that share a file, or other facts.
 
     Parameters
     ----------
     channels : Arrow array of str
         The `channels` of each row, joined by `|`. Pages and boxes are ignored.
-    sources, groups : Arrow arrays of str, optional
-        The source of each row, and its plate, movie or donor; empty where that is not known.
+    together : sequence of sequences of Arrow arrays of str
+        Rows that agree in all columns of an entry, e.g. in source and plate, belong together. Rows with an empty text
+        in one of them are not joined by this entry.
 
     Returns
     -------
     int array, shape (rows,)
         The first row of each row's group.
+
+    Examples
+    --------
+    >>> files, plate = pa.array(["1.tif", "2.tif", "1.tif", "3.tif"]), pa.array(["", "P1", "", "P1"])
+    >>> source_groups(files, [[plate]])
+    array([0, 1, 0, 1])
     """
     rows, hashes = [], []
     for start in range(0, max(1, len(channels)), ROWS_AT_ONCE):
@@ -51,12 +69,13 @@ def source_groups(
         rows.append(np.repeat(np.arange(start, start + len(places)), pc.list_value_length(places).to_numpy()))
         # 64 bits instead of each name: two of a hundred million files are confused with a probability of 1 in 4,000
         hashes.append(_hashed(names))
-    if sources is not None and groups is not None:
-        named = np.flatnonzero(pc.not_equal(_text(groups), "").to_numpy(zero_copy_only=False))
-        source, name = (_text(column.take(pa.array(named))) for column in (sources, groups))
+    for number, columns in enumerate(together):
+        named = _filled(columns)
+        texts = [_text(column.take(pa.array(named))) for column in columns]
         rows.append(named)
-        # no file has such a name, and equal names in two sources are two groups
-        hashes.append(_hashed(pc.binary_join_element_wise(source, name, pa.scalar("\0", pa.large_string()))))
+        # no file has such a name, and equal texts in two entries are two groups
+        kind, separator = (pa.scalar(text, pa.large_string()) for text in (str(number), "\0"))
+        hashes.append(_hashed(pc.binary_join_element_wise(*texts, kind, separator)))
     row, file = np.concatenate(rows), np.unique(np.concatenate(hashes), return_inverse=True)[1]
     del rows, hashes
     group = np.arange(len(channels))
@@ -71,16 +90,22 @@ def source_groups(
         group = after
 
 
-def _hashed(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.uint64]:
+def _filled(columns: Sequence[Texts]) -> Numbers:
+    """Return the rows in which no text is empty."""
+    filled = [pc.not_equal(_text(column), "").to_numpy(zero_copy_only=False) for column in columns]
+    return np.flatnonzero(np.logical_and.reduce(filled))
+
+
+def _hashed(texts: Texts) -> NDArray[np.uint64]:
     return pd.util.hash_array(texts.to_numpy(zero_copy_only=False), categorize=False)
 
 
-def _text(values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def _text(values: Texts) -> Texts:
     """Return texts that a file may have stored as a dictionary."""
     return values.cast(pa.large_string())
 
 
-def validation_by_image(
+def validation_by_group(
     labels: NDArray[np.int64], groups: NDArray[np.int64], ranks: NDArray[np.uint64], fraction: float = VALIDATION
 ) -> NDArray[np.bool_]:
     """Choose validation images so that no group is in both splits.
@@ -103,7 +128,7 @@ def validation_by_image(
     Examples
     --------
     >>> labels = np.repeat([0, 1], 20)  # two classes of 20 images: 10 groups of 2 images each
-    >>> chosen = validation_by_image(labels, np.arange(40) // 2, ranks=np.arange(20))
+    >>> chosen = validation_by_group(labels, np.arange(40) // 2, ranks=np.arange(20))
     >>> np.flatnonzero(chosen).tolist()
     [0, 1, 20, 21]
     """

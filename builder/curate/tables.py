@@ -65,6 +65,7 @@ def _kept(decided: Decided, chunks: Sequence[ChunkResult]) -> Iterator[pa.Table]
     """Yield the images of the dataset in parts, in the columns of schema.CURATED."""
     tried, kept = decided.tried, decided.kept
     classes = accounting.count_classes(decided)
+    names = frozenset(entry["label"] for entry in classes if entry["images"])
     label = tried.class_of_image[kept]
     starts = np.searchsorted(label, np.arange(len(classes)))
     for start in range(0, len(kept), IMAGES_AT_ONCE):
@@ -75,6 +76,8 @@ def _kept(decided: Decided, chunks: Sequence[ChunkResult]) -> Iterator[pa.Table]
         number_in_class = (np.arange(start, start + len(images)) - starts[label[part]]).tolist()
         columns = {name: source[name] for name in schema.SELECTION.names}
         columns |= {name: image[name] for name in image.column_names}
+        # what the publisher states decides; the file's own header fills what is not stated
+        columns |= {name: pc.coalesce(source[name], image[name]) for name in ("pixel_size", "magnification")}
         columns |= {
             "path": [f"/cytoimagenet/{entry['slug']}" for entry in own],
             "filename": [
@@ -83,11 +86,20 @@ def _kept(decided: Decided, chunks: Sequence[ChunkResult]) -> Iterator[pa.Table]
             ],
             "split": [schema.SPLITS[int(validation)] for validation in decided.validation[part]],
             "sha256": [digest.hex() for digest in image["sha256"].to_pylist()],
+            "alternatives": _of_classes(source["alternatives"], names),
             "store": [f"{chunk.FOLDER}/{chunks[c].name}" for c in tried.chunk[kept[part]]],
             "store_offset": image["offset"],
             "store_size": image["size"],
         }
         yield _as_table(columns, schema.CURATED)
+
+
+def _of_classes(alternatives: pa.ChunkedArray | pa.Array, names: frozenset[str]) -> pa.Array:
+    """Return alternatives without the classes that were left out, which `names` lacks."""
+    texts = alternatives.cast(pa.string()).combine_chunks().dictionary_encode()  # a few distinct texts
+    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    kept = ["|".join(filter(names.__contains__, text.split("|"))) for text in texts.dictionary.to_pylist()]
+    return pa.array(kept, pa.string()).take(texts.indices)
 
 
 def _rejected(decided: Decided) -> Iterator[pa.Table]:

@@ -11,10 +11,11 @@ from .manifest import Manifest
 
 
 def card_features(manifest: Manifest) -> list[dict[str, Any]]:
-    """Return the columns as the YAML of a dataset card lists them, for `datasets` without this package."""
+    """Return the columns of a folder as the YAML of its card lists them, for `datasets` without this package."""
     names = {str(i): label for i, label in enumerate(manifest.class_names)}
     label = {"class_label": {"names": names}}
-    columns = [{"name": "key", "dtype": "string"}, *({"name": f.name, "dtype": _dtype(f.type)} for f in schema.ROW)]
+    present = schema.of_version(schema.ROW, manifest.schema_version)
+    columns = [{"name": "key", "dtype": "string"}, *({"name": f.name, "dtype": _dtype(f.type)} for f in present)]
     if manifest.shard_format == "parquet":
         rest = [column for column in columns if column["name"] != "label"]
         return [{"name": "image", "dtype": "image"}, {"name": "label", "dtype": label}, *rest]

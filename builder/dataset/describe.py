@@ -50,16 +50,48 @@ def describe(root: str, data: Mapping[str, Any], *, all_classes: bool = False) -
     )
     if len(shown) < len(classes):
         lines.append(f"  ... and {len(classes) - len(shown):,} more")
-    counts = {name: value for name, value in data["counts"].items() if not isinstance(value, str)}
+    counts = {name: value for name, value in data["counts"].items() if not isinstance(value, str) and name != "split"}
+    settings = {name: value for name, value in data["settings"].items() if name != "split"}
+    rule = str(data["settings"].get("split", ""))
     lines += [
         "",
         f"  format    {data['shard_format']}, schema {data['schema_version']}",
-        f"  settings  {_pairs(data['settings'])}; images shuffled by seed {data['seed']}",
+        *([f"  split     {split_in_words(rule, data['counts'].get('split', {}))}"] if rule else []),
+        f"  settings  {_pairs(settings)}; images shuffled by seed {data['seed']}",
         f"  counts    {_pairs(counts)}",
         f"  versions  {_pairs(data['versions'])}",
         f"  digest    {data['digest']}",
     ]
     return "\n".join(lines)
+
+
+def split_in_words(rule: str, counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Describe how the images were divided into train and validation.
+
+    Parameters
+    ----------
+    rule : str
+        The setting `split`.
+    counts : mapping
+        What was kept together, see `curate.split_counts.count_split`; empty if it was not counted.
+
+    Examples
+    --------
+    >>> split_in_words("by-plate", {"plates": {"train": 54, "validation": 1, "unknown": 12}})
+    'by plate: 54 plates in train, 1 in validation; 12 source images without a known plate are split by image'
+    """
+    if rule == "published":
+        return "as published: a tenth of the crops of each class; crops of one source image can be in both splits"
+    words, parts = rule.replace("-", " "), []
+    for name, count in sorted(counts.items(), reverse=True):  # groups last
+        one, train = name.removesuffix("s"), count["train"]
+        parts.append(f"{train:,} {one if train == 1 else name} in train, {count['validation']:,} in validation")
+        if name == "groups":
+            words += " and by group (plate, movie, donor)"
+        elif count["unknown"]:
+            images, are = ("image", "is") if count["unknown"] == 1 else ("images", "are")
+            parts.append(f"{count['unknown']:,} source {images} without a known {one} {are} split by image")
+    return f"{words}: {'; '.join(parts)}" if parts else words
 
 
 def size(count: int) -> str:

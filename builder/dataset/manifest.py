@@ -218,7 +218,10 @@ class Manifest:
         return self.splits.get(split, {}).get("rows", 0)
 
     def metadata(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """Read `metadata.parquet`: one row per image, with the shard, offset and size of its PNG."""
+        """Read `metadata.parquet`: one row per image, with the shard, offset and size of its PNG.
+
+        Columns that a folder of an earlier schema version lacks are empty text, or null.
+        """
         return schema.read(join(self.root, METADATA), schema.METADATA, columns)
 
     def describe(self, *, all_classes: bool = False) -> str:
@@ -300,6 +303,11 @@ def _read(where: str) -> bytes:
     return raw
 
 
+def _is_split_count(count: Any) -> bool:
+    numbers = ("train", "validation", "unknown")
+    return isinstance(count, dict) and all(type(count.get(name)) is int for name in numbers)
+
+
 def _check_form(data: Any, where: str) -> None:
     """Refuse data that is not a manifest, before anything uses it."""
     _check_values(data, where)
@@ -313,12 +321,16 @@ def _check_form(data: Any, where: str) -> None:
         raise SchemaError("Keys absent or of another type: own_sources", where=where)
     if not all(isinstance(fact, str) for facts in own.values() for fact in facts.values()):
         raise SchemaError("An entry of 'own_sources' is not text", where=where)
-    if data["schema_version"].split(".")[0] != schema.VERSION.split(".")[0]:
+    if data["schema_version"].split(".")[0] not in schema.READABLE:
         raise SchemaError(
-            f"Written for schema {data['schema_version']}; this version reads {schema.VERSION}",
+            f"Written for schema {data['schema_version'][:LONGEST_SHOWN]}; this version reads {schema.VERSION} and "
+            f"earlier ones",
             where=where,
             next="Install the version of cytoimagenet that wrote it",
         )
+    split = data["counts"].get("split", {})
+    if not isinstance(split, dict) or not all(_is_split_count(count) for count in split.values()):
+        raise SchemaError("'split' of 'counts' is not numbers of train, validation and unknown", where=where)
     derived = data.get("derived", {})  # absent in folders of older versions, and where nothing was added
     if not isinstance(derived, dict):
         raise SchemaError("Keys absent or of another type: derived", where=where)

@@ -161,7 +161,7 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
             if by_place:
                 examples = read_chosen(self.manifest, shard, classes or ())
             else:
-                examples = read_shard(shard, shard_format, classes, count)
+                examples = read_shard(shard, shard_format, classes, count, self.manifest.schema_version)
             for place, example in enumerate(examples):
                 if kept is None or example["key"] in kept:
                     yield Key(number, place), resized(example, self.config.size)

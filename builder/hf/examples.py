@@ -21,7 +21,7 @@ from ..dataset.resize import resize_png
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError
 from ..formats.grey_png import is_grey_png
 from ..schema import SAMPLE, SAMPLE_PER_CLASS
-from ..shards.format import COLUMNS, row_groups
+from ..shards.format import COLUMNS, columns_of, row_groups
 from ..storage import filesystem, is_local, join, read_bytes
 
 MAX_FRACTION_BY_PLACE = 0.2  # of all images; above it, reading complete shards is faster than single images
@@ -95,11 +95,17 @@ def _rows_of(root: str, digest: str, labels: tuple[str, ...]) -> pa.Table:
     """Read the rows of some classes, once for all shards; a folder that was rebuilt has another digest."""
     where = join(root, METADATA)
     with open(filesystem(where)[1], "rb") if is_local(root) else io.BytesIO(read_bytes(where)) as file:
-        return BoundedParquet(file, where).read(schema.METADATA.names, only=("label", labels))
+        table = BoundedParquet(file, where)
+        present = [name for name in schema.METADATA.names if name in table.schema.names]
+        return schema.with_added(table.read(present, only=("label", labels)), schema.METADATA.names)
 
 
 def read_shard(
-    path: str, shard_format: str, classes: Collection[int] | None = None, rows: int | None = None
+    path: str,
+    shard_format: str,
+    classes: Collection[int] | None = None,
+    rows: int | None = None,
+    version: str = schema.VERSION,
 ) -> Iterator[dict[str, Any]]:
     """Yield the examples of a shard that belong to some classes.
 
@@ -113,6 +119,8 @@ def read_shard(
         Class numbers; all if None.
     rows : int, optional
         Number of images the shard must have; a tar that ends early between two images is valid to `tarfile`.
+    version : str
+        Schema version of the folder; columns that it lacks are empty text, or None.
 
     Raises
     ------
@@ -120,11 +128,13 @@ def read_shard(
         If the shard is damaged or ends early.
     """
     count = 0
+    present = [name for name in columns_of(version) if name != "label"]
+    absent = {name: schema.empty(name) for name in METADATA_COLUMNS if name not in present}
     try:
-        for example in _from_parquet(path) if shard_format == "parquet" else _from_tar(path):
+        for example in _from_parquet(path, present) if shard_format == "parquet" else _from_tar(path, present):
             count += 1
             if classes is None or example["label"] in classes:
-                yield example
+                yield {**example, **absent}
     except SchemaError as error:
         raise _damaged(f"the problem is after {count:,} images: {error.what}", path) from error
     except (CytoImageNetError, OSError):
@@ -151,20 +161,20 @@ def _damaged(how: str, path: str) -> CheckFailedError:
     )
 
 
-def _from_tar(path: str) -> Iterator[dict[str, Any]]:
+def _from_tar(path: str, columns: list[str]) -> Iterator[dict[str, Any]]:
     for key, members in _by_key(path):
         absent = {"png", "json", "cls"} - set(members)
         if absent:
             raise _damaged(f"{key} has no {', '.join(sorted(absent))}", path)
         row = json.loads(members["json"])
         image = {"bytes": members["png"], "path": f"{key}.png"}
-        yield {"image": image, "label": int(members["cls"]), **{name: row[name] for name in METADATA_COLUMNS}}
+        yield {"image": image, "label": int(members["cls"]), **{name: row[name] for name in columns}}
 
 
-def _from_parquet(path: str) -> Iterator[dict[str, Any]]:
+def _from_parquet(path: str, columns: list[str]) -> Iterator[dict[str, Any]]:
     fs, inner = filesystem(path)
     with fs.open(inner, "rb") as file:
-        for rows in row_groups(file, path, ["image", "label", *METADATA_COLUMNS]):
+        for rows in row_groups(file, path, ["image", "label", *columns]):
             yield from rows.to_pylist()
 
 

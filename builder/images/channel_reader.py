@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import MissingImageError, NotEnoughMemoryError, TooLargeError, UnreadableImageError
 from ..formats import zips
 from ..formats.read import read_channel, read_file
+from ..formats.scale import Scale, read_scale
 from ..storage import filesystem, is_local, join
 from . import channels
 from .quality import Verdict
@@ -35,11 +36,17 @@ class Reader:
     ----------
     raw : str or path
         Folder or URL that `channels` are relative to.
+
+    Attributes
+    ----------
+    scale : Scale
+        What the header of the file of the last channel states about pixel size and magnification.
     """
 
     def __init__(self, raw: str | PathLike[str]) -> None:
         self.raw = os.fspath(raw)
         self._local = is_local(self.raw)
+        self.scale = Scale()
         self._last: tuple[tuple[str, int | None], NDArray[Any]] | None = None
 
     def channel(self, channel: str) -> NDArray[Any]:
@@ -77,9 +84,15 @@ class Reader:
         archive, member = channels.split_zip(place.file)
         if archive and self._local and os.path.isfile(path := filesystem(join(self.raw, archive))[1]):
             where = join(self.raw, place.file)
-            return read_file(zips.open_member(zips.open_zip(path), member, where), where, page=place.page)
+            unpacked = zips.open_member(zips.open_zip(path), member, where)
+            plane = read_file(unpacked, where, page=place.page)
+            self.scale = read_scale(unpacked)
+            return plane
         with self._on_disk(place.file) as path:
-            return read_channel(path, page=place.page)
+            plane = read_channel(path, page=place.page)
+            with open(path, "rb", buffering=0) as file:
+                self.scale = read_scale(file)
+            return plane
 
     @contextmanager
     def _on_disk(self, file: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConstantImageError, NotFiniteImageError
 from ..formats.grey_png import encode_png
+from ..formats.scale import Scale
 from . import channels, crops, quality
 from .channel_reader import Reader, Refused
 from .digest import pixel_digest
@@ -74,6 +75,7 @@ class Tried(NamedTuple):
     verdict: Verdict | None = None
     file: str = ""
     channel_digests: tuple[str, ...] = ()
+    scale: Scale = Scale()
 
 
 def images_of(source: SourceImage, reader: Reader, pixels: PixelSettings) -> Iterator[Tried]:
@@ -92,7 +94,7 @@ def images_of(source: SourceImage, reader: Reader, pixels: PixelSettings) -> Ite
         One for every crop; if no crop is kept, one more for the uncropped image. At least one.
     """
     try:
-        merged, digests = _merged(source, reader, pixels)
+        merged, digests, scale = _merged(source, reader, pixels)
     except Refused as refused:
         yield Tried(verdict=refused.verdict, file=refused.file)
         return
@@ -100,23 +102,29 @@ def images_of(source: SourceImage, reader: Reader, pixels: PixelSettings) -> Ite
     boxes = [] if is_box else crops.crop_boxes(source.idx, pixels.seed, *merged.shape)[: source.crops]
     kept = False
     for box in boxes:
-        tried = _crop(merged, box)._replace(channel_digests=digests)
+        tried = _crop(merged, box)._replace(channel_digests=digests, scale=scale)
         kept = kept or tried.verdict is None
         yield tried
     if not kept:
-        yield _finished(to_grey8(merged))._replace(channel_digests=digests)
+        yield _finished(to_grey8(merged))._replace(channel_digests=digests, scale=scale)
 
 
-def _merged(source: SourceImage, reader: Reader, pixels: PixelSettings) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return the mean of the normalised channels, and the digests of channels of a requested shape.
+def _merged(
+    source: SourceImage, reader: Reader, pixels: PixelSettings
+) -> tuple[NDArray[np.float32], tuple[str, ...], Scale]:
+    """Return the mean of the normalised channels, the digests of channels of a requested shape, and the scale.
+
+    The scale is that of the first channel.
 
     The same as `normalise.merge_float`, but with one channel in memory at a time, and an error names the file.
     """
     files = source.channels.split("|")
     total: NDArray[np.float32] | None = None
     digests: list[str] = []
+    scale: Scale | None = None
     for file in files:
         channel = reader.channel(file)
+        scale = scale or reader.scale
         with _normalisable(channel, file):
             if channel.shape in pixels.match_shapes:
                 digests.append(pixel_digest(to_grey8(normalise(channel))))
@@ -128,8 +136,8 @@ def _merged(source: SourceImage, reader: Reader, pixels: PixelSettings) -> tuple
                 normalise(channel)  # a channel that can't be normalised is rejected for that reason instead
                 shapes = " and ".join(f"{width}x{height}" for height, width in (total.shape, channel.shape))
                 raise Refused("unreadable", f"the channels of one field differ in size: {shapes}", file)
-    assert total is not None
-    return np.divide(total, len(files), out=total), tuple(digests)
+    assert total is not None and scale is not None
+    return np.divide(total, len(files), out=total), tuple(digests), scale
 
 
 @contextmanager

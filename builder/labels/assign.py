@@ -10,10 +10,13 @@ Rules for what "rarest first" leaves open:
 * A label that two columns give to the same rows is one label, of the first of these columns.
 * A text that two columns give to different rows is two classes: the column with more rows (then the first) keeps the
   text, the other class is called `text (column)`.
-* In a column of `ambiguous.EXCLUSIVE_COLUMNS`, several values in one row are alternatives: `human|mouse|fly` is the
+* In a column of `ambiguous.EXCLUSIVE_COLUMNS`, several values in one row exclude each other: `human|mouse|fly` is the
   organism of each image of a mixed source, which does not say which image shows which. The published rule (`labels`
   "published") takes each of them as a label, and the rarest becomes the class: 1,000 human and mouse nuclei were the
   class `fly`. The rule "unambiguous" does not take such a value as a label of its row. docs/sources.md has the numbers.
+* The `alternatives` of a row are the names of the other classes whose label it has, by the same rule, sorted and joined
+  by `|`: what else a classifier may answer. A label that did not become a class is none. So a value of an exclusive
+  column with several values is an alternative by the published rule only.
 * Samples are random in two steps. All rows are ordered by a hash of (seed, idx). The rows of a label with more than
   `max_images` are then permuted by numpy's generator, seeded with the index of the label. So a sample depends on the
   catalogue, the settings and the seed, not on the order, the chunks or the types in which rows arrive.
@@ -27,12 +30,14 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..ambiguous import EXCLUSIVE_COLUMNS, values_of
 from ..defaults import MAX_IMAGES, MIN_IMAGES
 from ..errors import SchemaError, UsageError
 from ..schema import LABEL_COLUMNS, SELECTION
+from .alternatives import alternatives
 from .count import Label, RowsOfLabels, count_labels
 from .encode import Column, encode, row_order, to_arrow
 from .stratified import Allocation, sample
@@ -73,6 +78,8 @@ class Assignment:
         Whether the row has at least one label of `min_images` rows or more.
     labels : list of Label
         Those of fewer than `min_images` rows, then the others in the order in which they were visited.
+    alternatives : DictionaryArray of str, shape (rows with a class,)
+        The other classes of each row that has one, see `alternatives.alternatives`.
     ambiguous : list of Ambiguous
         Sorted by column and text, whether the rule takes them as labels or not.
     """
@@ -80,6 +87,7 @@ class Assignment:
     chosen: NDArray[np.int32]
     has_label: NDArray[np.bool_]
     labels: list[Label]
+    alternatives: pa.DictionaryArray
     ambiguous: list[Ambiguous]
 
 
@@ -145,7 +153,11 @@ def assign_labels(
     result = assign(columns, order, min_images=min_images, max_images=max_images, allocation=allocation, rule=labels)
     picked = np.flatnonzero(result.chosen >= 0)
     kept = [name for name in SELECTION.names if name in catalog.columns]
-    selection = catalog[kept].iloc[picked].astype("str").fillna("")
+    selection = catalog[kept].iloc[picked]
+    texts = [name for name in kept if SELECTION.field(name).type == pa.string()]
+    numbers = [name for name in kept if name not in texts]
+    selection = selection.assign(**selection[texts].astype("str").fillna(""), **selection[numbers].astype("float64"))
+    selection["alternatives"] = pd.Series(result.alternatives.to_pylist(), selection.index, dtype="str")
     chosen = [result.labels[i] for i in result.chosen[picked]]
     selection.insert(0, "label", pd.Series([label.name for label in chosen], selection.index, dtype="str"))
     selection.insert(1, "category", pd.Series([label.column for label in chosen], selection.index, dtype="str"))
@@ -191,7 +203,7 @@ def assign(
     Assignment
         With the rows in the order of the columns.
     """
-    columns = {name: Column(column.codes[order], column.values) for name, column in columns.items()}
+    in_order, columns = columns, {name: Column(c.codes[order], c.values) for name, c in columns.items()}
     left_out = EXCLUSIVE_COLUMNS if rule == "unambiguous" else ()
     rows_of = {name: RowsOfLabels(columns[name], several=name not in left_out) for name in LABEL_COLUMNS}
     labels, potential = count_labels(rows_of, min_images)
@@ -206,7 +218,9 @@ def assign(
         free[taken] = False
         chosen[taken] = len(labels)
         labels.append(label._replace(left=len(left), images=len(taken)))
-    return Assignment(_unshuffled(chosen, order), _unshuffled(has_label, order), labels, _ambiguous(columns))
+    chosen, has_label = _unshuffled(chosen, order), _unshuffled(has_label, order)
+    others = alternatives(in_order, rows_of, labels, chosen)
+    return Assignment(chosen, has_label, labels, others, _ambiguous(columns))
 
 
 def _ambiguous(columns: Mapping[str, Column]) -> list[Ambiguous]:

@@ -78,6 +78,10 @@ class RowsOfLabels:
         sizes = np.diff(self._ends, prepend=0).tolist()
         return {label: sum(sizes[code] for code in codes) for label, codes in self._codes.items()}
 
+    def codes(self, label: str) -> list[int]:
+        """Return the codes of the texts that give the label."""
+        return self._codes[label]
+
     def rows(self, label: str) -> NDArray[np.uint32]:
         """Return the rows that have the label, ascending."""
         parts = [self._rows[self._ends[code - 1] : self._ends[code]] for code in self._codes[label]]

@@ -28,7 +28,11 @@ from .stratified import Allocation
 NO_LABEL = "has no label of at least {min_images} rows"
 ALL_FULL = "none of its labels became a class, or the sample of its class left it out"
 _ROWS_AT_ONCE = 2**17
-_REPEATED_TEXTS = [name for name in schema.CATALOG.names if name not in ("idx", "filename", "channels")]
+_REPEATED_TEXTS = [
+    field.name
+    for field in schema.CATALOG
+    if field.type == pa.string() and field.name not in ("idx", "filename", "channels", "well", "site")
+]
 _REPORTED = pa.schema([schema.CATALOG.field(name) for name in ("idx", "channels", "dir_name")])
 
 
@@ -97,7 +101,7 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
     """Stream the catalogue as (rows with a class, rejected rows)."""
     names = pa.array([label.name for label in result.labels], pa.string())
     categories = pa.array([label.column for label in result.labels], pa.string())
-    at = 0
+    at = selected = 0
     for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=schema.CATALOG.names):
         table = schema.with_added(pa.Table.from_batches([batch]), schema.CATALOG.names)
         chosen = result.chosen[at : at + len(table)]
@@ -106,8 +110,12 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
         rows = np.flatnonzero(chosen >= 0)
         labels = pa.array(chosen[rows])
         own = table.take(pa.array(rows)).cast(schema.CATALOG)
+        alternatives = result.alternatives.slice(selected, len(rows)).cast(pa.string())
+        selected += len(rows)
         yield (
-            pa.table([names.take(labels), categories.take(labels), *own.columns], schema=schema.SELECTION),
+            pa.table(
+                [names.take(labels), categories.take(labels), *own.columns, alternatives], schema=schema.SELECTION
+            ),
             _rejected(table, has_label, np.flatnonzero(chosen < 0), min_images),
         )
 
@@ -115,10 +123,11 @@ def _split(parquet: pq.ParquetFile, result: Assignment, min_images: int) -> Iter
 def _joined(kept: list[list[pa.Array]]) -> pa.Table:
     """Join the parts of each column, one column after the other, so that only one is in memory twice."""
     columns = []
-    for parts in kept:
-        joined = pa.chunked_array(parts, pa.string()).cast(pa.large_string())  # for more than 2 GB of text
+    for parts, field in zip(kept, schema.SELECTION, strict=True):
+        kind = pa.large_string() if field.type == pa.string() else field.type  # for more than 2 GB of text
+        joined = pa.chunked_array(parts, field.type).cast(kind)
         parts.clear()
-        columns.append(pa.concat_arrays(joined.chunks) if joined.num_chunks else pa.array([], pa.large_string()))
+        columns.append(pa.concat_arrays(joined.chunks) if joined.num_chunks else pa.array([], kind))
         del joined
     return pa.table(columns, names=schema.SELECTION.names)
 

@@ -18,6 +18,7 @@ from .. import schema
 from ..ambiguous import COLUMNS, ambiguous_classes, warnings
 from ..dataset import embeddings, quality
 from ..dataset.columns import card_features
+from ..dataset.describe import split_in_words
 from ..dataset.manifest import Manifest
 from ..dataset.names import README
 from ..errors import CheckFailedError
@@ -156,6 +157,7 @@ def body(manifest: Manifest) -> str:
         images=f"{len(rows):,}",
         classes=manifest.classes,
         splits=manifest.splits,
+        split=split_in_words(str(manifest.settings.get("split", "by-image")), manifest.counts.get("split", {})),
         categories=[(name, len(sizes), sum(sizes)) for name, sizes in sorted(by_category.items())],
         sources=present,
         own_sources=[own[name] for name in sorted(own) if name in counts.index],

@@ -60,7 +60,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
     files = [_file(manifest, name, "application/x-parquet") for name in (METADATA, CLASSES)]
     files += [_file(manifest, name, kind) for name in shards]
     records = [
-        _records("images", METADATA, schema.METADATA, key="key"),
+        _records("images", METADATA, schema.of_version(schema.METADATA, manifest.schema_version), key="key"),
         _records("classes", CLASSES, schema.CLASSES, key="index"),
     ]
     if not parquet:  # a tar shard has its images as files, a Parquet shard in a column

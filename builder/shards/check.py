@@ -23,7 +23,7 @@ from ..dataset.ranges import MAX_IMAGE_BYTES, in_order
 from ..errors import SchemaError
 from ..formats.grey_png import is_grey_png
 from ..storage import filesystem, is_local, join
-from .format import COLUMNS, header, row_groups
+from .format import COLUMNS, columns_of, header, row_groups
 
 KEY = re.compile(r"[0-9a-z_-]{1,95}")
 MAX_MEMBER_BYTES = {"png": MAX_IMAGE_BYTES, "json": 1 << 20, "cls": 20}
@@ -33,6 +33,7 @@ EXTENSIONS = ("png", "json", "cls")
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can contain it, UTF-8 can't
 TYPES = {"string": str, "int64": int, "double": float, "bool": bool}
 COLUMN_TYPES = {name: TYPES[str(schema.METADATA.field(name).type)] for name in COLUMNS}
+NULLABLE = {name for name in COLUMNS if schema.METADATA.field(name).nullable}
 
 
 @dataclass
@@ -106,6 +107,7 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
     split = name.removeprefix("data/").split("-", 1)[0]
     expected = None if rows is None else rows.to_pylist()
     index = {label: number for number, label in enumerate(manifest.class_names)}
+    columns = columns_of(manifest.schema_version)
     found: list[dict[str, Any]] = []
     try:
         if manifest.shard_format == "parquet":
@@ -113,14 +115,14 @@ def check_shard(manifest: Manifest, name: str, rows: pa.Table | None) -> Checked
                 digest = _compare_hash(_HashingReader(raw), entry, checked)
                 if digest == entry["sha256"]:
                     try:
-                        _check_parquet(raw, name, index, expected, found, checked)
+                        _check_parquet(raw, name, columns, index, expected, found, checked)
                     except (_DamageError, SchemaError) as error:
                         checked.problems.append(f"not a Parquet file as `shard` writes it: {error}")
         else:
             with in_order(join(manifest.root, name)) as raw:
                 file = _HashingReader(raw)
                 try:
-                    _check_tar(file, entry["rows"], entry["bytes"], index, expected, found, checked)
+                    _check_tar(file, entry["rows"], entry["bytes"], columns, index, expected, found, checked)
                 except _DamageError as error:
                     checked.problems.append(str(error))
                 _compare_hash(file, entry, checked)
@@ -173,6 +175,7 @@ def _check_tar(
     file: _HashingReader,
     rows: int,
     total: int,
+    columns: list[str],
     index: dict[str, int],
     expected: list[dict[str, Any]] | None,
     found: list[dict[str, Any]],
@@ -194,7 +197,7 @@ def _check_tar(
             key, members[extension] = stem, file.read(size)
             if file.read(-size % tarfile.BLOCKSIZE).strip(b"\0"):
                 raise _DamageError(f"bytes are hidden after {name}")
-        row = _parse(members["json"], str(key))
+        row = _parse(members["json"], str(key), columns)
         place = {"offset": start + tarfile.BLOCKSIZE, "size": len(members["png"])}
         expected_row = None if expected is None or number >= len(expected) else expected[number]
         if members["cls"] != str(index.get(row["label"], -1)).encode():
@@ -221,13 +224,13 @@ def _next_member(file: _HashingReader) -> tuple[str, int]:
     return name, size
 
 
-def _parse(content: bytes, key: str) -> dict[str, Any]:
+def _parse(content: bytes, key: str, columns: list[str]) -> dict[str, Any]:
     """Return the row of `<key>.json`, its columns and types checked."""
     try:
         row = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _DamageError(f"{key}.json is not JSON: {error}") from None
-    if not isinstance(row, dict) or list(row) != COLUMNS:
+    if not isinstance(row, dict) or list(row) != columns:
         raise _DamageError(f"the columns of {key}.json are not those of the schema")
     _check_types(row, f"{key}.json")
     if row["key"] != key:
@@ -237,9 +240,9 @@ def _parse(content: bytes, key: str) -> dict[str, Any]:
 
 def _check_types(row: dict[str, Any], where: str) -> None:
     """Raise an error unless every column of a row has the type of the schema, and its texts can be written."""
-    for name, kind in COLUMN_TYPES.items():
-        value = row[name]
-        if type(value) is not kind:
+    for name, value in row.items():
+        kind = COLUMN_TYPES[name]
+        if type(value) is not kind and not (value is None and name in NULLABLE):
             raise _DamageError(f"{where}: {name} is not of type {kind.__name__}")
         if isinstance(value, str) and not value.isascii() and SURROGATE.search(value):
             raise _DamageError(f"{where}: {name} is not text")
@@ -252,7 +255,7 @@ def _check_image(
     if not is_grey_png(png, row["width"], row["height"]):
         checked.problems.append(f"{row['key']}.png is not a {row['width']}x{row['height']} 8-bit grey PNG")
     if expected is not None:
-        differing = [name for name in COLUMNS if row[name] != expected[name]]
+        differing = [name for name in row if row[name] != expected[name]]
         differing += [name for name, value in place.items() if value != expected[name]]
         if differing:
             checked.problems.append(f"{row['key']}: metadata.parquet differs in {', '.join(differing[:3])}")
@@ -261,6 +264,7 @@ def _check_image(
 def _check_parquet(
     file: IO[bytes],
     name: str,
+    columns: list[str],
     index: dict[str, int],
     expected: list[dict[str, Any]] | None,
     found: list[dict[str, Any]],
@@ -269,13 +273,13 @@ def _check_parquet(
     """Check a Parquet shard: its rows, and the raw bytes of each PNG at the offset that `metadata.parquet` names."""
     names = list(index)
     for rows in row_groups(file, name):
-        absent = {"image", "label", *COLUMNS}.difference(rows.column_names)
+        absent = {"image", "label", *columns}.difference(rows.column_names)
         if absent:
             raise _DamageError(f"no column {min(absent)}")
         for cells in rows.to_pylist():
             number = cells.pop("label")
             label = names[number] if type(number) is int and 0 <= number < len(names) else ""
-            row = {name: label if name == "label" else cells[name] for name in COLUMNS}
+            row = {name: label if name == "label" else cells[name] for name in columns}
             where = f"image {len(found):,}"
             _check_types(row, where)
             image = cells["image"]

@@ -90,6 +90,17 @@ class Tally:
         return self._sha256.hexdigest()
 
 
+def columns_of(version: str) -> list[str]:
+    """Return the columns of `<key>.json` in a folder of a schema version.
+
+    Examples
+    --------
+    >>> len(columns_of("1.0.0")), len(columns_of("2.0.0"))
+    (30, 39)
+    """
+    return ["key", *schema.of_version(schema.ROW, version).names]
+
+
 def write_tar(file: Tally, items: Iterable[tuple[Row, bytes]], index: dict[str, int]) -> list[int]:
     """Write `<key>.png`, `<key>.json`, `<key>.cls` for each item; return the offset of each PNG in bytes.
 

@@ -82,8 +82,10 @@ def sort_rows(rows_file: str, plan: ShardPlan, folder: Path) -> list[Path]:
 
 
 def _batches(rows: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    present = [name for name in schema.CURATED.names if name in rows.schema_arrow.names]  # fewer of an earlier version
     for group in range(rows.num_row_groups):  # over all groups at once, the complete file would stay in memory
-        yield from rows.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=schema.CURATED.names)
+        for batch in rows.iter_batches(ROWS_PER_BATCH, row_groups=[group], columns=present):
+            yield from schema.with_added(pa.Table.from_batches([batch]), schema.CURATED.names).to_batches()
 
 
 def rows_of_shard(group: Path, number: int) -> pa.Table:

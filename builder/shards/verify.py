@@ -43,9 +43,12 @@ class Report:
     ----------
     signature : str
         "none", "not checked", or "valid"; an invalid one is a problem, and "not checked".
+    schema_version : str
+        Version of the columns; empty without a readable manifest.
     """
 
     root: str
+    schema_version: str = ""
     signature: str = "none"
     files: int = 0
     bytes: int = 0
@@ -94,6 +97,7 @@ def inspect(root: str | PathLike[str], *, workers: int | None = None, signer: Si
     except CytoImageNetError as error:
         report.problems.append(f"{MANIFEST}: {error.what}")
         return report
+    report.schema_version = manifest.schema_version
     sound = _check_files(manifest, report)
     if signer is not None:
         try:
@@ -208,8 +212,10 @@ def _check_small_files(manifest: Manifest, sound: set[str], report: Report, open
         report.bytes += entry["bytes"]
         if digest != entry["sha256"]:
             report.problems.append(f"{name}: sha256 differs, the file was damaged or altered")
-        elif name in TABLES and _is_table(path, name, entry["rows"], TABLES[name], report):
-            tables[name] = path
+        elif name in TABLES:
+            columns = schema.of_version(TABLES[name], manifest.schema_version)
+            if _is_table(path, name, entry["rows"], columns, report):
+                tables[name] = path
         elif name in manifest.derived:
             derived[name] = path
     report.problems += [f"{name}: not in the manifest" for name in TABLES if name not in manifest.files]

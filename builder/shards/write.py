@@ -123,6 +123,7 @@ def write_dataset(
             "splits": _count_splits(plan, files),
             "files": files,
             "counts": curation["counts"]
+            | ({"split": curation["split"]} if curation["split"] else {})
             | {"images": len(plan.keys), "rejected": len(rejected), "input": task["input"]},
             "pages": {},
             **own_sources,
@@ -164,7 +165,7 @@ def _read_curation(curated: str | PathLike[str]) -> dict[str, Any]:
         raise SchemaError(f"curated.json is not JSON: {error}", where=where) from error
     if not isinstance(note, dict):
         raise SchemaError("curated.json is not a JSON object", where=where)
-    empty: dict[str, Any] = {"settings": {}, "seed": 0, "counts": {}, "own_sources": {}}
+    empty: dict[str, Any] = {"settings": {}, "seed": 0, "counts": {}, "split": {}, "own_sources": {}}
     return {name: note.get(name, otherwise) for name, otherwise in empty.items()}
 
 

@@ -132,6 +132,15 @@ def _row(label: str, category: str, i: int, images: int, pixels: NDArray[np.uint
         "stains": "",
         "sha256": hashlib.sha256(np.array([height, width], "<i8").tobytes() + pixels.tobytes()).hexdigest(),
         "licence": "CC0-1.0",
+        "group": "",
+        "plate": f"plate {source % 3}",
+        "well": f"{'ABCDEFGH'[source // 12 % 8]}{source % 12 + 1:02}",
+        "site": "1",
+        "control": "negative" if source % 12 == 0 else "",
+        "magnification": 20.0 if source % 3 else None,
+        "pixel_size": 0.65 if source % 3 else None,
+        "channel_type": "",
+        "alternatives": "",
     }
     row[category] = label
     return row

@@ -13,10 +13,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from .channel_types import channel_types
+from .each import each
 from .folder import Folder
-from .label_lines import each, label_lines
+from .label_lines import label_lines
 from .record import Labels
-from .rows import join_labels
+from .rows import SEPARATOR, join_labels
 from .study import Study
 from .wells import well_name
 
@@ -32,19 +34,27 @@ def annotated(study: Study) -> Labels:
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         rows = _with_pages(rows, study)
+        image = _image_keys(rows, study)
+        if study.by_well:
+            rows = rows.assign(_named=rows.get("plate", ""), well=image)
         found = label_lines(study, folder)
         if found is None:
             folder.counts.unlabelled += len(rows)
-            return rows
+            return rows.drop(columns="_named", errors="ignore")
         lines, plates = found
         where = rows["folder"] if "folder" in rows else each(rows["file"], lambda path: path.rpartition("/")[0])
         if {"plate", "run"} <= set(rows):  # some file names contain the plate
             where = where + np.where(rows["plate"] == "", "", "/" + rows["plate"] + "/" + rows["run"])
-        rows = rows.assign(_plate=each(where, plates.find), _image=_image_keys(rows, study))
+        rows = rows.assign(_plate=each(where, plates.find), _image=image)
+        if study.by_well:
+            rows["plate"] = rows["_plate"].where(rows["_plate"] != "", rows["_named"])
         lines = lines.rename(columns={"plate": "_plate", "image": "_image"})
         rows = join_labels(rows, lines, ["_plate", "_image"], folder)
+        in_record = rows["stains"]
         for number, (stain, (_, pattern)) in enumerate(study.markers.items()):
             rows = _rename_stain(rows, stain, rows[f"@m{number}"], pattern)
+        if study.markers:
+            rows["channel_type"] = each(in_record + SEPARATOR + rows["stains"], _types_of_markers)
         if study.refuse is not None:
             rows = _leave_out(rows, rows["@refuse"].str.contains(study.refuse[1]), study.refuse[2], folder)
         return rows.drop(columns=[name for name in rows if str(name)[0] in "@_"])
@@ -85,6 +95,12 @@ def _rename_stain(rows: pd.DataFrame, stain: str, cells: pd.Series, pattern: str
         if name:
             stains = stains.where(names != name, each(rows["stains"], partial(_swap, old=stain, new=name)))
     return rows.assign(stains=stains)
+
+
+def _types_of_markers(stains: str) -> str:
+    """Return the types of renamed stains; a name that is no standard one has the type of the record's stain."""
+    before, after = (channel_types(part).split("|") for part in stains.split(SEPARATOR))
+    return "|".join(new or old for old, new in zip(before, after, strict=True))
 
 
 def _stain_name(name: str) -> str:

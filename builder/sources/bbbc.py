@@ -72,6 +72,7 @@ RECORDS: tuple[Source, ...] = (
         stains={"1": "intestine", "2": BRIGHTFIELD},
         apart=("2",),
         labels=labels.dead_or_alive,
+        tables={"control": "file names"},
     ),
     _bbbc(
         11,
@@ -111,6 +112,7 @@ RECORDS: tuple[Source, ...] = (
         pattern=r"^(?P<folder>.*/)?Channel(?P<channel>[12])-(?P<number>\d\d)-(?P<well>[A-H]-\d\d)$",
         stains={"1": "fkhr-gfp", "2": "nucleus"},
         labels=translocation_of_fkhr,
+        tables={"control": "plate map"},
     ),
     _bbbc(
         14,
@@ -152,7 +154,7 @@ RECORDS: tuple[Source, ...] = (
         organism="human",
         cell_type="ht29",
         cell_visible="nucleus|actin",
-        pattern=r"^(?P<folder>(?:.*/)?[^/]*)(?P<plate>\d{3})/(?P<run>[^/]*_)?(?P<well>[A-P]\d\d)f(?P<site>\d+)d(?P<channel>[012])$",
+        pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*\d{3})/(?P<run>[^/]*_)?(?P<well>[A-P]\d\d)f(?P<site>\d+)d(?P<channel>[012])$",
         stains={"0": "nucleus", "1": "phospho-h3", "2": "actin"},  # unverified
         labels=labels.genes_of_ht29,
     ),
@@ -203,6 +205,8 @@ RECORDS: tuple[Source, ...] = (
         pattern=r"^(?P<folder>(?:.*/)?[^/]*?)(?P<plate>\d+)(?:w[1-5]|-[a-z_]+)/[^/]*_(?P<well>[A-P]\d\d)_s(?P<site>\d+)_w(?P<channel>[1-5])[^/]*$",
         stains={"1": "nucleus", "2": "er", "3": "nucleoli", "4": "actin/golgi", "5": "mitochondria"},
         labels=labels.compounds_of_u2os,
+        tables={"control": "table"},
+        magnification=20,  # in the study description of idr0036
     ),
     _bbbc(
         25,
@@ -238,6 +242,7 @@ RECORDS: tuple[Source, ...] = (
         cell_type="hepatocyte|fibroblast",
         pattern=r"^(?P<folder>.*/)?(?P<plate>[^/]*)_(?P<well>[A-P]\d\d)_s(?P<site>\d+)_w1[^/]*$",
         stains={"": "nucleus"},
+        magnification=20,  # in the file names
     ),
     _bbbc(
         38,

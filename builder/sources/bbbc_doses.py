@@ -22,6 +22,9 @@ LY294002_MICROMOLAR = ("80", "0", "0.31", "0.63", "1.25", "2.5", "5", "10", "20"
 """Plate columns 1 to 12 of BBBC013, from `BBBC013_v1_platemap_all.txt`. Rows A to D got wortmannin, of which 150 nM is
 the positive control; rows E to H got LY294002. Both keep FKHR in the nucleus."""
 
+NEGATIVE_CONTROLS_013, POSITIVE_CONTROLS_013 = ((1, 2), (2, 12)), ((12,), (1,))
+"""Plate columns of BBBC013 without a compound, and with the largest dose as control: of rows A to D, and of E to H."""
+
 FIRST_ROWS = "ABCD"  # of both plates; the other rows are E to H
 ROWS, COLUMNS = "ABCDEFGH", 12
 TNF = "tnf-alpha"
@@ -29,8 +32,8 @@ PLATE_MAP_014 = "BBBC014_v1_platemap_all.txt"
 
 
 def translocation_of_fkhr(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC013: compound and dose of the well."""
-    return rows.assign(compound=_by_well(rows, _compound_013))
+    """BBBC013: compound and dose of the well, and which wells are controls."""
+    return rows.assign(compound=_by_well(rows, _compound_013), control=_by_well(rows, _control_013))
 
 
 def translocation_of_nfkb(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
@@ -53,6 +56,13 @@ def _compound_013(row: str, column: int) -> str:
     )
     dose = doses[column - 1]
     return "" if dose == "0" else _with_dose(name, f"{dose} {unit}")
+
+
+def _control_013(row: str, column: int) -> str:
+    half = 0 if row in FIRST_ROWS else 1
+    if column in NEGATIVE_CONTROLS_013[half]:
+        return "negative"
+    return "positive" if column in POSITIVE_CONTROLS_013[half] else ""
 
 
 def _with_dose(name: str, dose: str) -> str:

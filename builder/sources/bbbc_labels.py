@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from .each import each
 from .folder import Folder
+from .provenance import control_of
 from .rows import escape_bars, join_labels
 from .wells import well_names
 
@@ -28,9 +30,15 @@ MONTAGE = "#xywh=0,0,825,715"
 
 
 def dead_or_alive(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-    """BBBC010: worms of plate columns 1 to 12 are alive; those of 13 to 24 got no antibiotic and are dead."""
+    """BBBC010: worms of plate columns 1 to 12 are alive; those of 13 to 24 got no antibiotic and are dead.
+
+    They are the positive and negative controls of the assay, which looks for antibiotics (unverified).
+    """
     alive = rows["column"].astype(int) <= 12
-    return rows.assign(phenotype=alive.map({True: "wildtype", False: "dead"}).astype("str"))
+    return rows.assign(
+        phenotype=alive.map({True: "wildtype", False: "dead"}).astype("str"),
+        control=alive.map({True: "positive", False: "negative"}).astype("str"),
+    )
 
 
 def fat_or_not(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
@@ -47,15 +55,15 @@ def genes_of_ht29(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         {"plate": "384-Plate#", "well": "384-well", "gene": "gene name", "phenotype": "class"},
         required=False,
     )
-    rows = rows.assign(plate=rows["plate"].str.lstrip("0"), well=well_names(rows["well"]))
+    rows = rows.assign(number=rows["plate"].str[-3:].str.lstrip("0"), well=well_names(rows["well"]))
     if table is not None:
-        table = table.assign(
-            plate=table["plate"].str.lstrip("0"),
+        table = table.rename(columns={"plate": "number"}).assign(
+            number=table["plate"].str.lstrip("0"),
             well=well_names(table["well"]),
             gene=escape_bars(table["gene"]),
             phenotype=escape_bars(table["phenotype"]).str.replace(";", "|", regex=False),
         )
-    return join_labels(rows, table, ["plate", "well"], folder)
+    return join_labels(rows, table, ["number", "well"], folder).drop(columns="number")
 
 
 def compounds_of_u2os(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
@@ -71,6 +79,7 @@ def compounds_of_u2os(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
             "well": "Image_Metadata_CPD_WELL_POSITION",
             "compound": "Image_Metadata_SOURCE_COMPOUND_NAME",
         },
+        optional={"control": "Image_Metadata_ASSAY_WELL_ROLE"},  # unverified
         separator=",",
         tolerant=True,
         required=False,
@@ -79,11 +88,16 @@ def compounds_of_u2os(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         table = folder.table(
             "idr0036-screenA-library.txt*",
             {"plate": "Plate", "well": "Well", "compound": "Compound Name"},
+            optional={"control": "Control Type"},
             separator="\t",
             required=False,
         )
     if table is not None:
-        table = table.assign(well=well_names(table["well"]), compound=escape_bars(table["compound"]))
+        table = table.assign(
+            well=well_names(table["well"]),
+            compound=escape_bars(table["compound"]),
+            control=each(table["control"], control_of),
+        )
     return join_labels(rows.assign(well=well_names(rows["well"])), table, ["plate", "well"], folder)
 
 

@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 
 from .. import schema
 from ..errors import MetadataError
+from .channel_types import types_of
+from .provenance import NUMBERS, PROVENANCE
 from .record import BRIGHTFIELD, Source
 from .vocabulary import Vocabulary
 
-ROW_COLUMNS = ("microscopy", "licence", "group")
+ROW_COLUMNS = ("microscopy", "licence", "group", "channel_type", *PROVENANCE)
 """Columns that a source may give to each row, in addition to labels."""
 
 
@@ -25,7 +27,8 @@ def as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary, *, 
     ----------
     source : Source
     rows : DataFrame of str
-        Sorted. `file`, `channels`, `stains`, and any of the label columns, `microscopy`, `licence` and `group`.
+        Sorted. `file`, `channels`, `stains`, and any of the label columns and `ROW_COLUMNS`; a number
+        is written with a point, and is empty where it is not known.
     vocabulary : Vocabulary
     below : str
         What `file` is relative to, below RAW; by default the source's folder.
@@ -50,8 +53,9 @@ def as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary, *, 
         "channels": text("channels"),
         "stains": stains,
         "licence": constant(source.licence_label),
-        "group": constant(""),
+        "channel_type": types_of(stains),
     }
+    columns |= {name: constant("") for name in schema.ADDED if name in schema.CATALOG.names and name not in columns}
     visible = pc.if_else(
         pc.equal(stains, BRIGHTFIELD),
         "",
@@ -61,7 +65,17 @@ def as_catalogue(source: Source, rows: pd.DataFrame, vocabulary: Vocabulary, *, 
         raw = text(name) if name in rows else visible if name == "cell_visible" else constant(getattr(source, name))
         columns[name] = vocabulary.apply(raw, name)
     columns |= {name: text(name) for name in ROW_COLUMNS if name in rows}
-    return pa.table({name: columns[name].cast(pa.string()) for name in schema.CATALOG.names}, schema=schema.CATALOG)
+    columns |= {name: as_numbers(columns[name]) for name in NUMBERS}
+    return pa.table(
+        {field.name: columns[field.name].cast(field.type) for field in schema.CATALOG}, schema=schema.CATALOG
+    )
+
+
+def as_numbers(texts: pa.Array) -> pa.Array:
+    """Return texts as numbers, null where a text is empty; each distinct text is converted once."""
+    coded = texts.dictionary_encode()
+    values = pa.array([float(text) if text else None for text in coded.dictionary.to_pylist()], pa.float64())
+    return pc.take(values, coded.indices)
 
 
 def refuse_unknown(columns: set[str], source: Source) -> None:

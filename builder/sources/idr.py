@@ -46,6 +46,8 @@ OPERA = (  # 003005001.flex, or VAMP_DEG_20131008__Meas_01__A05.flex
     r"|(?P<plate>[^/]*?)__(?P<run>[^/]*?)__(?P<well>[A-Z]+\d{1,2})(?P<rest>[^0-9/][^/]*)?)$"
 )
 
+BY_WELL = {"plate": "annotation", "well": "file names"}  # of screens
+CONTROLS = {"control": "annotation"}  # of studies whose column `Control Type` names some
 CELL_LINE = {"cell_type": "Characteristics [Cell Line]"}
 
 
@@ -53,7 +55,9 @@ def _idr(
     number: int, name: str, show: str, licence: str, citation: str, study: Study | None = None, **facts: Any
 ) -> Source:
     """Return a record with the facts that all studies share. Licences are from `idrNNNN-study.txt` of each study."""
-    facts = {"microscopy": "fluorescence", "licence_verified": True, **facts}
+    facts = {"microscopy": "fluorescence", "licence_verified": True, "tables": {}, **facts}
+    if study is None or study.by_well:
+        facts["tables"] = {**BY_WELL, **facts["tables"]}
     if study is not None:
         facts.setdefault("labels", annotated(study))
     return Source(
@@ -154,6 +158,7 @@ RECORDS: tuple[Source, ...] = (
             optional={"phenotype": "Phenotype 1", "phenotype.2": "Phenotype 2", "phenotype.3": "Phenotype 3"},
             refuse=("Quality Control", r"(?i)^\s*fail", "failed quality control"),
         ),
+        tables=CONTROLS,
         tried="real metadata",
         images=362_625,
         formats=("tif",),
@@ -170,6 +175,8 @@ RECORDS: tuple[Source, ...] = (
         "Wawer MJ et al. (2014). Toward performance-diverse small-molecule libraries for cell-based phenotypic "
         "screening using multiplexed high-dimensional profiling. PNAS 111:10911. doi:10.1073/pnas.1410933111",
         Study(labels={"compound": "Compound Name"}),
+        tables=CONTROLS,
+        magnification=20,  # these numbers are from the protocols in `idrNNNN-study.txt`
         tried="real metadata",
         images=951_552,
         formats=("tif",),
@@ -192,6 +199,8 @@ RECORDS: tuple[Source, ...] = (
         "Breinig M, Klein FA, Huber W, Boutros M (2015). A chemical-genetic interaction map of small molecules using "
         "high-throughput imaging in cancer cells. Mol Syst Biol 11:846. doi:10.15252/msb.20156400",
         Study(labels={**CELL_LINE, "compound": "Compound Name"}),
+        tables=CONTROLS,
+        magnification=10,
         tried="real metadata",
         images=147_456,
         formats=("tif",),
@@ -206,6 +215,8 @@ RECORDS: tuple[Source, ...] = (
         "CC BY 4.0",
         "Lawo S, Hasegan M, Gupta GD, Pelletier L (2012). Subdiffraction imaging of centrosomes reveals higher-order "
         "organizational features of pericentriolar material. Nat Cell Biol 14:1148. doi:10.1038/ncb2591",
+        tables={"plate": "", "well": ""},  # coverslips
+        magnification=100,
         tried="real metadata",
         images=414,
         formats=("dv", "tif"),
@@ -258,6 +269,7 @@ RECORDS: tuple[Source, ...] = (
             pages={45: "protein", 46: "nucleus", 47: "cell body"},
             key=_atlas_key,
         ),
+        magnification=40,
         tried="real metadata",
         images=20_160,
         formats=("tif",),
@@ -309,6 +321,7 @@ RECORDS: tuple[Source, ...] = (
             markers={"protein": ("Comment [Protein Name Abbreviation]", r"^(.+)$")},
             pages={1: "nucleus", 0: "protein"},  # EGFP, then DRAQ5, as the Channels column lists them
         ),
+        magnification=40,
         tried="real metadata",
         images=6_142,
         formats=("flex",),
@@ -324,6 +337,7 @@ RECORDS: tuple[Source, ...] = (
         "Way GP et al. (2021). Predicting cell health phenotypes using image-based morphology profiling. "
         "Mol Biol Cell 32:995. doi:10.1091/mbc.E20-12-0784",
         Study(labels={**CELL_LINE, "gene": "Gene Symbol"}),
+        tables=CONTROLS,
         tried="real metadata",
         images=31_104,
         formats=("tiff",),
@@ -351,6 +365,7 @@ RECORDS: tuple[Source, ...] = (
         "Georgi F et al. (2020). High-content image-based drug screen identifies a clinical compound against cell "
         "transmission of adenovirus. Sci Data 7:265. doi:10.1038/s41597-020-00604-0",
         Study(labels={"compound": "Compound Name"}),
+        tables=CONTROLS,
         tried="real metadata",
         images=14_592,
         formats=("tif",),
@@ -379,6 +394,8 @@ RECORDS: tuple[Source, ...] = (
                 "red marker": ("Channels", r"Ch3[^:]*:\s*([^,]+)"),
             },
         ),
+        tables=CONTROLS,
+        magnification=20,
         tried="real metadata",
         images=793_575,
         formats=("tif",),
@@ -398,6 +415,7 @@ RECORDS: tuple[Source, ...] = (
             labels={"sirna": ("siRNA Pool Identifier", "siRNA Pool Identifier 1", "siRNA Identifier")},
             optional={"sirna.2": "siRNA Pool Identifier 2", "sirna.3": "siRNA Pool Identifier 3"},
         ),
+        magnification=20,
         tried="simulated",
         images=233_505,
         formats=("tif",),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from .each import each
 from .folder import Folder
 from .library_table import completed, with_plates_of
 from .plates import PlateFolders, plate_pairs
+from .provenance import control_of
 from .rows import escape_bars
 from .study import Names, Study
 from .wells import well_name
@@ -64,23 +64,9 @@ def label_lines(study: Study, folder: Folder) -> tuple[pd.DataFrame, PlateFolder
     return lines, plates
 
 
-def each(values: pd.Series, change: Callable[[str], str]) -> pd.Series:
-    """Return `change` of each value; it is called once per distinct value.
-
-    Examples
-    --------
-    >>> each(pd.Series(["a1", "b2", "a1"]), str.upper).tolist()
-    ['A1', 'B2', 'A1']
-    """
-    texts = pa.array(values, pa.large_string())  # chunked if the values came from several tables
-    coded = (texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts).dictionary_encode()
-    changed = pa.array([change(text) for text in coded.dictionary.to_pylist()], pa.large_string())
-    return pd.Series(pc.take(changed, coded.indices).to_pandas(), dtype="str").set_axis(values.index)
-
-
 def _columns(study: Study) -> tuple[Mapping[str, Names], dict[str, Names]]:
     """Return the columns that every table must have, and those that it may have (besides the labels)."""
-    may: dict[str, Names] = dict(study.optional)
+    may: dict[str, Names] = {**study.optional, "control": study.control}
     may |= {f"@f{i}": name for i, name in enumerate(study.folders)}
     may |= {f"@m{i}": column for i, (column, _) in enumerate(study.markers.values())}
     if study.only is not None:
@@ -99,6 +85,7 @@ def _read(
         return None
     lines = pd.concat(found, ignore_index=True).astype("str")
     lines = _join_numbered_values(_of_this_study(lines, study, folder), study)
+    lines["control"] = each(lines["control"], control_of)
     # a line without a plate must not match an image whose plate is not known
     return lines.assign(image=_line_keys(lines, study), plate=lines["plate"].where(lines["plate"] != "", "-"))
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..ambiguous import EXCLUSIVE_COLUMNS
 from .discover import choose
 from .folder import Folder
+from .provenance import PROVENANCE, fills
 from .record import BRIGHTFIELD, DATABASES, Source
 from .registry import SOURCES
 
@@ -69,6 +70,18 @@ In `idr0037`, the annotation gives `A1ATD-iPSC patient 1` for 573 wells where th
 part of the reader. For those of `bbbc014`, put the publisher's `BBBC014_v1_platemap_all.txt` into the source's folder;
 we have not found its unit, so the label is `tnf-alpha 10^-9.523`, as in the map. Wells without a compound have no
 compound as their label.
+"""
+PROVENANCE_HEAD = """## Plate, well, site, control, magnification and pixel size
+
+What each source fills, and from what: *file names*, the study's *annotation*, or the publisher's *table* or *plate
+map*; a number is what the publisher states for all images. Cells without an entry are empty in the dataset: nothing is
+guessed. `control` is empty for wells that are no controls, and where the study does not mark them. `channel_type`
+follows from the stains, for all sources.
+
+In addition, `curate` reads the header of each image file. Where a TIFF (OME-XML, ImageJ, MetaMorph, or a resolution
+that only a microscope has), FLEX or DV file states the size of a pixel or the magnification, and the catalogue does
+not, the header fills it. `catalog` reads an Opera's or Operetta's `Index.idx.xml` or `Index.xml` in the folder of the
+images.
 """
 COLUMNS = ("Source", "Name", "Images", "Formats", "Organism", "Stains", "Microscopy", "Licence", "Reader tried on")
 
@@ -148,7 +161,23 @@ def markdown() -> str:
                 )
                 lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         lines.append("")
-    return "\n".join([*lines, FOOT.format(table="\n".join(_open_labels()))])
+    return "\n".join([*lines, PROVENANCE_HEAD, *_provenance(), "", FOOT.format(table="\n".join(_open_labels()))])
+
+
+def _provenance() -> list[str]:
+    """Return a table of what fills the columns of provenance, one row per source that fills any."""
+    lines = [f"| Source | {' | '.join(f'`{name}`' for name in PROVENANCE)} |", f"|{'---|' * (len(PROVENANCE) + 1)}"]
+    for source in SOURCES.values():
+        found = fills(source)
+        cells = [found.get(name, "") for name in PROVENANCE]
+        cells = [
+            f"{getattr(source, name):g}" if cell == "record" else cell
+            for name, cell in zip(PROVENANCE, cells, strict=True)
+        ]
+        if found:
+            lines.append(f"| `{source.dir_name}` | {' | '.join(cells)} |")
+    rest = ", ".join(f"`{source.dir_name}`" for source in SOURCES.values() if not fills(source))
+    return [*lines, "", f"Nothing but what the headers of the files state: {rest}."]
 
 
 def _open_labels() -> list[str]:

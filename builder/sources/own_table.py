@@ -22,16 +22,22 @@ from ..image_table.table_file import as_text
 from . import source_yaml
 from .catalogue_rows import as_catalogue
 from .folder import Counts, Folder
+from .provenance import NUMBERS, PROVENANCE, control_of, number_of
 from .record import BRIGHTFIELD, Source
 from .registry import SOURCES
 from .rows import NO_IMAGE
 from .source_yaml import Facts, plain, suggestion
 from .vocabulary import Vocabulary, standard
+from .wells import well_names
 
-PLACES = ("plate", "well", "site")
-COLUMNS = (*schema.LABEL_COLUMNS, *PLACES, "microscopy", "licence")
+COLUMNS = (*schema.LABEL_COLUMNS, *PROVENANCE, "microscopy", "licence")
 """Columns with a meaning for a source, in addition to `file`, `file_<channel>`, `id`, `group` and `label`."""
 FREE = "metadata_"  # a column whose name starts so is never taken for a misspelt one
+_EXPECTED = {
+    "control": f"Write {' or '.join(schema.CONTROLS)}, or leave it empty",
+    "magnification": "Write the magnification of the objective, such as 20, or leave it empty",
+    "pixel_size": "Write the side of a pixel in micrometres, such as 0.65, or leave it empty",
+}
 _NEARLY_SOURCE_YAML = re.compile(r"sources?\.ya?ml", re.IGNORECASE).fullmatch
 _HIDDEN = re.compile(NO_IMAGE[0][0]).search
 
@@ -198,14 +204,18 @@ def _columns(images: ImageTable, facts: Facts, where: str) -> dict[str, str]:
 
 
 def _rows(images: ImageTable, columns: Mapping[str, str], facts: Facts, where: str) -> pd.DataFrame:
-    """Return one row per field: `id`, `file`, `places`, `stains`, labels, `microscopy`, `licence`, `group`.
+    """Return one row per field: `id`, `file`, `places`, `stains`, labels, and `catalogue_rows.ROW_COLUMNS`.
 
     A channel in transmitted light becomes a row of its own, which shows no stained part of the cell. All rows of one
     sample are in one group.
     """
     stains = _stains(images, facts, where)
-    texts = {known: as_text(images.rows[name]) for known, name in columns.items() if known not in PLACES}
+    texts = {known: as_text(images.rows[name]) for known, name in columns.items()}
     rows = pd.DataFrame({"id": images.rows["id"], "group": images.rows["group"], **texts})
+    for known in set(rows) & {"control", *NUMBERS}:
+        rows[known] = _standard_cells(rows, known, columns[known], where)
+    if "well" in rows:
+        rows["well"] = well_names(rows["well"])
     if "microscopy" in rows:
         rows["microscopy"] = rows["microscopy"].str.lower()
     for known, value in {**facts.labels, "microscopy": facts.microscopy, "licence": facts.licence}.items():
@@ -228,6 +238,28 @@ def _rows(images: ImageTable, columns: Mapping[str, str], facts: Facts, where: s
                 field["cell_visible"] = ""
         fields.append(field)
     return pd.concat(fields, ignore_index=True)
+
+
+def _standard_cells(rows: pd.DataFrame, known: str, name: str, where: str) -> pd.Series:
+    """Return the cells of a column of controls or numbers in the standard spelling.
+
+    Raises
+    ------
+    MetadataError
+        If a cell that is not empty is neither.
+    """
+    found = {}
+    for text in rows[known].unique():
+        value = control_of(text) if known == "control" else number_of(text, known)
+        if text and not value:
+            sample = rows.loc[rows[known] == text, "id"].iloc[0]
+            raise MetadataError(
+                f"Column {name!r} of the image {sample!r} has {text!r}",
+                where=where,
+                next=f"{_EXPECTED[known]}. For another meaning, call the column 'Metadata_{name}'.",
+            )
+        found[text] = str(value or "")
+    return rows[known].map(found).astype("str")
 
 
 def _stains(images: ImageTable, facts: Facts, where: str) -> list[str]:
@@ -286,14 +318,15 @@ def _count(counts: Counts, images: ImageTable, columns: Mapping[str, str], files
 
 def _remarks(images: ImageTable, columns: Mapping[str, str], facts: Facts) -> list[str]:
     """Return what else a user should know."""
-    used = {name for known, name in columns.items() if known not in PLACES}
+    used = set(columns.values())
     ignored = [name for name in images.metadata if name not in used]
     ignored += [name for name in ("label", "split") if images.has(name) and name not in used]
     remarks = [*images.notes]
     if ignored:
         remarks.append(f"columns that a source does not use: {', '.join(ignored)}")
     if not images.has("group"):
-        remarks.append("no column `group`: the split is by image; images of one plate or donor may be in both parts")
+        plates = ", and without --split by-plate those of one plate" if "plate" in columns else " or plate"
+        remarks.append(f"no column `group`: images of one donor or movie{plates} may be in both splits")
     if facts.licence == source_yaml.NO_LICENCE and "licence" not in columns:
         remarks.append(f"no licence is stated, in {source_yaml.NAME} or a column `licence`")
     return remarks

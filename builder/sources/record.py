@@ -67,8 +67,16 @@ class Source:
     labels : callable, optional
         `labels(rows, folder)` returns `rows` with label columns added. `rows` has a column for each named group,
         `file` (first channel), `channels` and `stains`. The function may return more rows (boxes of an image) or
-        fewer, and counts the latter in `folder.counts`. It may also add `microscopy`, `licence` and `group`: the plate,
-        movie or donor that the train/validation split must not divide. Any other new column is an error.
+        fewer, and counts the latter in `folder.counts`. It may also add `microscopy`, `licence`, the columns of
+        `provenance.PROVENANCE`, and `group`: the plate, movie or donor that the train/validation split must not
+        divide. Any other new column is an error.
+    plate : tuple of str
+        Named groups of `pattern` that together name the plate, joined by `_`. The groups `well` (or `row` and `column`)
+        and `site` (or `field`) give the columns `well` and `site` (`provenance.with_places`).
+    magnification, pixel_size : float, optional
+        The objective, and the side of a pixel in micrometres, where the publisher states one for all images.
+    tables : mapping of str to str
+        Columns of `provenance.PROVENANCE` that `labels` fills, and from what: `annotation`, `table` or `plate map`.
     group : tuple of str
         Named groups of `pattern` that together name a movie or donor: its images go into one split. Without it, the
         rows that one field gives (`apart`) form a group.
@@ -100,6 +108,10 @@ class Source:
     apart: tuple[str, ...] = ()
     skip: tuple[tuple[str, str], ...] = ()
     labels: Labels | None = None
+    plate: tuple[str, ...] = ("plate",)
+    magnification: float | None = None
+    pixel_size: float | None = None
+    tables: Mapping[str, str] = field(default_factory=dict)
     group: tuple[str, ...] = ()
     page: int | None = None
 

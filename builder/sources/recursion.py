@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from .each import each
 from .folder import Folder
+from .provenance import control_of
 from .publisher_tables import Columns
 from .record import RECURSION, Labels, Source
 from .rows import escape_bars, join_labels
@@ -18,6 +20,7 @@ SIX_STAINS = {"1": "nucleus", "2": "er", "3": "actin", "4": "nucleoli", "5": "mi
 # RxRx19a has five files but lists six names: mitochondria were not stained (unverified)
 FIVE_STAINS = {"1": "nucleus", "2": "er", "3": "actin", "4": "nucleoli", "5": "golgi/cell membrane"}
 PLACE = {"experiment": "experiment", "plate": "plate", "well": "well"}
+WELL_TYPE = {"control": "well_type"}
 UNTREATED = ("1138", "EMPTY", "UNTREATED")  # RxRx1's control without siRNA, in the tables of rxrx.ai and of Kaggle
 
 
@@ -25,7 +28,7 @@ def _labelled(columns: Columns) -> Labels:
     """Return the function that adds the labels of `metadata.csv`, which has one line per site."""
 
     def labels(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
-        table = folder.table("metadata*.csv*", {**PLACE, "site": "site", **columns}, required=False)
+        table = folder.table("metadata*.csv*", {**PLACE, "site": "site", **columns}, optional=WELL_TYPE, required=False)
         return _join(_cells(rows), table, [*PLACE, "site"], folder)
 
     return labels
@@ -37,7 +40,7 @@ def _rxrx1(rows: pd.DataFrame, folder: Folder) -> pd.DataFrame:
         rows = _labelled({"sirna": "sirna"})(rows, folder)
     else:
         parts = [
-            folder.table(glob, PLACE, optional={"sirna": "sirna"})
+            folder.table(glob, PLACE, optional={"sirna": "sirna", **WELL_TYPE})
             for glob in ("train*.csv*", "test*.csv*")
             if folder.find(glob)
         ]
@@ -72,7 +75,7 @@ def _join(rows: pd.DataFrame, table: pd.DataFrame | None, on: list[str], folder:
         labels = [name for name in table if name not in on]
         table = table.assign(well=table["well"].str.upper())
         for name in labels:
-            table[name] = escape_bars(table[name])
+            table[name] = each(table[name], control_of) if name == "control" else escape_bars(table[name])
     return join_labels(rows.assign(well=rows["well"].str.upper()), table, on, folder, where=str(folder.root))
 
 
@@ -90,6 +93,7 @@ def _recursion(name: str, folder: str, **facts: Any) -> Source:
         formats=("png",),
         microscopy="fluorescence",
         pattern=PATTERN,
+        plate=("experiment", "plate"),
         **facts,
     )
 
@@ -104,6 +108,7 @@ RECORDS: tuple[Source, ...] = (
         tried="real metadata",
         images=125_510,
         labels=_rxrx1,
+        tables={"control": "table"},
     ),
     _recursion(
         "RxRx2",

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ..errors import MetadataError, UsageError
 from .catalogue_rows import as_catalogue, concatenate, refuse_unknown, text_array
 from .folder import IMAGE, Folder
+from .measurement_index import with_index
+from .provenance import with_places
 from .record import Source
 from .vocabulary import Vocabulary
 
@@ -49,7 +51,7 @@ def read_source(source: Source, folder: Folder, vocabulary: Vocabulary | None = 
         gathered = set(rows.columns)
         rows = source.labels(rows, folder).reset_index(drop=True)
         refuse_unknown(set(rows.columns) - gathered, source)
-    table = as_catalogue(source, rows, vocabulary or Vocabulary())
+    table = as_catalogue(source, with_places(source, with_index(rows, folder)), vocabulary or Vocabulary())
     folder.counts.rows = table.num_rows
     return table
 

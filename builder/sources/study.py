@@ -19,6 +19,8 @@ class Study:
         value of `phenotype`. All must be present: a renamed column must not become an empty label.
     optional : mapping
         The same for columns that only some releases have.
+    control : str or tuple of str
+        The column, if there is one, that names controls; `provenance.control_of` reads its cells.
     plate, image : str or tuple of str
         The two columns by which a line is matched with images.
     folders : tuple of str
@@ -38,6 +40,7 @@ class Study:
 
     labels: Mapping[str, Names]
     optional: Mapping[str, Names] = field(default_factory=dict)
+    control: Names = "Control Type"
     plate: Names = "Plate"
     image: Names = "Well"
     folders: tuple[str, ...] = ()

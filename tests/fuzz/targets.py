@@ -267,7 +267,10 @@ INDEX = {"actin": 0, "human": 1}
 
 def row(number: int) -> dict[str, Any]:
     """Return a row of a shard."""
-    text = dict.fromkeys(schema.ROW.names, "") | {"label": "human" if number else "actin", "split": "train"}
+    text = {name: schema.empty(name) for name in schema.ROW.names} | {
+        "label": "human" if number else "actin",
+        "split": "train",
+    }
     numbers = {
         "crop": False,
         "scaling": 1.0,

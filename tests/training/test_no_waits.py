@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from cytoimagenet.loaders.index import read_index
@@ -21,6 +23,7 @@ CASES = {
     "quick": ("quick", {}),
     "mixup, CutMix and balance": ("modern", {"cutmix": 1.0, "balance": "loss"}),
     "accumulation": ("modern", {"accumulation": 2, "batch_size": 27}),
+    "distillation": ("modern", {"distill": 0.5}),
     "crop, blur and noise": ("modern", {"crop": 0.5, "blur": 1.0, "noise": 0.05}),
 }
 # 0.1 of 10 steps would be one step: no average
@@ -39,7 +42,9 @@ def tiny_model(tmp_path_factory):
 def trained(small_dataset, model, folder, recipe, **changes):
     """Return what a spy saw of a training of 10 steps on the device, of which the last is logged; and the trainer."""
     chosen = settings(recipe, model=model, cache_dir=str(folder), **{**SMALL, **changes})
-    train, validation = read_index(small_dataset), read_index(small_dataset, "validation")
+    train, validation = (read_index(small_dataset, split, alternatives=True) for split in ("train", "validation"))
+    # that every image could be of the class 0 or 2 as well
+    validation = replace(validation, alternatives=np.tile(np.int32([0, 2]), (len(validation), 1)))
     spy = Spy()
     trainer = on_device(make_trainer, folder, chosen, train, validation, 0, 1, [Places(spy)])
     # as the fused one on a GPU: some operations for all weights together
@@ -121,24 +126,31 @@ def test_evaluation_waits_at_its_end(small_dataset, tiny_model, tmp_path, averag
         with spy:
             trainer.confusion(some)
         seen.append(sum(spy.waits[""].values()))
-    assert seen == [3, 3], "pairs, top-7 and loss, however many batches"
+    assert "alternatives" in batches[0]
+    assert seen == [3, 3], "pairs, right answers and loss, however many batches"
 
 
 def test_the_confusion_is_that_of_a_loop(rng):
     logits = torch.from_numpy(rng.normal(size=(50, 12)).astype("float32"))
     labels = torch.from_numpy(rng.integers(0, 12, 50))
-    counter = ConfusionCounter(12, torch.device("cpu"))
+    alternatives = torch.from_numpy(rng.integers(-1, 12, (50, 3)).astype("int32"))
+    counter, without = (ConfusionCounter(12, torch.device("cpu")) for _ in range(2))
     for part in (slice(0, 20), slice(20, 50)):
-        counter.add(logits[part], labels[part])
+        counter.add(logits[part], labels[part], alternatives[part])
+        without.add(logits[part], labels[part])
     found = counter.total()
-    pairs, top, loss = torch.zeros(12, 12, dtype=torch.int64), [0] * 12, 0.0
-    for row, label in zip(logits, labels.tolist(), strict=True):
+    pairs, top, loss, any_label = torch.zeros(12, 12, dtype=torch.int64), [0] * 12, 0.0, [0] * 12
+    for row, label, others in zip(logits, labels.tolist(), alternatives.tolist(), strict=True):
         order = row.argsort(descending=True).tolist()
         pairs[label, order[0]] += 1
         top[label] += label in order[:7]
+        any_label[label] += order[0] in (label, *others)
         loss -= float(torch.log_softmax(row.double(), 0)[label])
     assert (found.pairs == pairs.numpy()).all()
     assert found.in_top_k.tolist() == top
+    assert found.any_label.tolist() == any_label
+    assert found.metrics()["accuracy_any_label"] > found.metrics()["accuracy"]
+    assert without.total().metrics()["accuracy_any_label"] == found.metrics()["accuracy"]
     assert found.loss == pytest.approx(loss, rel=1e-6)
 
 

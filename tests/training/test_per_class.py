@@ -21,7 +21,10 @@ TRAINED = replace(INDEX, label=np.array([0, 0, 0, 1, 3, 3]))
 VALIDATION = replace(INDEX, label=np.array([0, 0, 1, 1, 1, 1, 3]))
 # rows are labels, columns answers; there is no image of yeast
 CONFUSION = Confusion(
-    np.array([[1, 0, 1, 0], [1, 1, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0]]), in_top_k=np.array([2, 3, 0, 0]), loss=14.0
+    np.array([[1, 0, 1, 0], [1, 1, 0, 2], [0, 0, 0, 0], [0, 1, 0, 0]]),
+    in_top_k=np.array([2, 3, 0, 0]),
+    loss=14.0,
+    any_label=np.array([2, 1, 0, 1]),
 )
 
 
@@ -34,6 +37,7 @@ def test_the_table_of_classes():
     assert table["evaluated"].tolist() == [2, 4, 0, 1]
     assert table["right"].tolist() == [1, 1, 0, 0]
     assert table["accuracy"].drop("yeast").tolist() == [0.5, 0.25, 0.0]
+    assert table["accuracy_any_label"].drop("yeast").tolist() == [1.0, 0.25, 1.0]
     assert table["top7"].drop("yeast").tolist() == [1.0, 0.75, 0.0]
     assert table["taken_for"].tolist() == ["yeast", "u2os", "", "dmso"]
     assert table["taken_for_share"].drop("yeast").tolist() == [0.5, 0.5, 1.0]
@@ -71,7 +75,7 @@ def test_summary_of_a_table_without_evaluated_images():
 
 def test_metrics_are_means_over_the_images():
     # 7 images, 2 right, summed loss 14; of four classes every answer is among the seven most probable ones
-    assert CONFUSION.metrics() == {"loss": 2.0, "accuracy": pytest.approx(2 / 7)}
+    assert CONFUSION.metrics() == {"loss": 2.0, "accuracy": pytest.approx(2 / 7), "accuracy_any_label": 4 / 7}
     eight = Confusion(np.eye(8, dtype=np.int64), np.arange(8) % 2, 8.0)
-    assert eight.metrics() == {"loss": 1.0, "accuracy": 1.0, "top7": 0.5}
+    assert eight.metrics() == {"loss": 1.0, "accuracy": 1.0, "accuracy_any_label": 1.0, "top7": 0.5}
     assert Confusion(np.zeros((2, 2), np.int64), np.zeros(2, np.int64), 0.0).metrics()["accuracy"] == 0

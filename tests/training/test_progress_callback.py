@@ -137,3 +137,12 @@ def test_an_error_closes_the_bar_once(tmp_path, advanced):
     callback.close()
     callback.on_train_end(None, state(0), None)
     assert advanced == [800, ("skipped", 0), "closed"]
+
+
+def test_the_accuracy_by_any_label_is_printed_where_images_have_several(tmp_path, capsys):
+    several = {**VALIDATION_1, "eval_accuracy_any_label": 0.625}
+    for validation in (several, {**several, "eval_accuracy_any_label": 0.5}):
+        ProgressCallback(tmp_path, images=800).on_save(None, state(4, [EPOCH_1, validation]), None)
+    one, other = capsys.readouterr().err.strip().splitlines()
+    assert one.endswith("validation loss 1.250, accuracy 50.0% (any of its labels 62.5%), top 7 100.0%")
+    assert other.endswith("validation loss 1.250, accuracy 50.0%, top 7 100.0%")

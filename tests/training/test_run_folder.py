@@ -18,7 +18,14 @@ FACTS = {"digest": "d" * 64, "data_dir": "cytoimagenet"}
 LOG = [
     {"loss": 2.0, "step": 5},
     {"epoch": 1.0, "step": 8, "rate": 0.002, "train_loss": 1.5, "train_accuracy": 0.4},
-    {"epoch": 1.0, "step": 8, "eval_loss": 1.25, "eval_accuracy": 0.5, "eval_top7": 1.0},
+    {
+        "epoch": 1.0,
+        "step": 8,
+        "eval_loss": 1.25,
+        "eval_accuracy": 0.5,
+        "eval_accuracy_any_label": 0.75,
+        "eval_top7": 1.0,
+    },
     {"epoch": 2.0, "step": 16, "rate": 0.001, "train_loss": 1.0, "train_accuracy": 0.6},
     {"epoch": 2.0, "step": 16, "train_runtime": 3.0},
 ]
@@ -28,9 +35,9 @@ def test_one_row_per_epoch():
     table = run_folder.history(LOG)
     assert table.columns.tolist() == [
         "epoch", "step", "learning_rate", "train_loss", "train_accuracy",
-        "validation_loss", "validation_accuracy", "validation_top7",
+        "validation_loss", "validation_accuracy", "validation_accuracy_any_label", "validation_top7",
     ]  # fmt: skip
-    assert table.iloc[0].tolist() == [1, 8, 0.002, 1.5, 0.4, 1.25, 0.5, 1.0]
+    assert table.iloc[0].tolist() == [1, 8, 0.002, 1.5, 0.4, 1.25, 0.5, 0.75, 1.0]
     assert table.iloc[1].tolist()[:5] == [2, 16, 0.001, 1.0, 0.6]
     assert table.iloc[1, 5:].isna().all(), "the second epoch was not evaluated"
 
@@ -114,7 +121,7 @@ def test_training_reads_the_images_that_the_settings_name(tmp_path, monkeypatch)
     monkeypatch.setattr(module, "read_index", read_index)
     with pytest.raises(UsageError, match="enough"):
         module.train(tmp_path, recipe="quick", quality="clean", category="gene")
-    assert asked == {"category": "gene", "labels": None, "database": None, "quality": "clean"}
+    assert asked == {"category": "gene", "labels": None, "database": None, "quality": "clean", "alternatives": True}
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):

@@ -79,7 +79,11 @@ def row(idx: str, label: str, channels: str, source: str, category="compound") -
         "channels": channels,
         category: label,
     }
-    return dict.fromkeys(schema.SELECTION.names, "") | known | {"database": "made up", "licence": "CC0-1.0"}
+    return (
+        {name: schema.empty(name) for name in schema.SELECTION.names}
+        | known
+        | {"database": "made up", "licence": "CC0-1.0"}
+    )
 
 
 def make(raw: Path, images: int = 6) -> pd.DataFrame:

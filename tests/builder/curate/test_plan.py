@@ -36,13 +36,14 @@ def test_rows_are_sorted_by_label_and_processed_by_file(form, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["frame", "file"])
-def test_a_selection_of_an_earlier_version_has_no_groups(form, tmp_path):
-    selection = pd.DataFrame(ROWS)[schema.SELECTION.names].drop(columns="group")
+def test_a_selection_of_an_earlier_version_has_no_provenance(form, tmp_path):
+    selection = pd.DataFrame(ROWS)[schema.SELECTION.names].drop(columns=[*schema.ADDED])
     if form == "file":
         selection.to_parquet(tmp_path / "selection.parquet")
         selection = tmp_path / "selection.parquet"
     plan = make_plan(selection)
-    assert plan.selection["group"].to_pylist() == [""] * 4
+    for name in schema.ADDED:
+        assert plan.selection[name].to_pylist() == [schema.empty(name)] * 4
     assert plan.selection.column_names == schema.SELECTION.names
 
 

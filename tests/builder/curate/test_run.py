@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.curate import accounting, evaluation_images
 from cytoimagenet.builder.curate.plan import make_plan
@@ -355,3 +356,29 @@ def test_the_qc_montage_has_a_row_for_the_worst_a_sample_and_each_reason(curated
     assert drawn.height == (2 + reasons) * (TILE + GAP) + GAP
     with pytest.raises(UsageError, match="not a finished curated folder"):
         qc_montage(tmp_path, raw[0])
+
+
+def test_what_a_file_states_about_its_pixels_fills_what_the_catalogue_lacks(tmp_path, rng):
+    def image(name, **how):
+        (tmp_path / "raw" / "lab").mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 4000, (150, 160), dtype=np.uint16)
+        tifffile.imwrite(tmp_path / "raw" / "lab" / name, pixels, metadata=None, **how)
+        return f"lab/{name}"
+
+    known = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    rows = [
+        made.row("lab-0", "alpha", image("0.tif", **known), "lab"),
+        made.row("lab-1", "alpha", image("1.tif"), "lab"),
+        made.row("lab-2", "alpha", image("2.tif", **known), "lab")
+        | {"pixel_size": 0.65, "magnification": 20.0, "plate": "P1", "well": "A01", "control": "negative"},
+    ]
+    settings = Settings(min_class_size=1)
+    curate(pd.DataFrame(rows)[schema.SELECTION.names], tmp_path / "raw", tmp_path / "out", settings=settings, workers=1)
+    found = schema.read(tmp_path / "out" / "rows.parquet", schema.CURATED)
+    columns = ["idx", "pixel_size", "magnification", "plate", "well", "control"]
+    each = found[columns].drop_duplicates().set_index("idx")
+    each = each.astype(object).where(each.notna(), None)
+    assert each.loc["lab-0"].tolist() == [0.5, None, "", "", ""]
+    assert each.loc["lab-1"].tolist() == [None, None, "", "", ""]
+    assert each.loc["lab-2"].tolist() == [0.65, 20.0, "P1", "A01", "negative"]  # every crop has those of its image
+    assert (found.groupby("idx").size() == 4).all()

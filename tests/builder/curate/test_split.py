@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from cytoimagenet.builder.curate.split import (
     source_groups,
-    validation_by_image,
+    validation_by_group,
     validation_published,
     validation_target,
 )
@@ -49,11 +49,11 @@ def test_named_groups_of_one_source_join_rows():
     channels = pa.array(["a/1.tif", "a/2.tif", "b/3.tif", "b/4.tif|b/5.tif", "b/5.tif", "b/6.tif", "a/7.tif"])
     sources = pa.array(["a", "a", "b", "b", "b", "b", "a"])
     groups = pa.array(["P1", "P1", "P1", "P2", "", "P2", ""])
-    assert source_groups(channels, sources, groups).tolist() == [0, 0, 2, 3, 3, 3, 6]
+    assert source_groups(channels, [[sources, groups]]).tolist() == [0, 0, 2, 3, 3, 3, 6]
     dictionary = [column.dictionary_encode() for column in (sources, groups)]
-    assert source_groups(channels, *dictionary).tolist() == [0, 0, 2, 3, 3, 3, 6]
+    assert source_groups(channels, [dictionary]).tolist() == [0, 0, 2, 3, 3, 3, 6]
     nobody = pa.array([""] * 7)
-    assert source_groups(channels, sources, nobody).tolist() == source_groups(channels).tolist()
+    assert source_groups(channels, [[sources, nobody]]).tolist() == source_groups(channels).tolist()
 
 
 ROWS = st.lists(
@@ -71,7 +71,7 @@ def test_files_and_named_groups_together_are_the_connected_parts(rows):
         *(("|".join(f"{source}{n}.tif" for n in sorted(files)), source, group) for files, source, group in rows),
         strict=True,
     )
-    found = source_groups(pa.array(channels), pa.array(sources), pa.array(groups))
+    found = source_groups(pa.array(channels), [[pa.array(sources), pa.array(groups)]])
     expected = list(range(len(rows)))
     for _ in rows:  # slow and obvious: join until nothing changes
         for i, (files, source, group) in enumerate(rows):
@@ -89,7 +89,7 @@ def test_a_tenth_is_rounded_half_up(images, expected):
 def _split(labels, groups, seed=0):
     groups = np.asarray(groups)
     ranks = sort_keys(map(str, range(groups.max() + 1)), seed, "test")
-    return validation_by_image(np.asarray(labels), groups, ranks)
+    return validation_by_group(np.asarray(labels), groups, ranks)
 
 
 def test_single_images_give_exactly_a_tenth():

@@ -9,7 +9,7 @@ from cytoimagenet.builder.curate.tried import TriedImages
 
 def selection_of(rows) -> pa.Table:
     """Return a selection of rows (idx, label, images[, channels]), which must be sorted by label and idx."""
-    columns = {name: [""] * len(rows) for name in schema.SELECTION.names}
+    columns = {name: [schema.empty(name)] * len(rows) for name in schema.SELECTION.names}
     columns |= {
         "idx": [row[0] for row in rows],
         "label": [row[1] for row in rows],
@@ -35,6 +35,7 @@ def table_of(images, **columns) -> pa.Table:
         **{name: [0] * n for name in ("x_min", "y_min", "offset", "size", "entropy")},
         "sha256": [letter.encode() * 32 for _, letter in images],
         "reason": ["dim" if letter.islower() else "" for _, letter in images],
+        **{name: [None] * n for name in ("pixel_size", "magnification")},
         **{name: [""] * n for name in ("detail", "file", "channel_digests")},
         **columns,
     }

@@ -77,13 +77,15 @@ def test_the_manifest_refuses_what_is_none(small_dataset, tmp_path):
     path = tmp_path / "manifest.json"
     for change, error, said in (
         ({"format": "other"}, SchemaError, "not the manifest"),
-        ({"schema_version": "9.0.0"}, SchemaError, r"reads 1\."),
+        ({"schema_version": "9.0.0"}, SchemaError, r"reads 2\."),
         ({"classes": {}}, SchemaError, "classes"),
         ({"seed": 1}, CheckFailedError, "altered"),
         ({"files": {"../x": {"rows": 1, "bytes": 1, "sha256": "0" * 64}}}, SchemaError, "does not have: '../x'"),
         ({"files": {"metadata.parquet": {"rows": 1, "bytes": 1, "sha256": "0"}}}, SchemaError, "sha256"),
         ({"pages": {"setup.py": {"bytes": 1, "sha256": "0" * 64}}}, SchemaError, "does not have: 'setup.py'"),
         ({"pages": {"classes.parquet": {"bytes": 1, "sha256": "0" * 64}}}, SchemaError, "does not have"),
+        ({"counts": {"split": {"plates": {"train": "1", "validation": 1, "unknown": 0}}}}, SchemaError, "'split' of"),
+        ({"counts": {"split": 3}}, SchemaError, "'split' of 'counts'"),
         ({"shard_format": "zip"}, SchemaError, "No shard format 'zip'"),
         ({"shard_format": "parquet"}, SchemaError, r"does not have: 'data/.*\.tar'"),
     ):

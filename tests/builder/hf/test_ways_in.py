@@ -46,6 +46,7 @@ def twin(small_curated, tmp_path_factory):
 def truth(small_curated, small_dataset):
     """Key -> (PNG bytes, class, metadata), from the curated folder, not through any reader of ours."""
     curated = schema.read(small_curated / "rows.parquet", schema.CURATED)
+    curated = curated.astype(object).where(curated.notna(), None)
     names = sorted(set(curated["label"]))
     keys = Manifest.load(small_dataset).metadata().set_index("filename")["key"]
     found = {}

@@ -6,7 +6,7 @@ import pytest
 from cytoimagenet import assign_labels
 from cytoimagenet.builder.errors import MetadataError, SchemaError, UsageError
 from cytoimagenet.builder.labels import assign as under_test
-from cytoimagenet.builder.schema import CATALOG, LABEL_COLUMNS, SELECTION, check
+from cytoimagenet.builder.schema import CATALOG, LABEL_COLUMNS, SELECTION, check, empty
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +32,9 @@ ODD = [
 
 def table(rows, **columns):
     """Make a catalogue of `rows` rows in which only the named columns are filled."""
-    frame = pd.DataFrame({name: [""] * rows for name in CATALOG.names}, dtype="str")
+    frame = pd.DataFrame({name: [empty(name)] * rows for name in CATALOG.names})
     frame["idx"] = [f"source-{i}" for i in range(rows)]
+    frame["magnification"], frame["pixel_size"] = 20.0, np.arange(rows) / 8
     for name, values in columns.items():
         frame[name] = pd.Series(values, dtype="str")
     return frame
@@ -98,7 +99,8 @@ def checked(frame, min_images, max_images, labels="published", **more):
     )
     taken = set()
     classes = {label: set(group["idx"]) for label, group in selection.groupby("label")}
-    for name, column, rows in obvious(frame, min_images, labels):
+    potential = obvious(frame, min_images, labels)
+    for name, column, rows in potential:
         left = rows - taken
         got = classes.pop(name, set())
         if len(left) < min_images:
@@ -109,6 +111,10 @@ def checked(frame, min_images, max_images, labels="published", **more):
         assert set(selection.loc[selection["label"] == name, "category"]) == {LABEL_COLUMNS[column]}
         taken |= got
     assert not classes
+    names = set(selection["label"])
+    of_classes = [(name, rows) for name, _, rows in potential if name in names]
+    for idx, own, others in selection[["idx", "label", "alternatives"]].itertuples(index=False):
+        assert others == "|".join(sorted(name for name, rows in of_classes if idx in rows and name != own))
     source = frame.set_index("idx")
     for column in CATALOG.names[1:]:
         assert selection[column].tolist() == source.loc[selection["idx"], column].tolist()
@@ -143,6 +149,22 @@ def test_both_rules_agree_where_nothing_is_ambiguous(rng):
     frame = table(80, organism=rng.choice(["human", "mouse", ""], 80), compound=compounds)
     one, other = (checked(frame, 3, 10, labels=rule) for rule in ("published", "unambiguous"))
     pd.testing.assert_frame_equal(one, other)
+
+
+def test_alternatives_are_other_classes_of_the_row():
+    frame = table(
+        6,
+        organism=["human"] * 5 + ["human|mouse"],
+        cell_visible=["nucleus|actin", "actin", "nucleus", "rare", "", "actin"],
+        compound=["dmso", "actin", "", "", "dmso", "dmso"],
+    )
+    found = checked(frame, 2, 10, labels="unambiguous").set_index("idx").sort_index()
+    # rarest first: nucleus (2 rows), then actin and dmso (3), then human (5); rare and the compound actin have 1 row
+    assert found["label"].tolist() == ["nucleus", "actin", "nucleus", "human", "human", "actin"]
+    assert found["alternatives"].tolist() == ["actin|human", "human", "human", "", "", ""]
+    published = checked(frame, 1, 10).set_index("idx").sort_index()
+    assert published["label"].tolist() == ["nucleus", "actin (compound)", "nucleus", "rare", "dmso", "mouse"]
+    assert published["alternatives"].tolist() == ["dmso", "", "", "", "", "dmso"]
 
 
 @given(tables(), st.randoms(use_true_random=False), st.integers(0, 3))

@@ -21,7 +21,7 @@ def idr0072(shared):
         table = table.fillna("")
         gene = table["Comment [Gene Symbol]" if "Comment [Gene Symbol]" in table else "Gene Symbol"].str.lower()
         protein = table["Comment [Protein Name Abbreviation]"].str.lower()
-        part = pd.DataFrame(dict.fromkeys(schema.CATALOG.names, ""), index=table.index, dtype="str")
+        part = pd.DataFrame({name: schema.empty(name) for name in schema.CATALOG.names}, index=table.index, dtype="str")
         parts.append(
             part.assign(
                 idx=f"idr0072-{screen}" + table.index.astype("str"),
@@ -55,6 +55,20 @@ def test_three_classes_differ(shared, tmp_path):
     assert unambiguous.loc["mouse"].to_dict() == {"bbbc020": 25, "idr0072": 308}
     for label in ("nmumg", "mcf 10a"):
         assert published.loc[label].sum() == unambiguous.loc[label].sum()
+
+
+@pytest.mark.real
+def test_alternatives_of_a_real_study(shared):
+    """Row by row: the classes whose text is in a label column of the row, without its own."""
+    selection = assign_labels(idr0072(shared).sort_values("idx"), min_images=50)
+    category = dict(zip(selection["label"], selection["category"], strict=True))
+    assert len(category) > 10 and not any("(" in label for label in category)
+    for own, others, *cells in selection[["label", "alternatives", *schema.LABEL_COLUMNS]].itertuples(index=False):
+        values = {(part, column) for column, cell in zip(schema.LABEL_COLUMNS, cells, strict=True)
+                  for part in cell.split("|")}  # fmt: skip
+        classes = {part for part, column in values if category.get(part) == column}
+        assert own in classes and others == "|".join(sorted(classes - {own}))
+    assert len(selection) == 6142 and (selection["alternatives"] != "").sum() == 529
 
 
 def test_no_other_source_gives_alternatives(tmp_path):

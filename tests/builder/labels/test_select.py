@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 
 def catalogue(rows, rng):
-    frame = pd.DataFrame({name: [""] * rows for name in schema.CATALOG.names}, dtype="str")
+    frame = pd.DataFrame({name: [schema.empty(name)] * rows for name in schema.CATALOG.names}, dtype="str")
     number = pd.Series(np.arange(rows)).astype(str)
     frame["idx"] = "row-" + number
     frame["database"] = rng.choice(["a", "b"], rows).astype(str)
@@ -35,15 +35,15 @@ def run(*words):
     return CliRunner().invoke(app, [*map(str, words)])
 
 
-def test_a_catalogue_of_an_earlier_version_has_no_groups(tmp_path, rng):
+def test_a_catalogue_of_an_earlier_version_has_no_provenance(tmp_path, rng):
     frame = catalogue(300, rng)
     schema.write(frame, "catalog.parquet", schema.CATALOG)
-    frame.drop(columns="group").to_parquet("earlier.parquet")
+    frame.drop(columns=[name for name in schema.ADDED if name in frame]).to_parquet("earlier.parquet")
     for name in ("catalog", "earlier"):
         selection.select(f"{name}.parquet", f"{name}.out.parquet", min_images=20, max_images=50)
     one, two = (schema.read(f"{name}.out.parquet", schema.SELECTION) for name in ("catalog", "earlier"))
     pd.testing.assert_frame_equal(one, two)
-    assert len(schema.read("earlier.parquet", schema.CATALOG, ["idx", "group"])) == 300
+    assert len(schema.read("earlier.parquet", schema.CATALOG, ["idx", "group", "pixel_size"])) == 300
 
 
 @pytest.mark.parametrize("batch", [7, 2**17])

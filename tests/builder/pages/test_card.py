@@ -124,6 +124,7 @@ def test_hostile_labels_stay_text(small_dataset):
             ["all crops of one source image are in the same split", "thumbnails"],
             ["sampled again", "too high"],
         ),
+        ({"split": "by-plate"}, ["all images\n   of one plate where it is known. Split by plate."], ["too high"]),
         ({"split": "published"}, ["in both splits", "thumbnails"], ["all crops of one source image"]),
         ({"split": "by-image", "imported": "x"}, ["sampled again", "bytes are unchanged"], ["thumbnails", "quadrant"]),
     ],

@@ -23,7 +23,10 @@ SPLITS = ("train", "validation", "train")
 
 
 def row(number):
-    text = dict.fromkeys(schema.ROW.names, "") | {"label": "human" if number else "actin", "split": SPLITS[number]}
+    text = {name: schema.empty(name) for name in schema.ROW.names} | {
+        "label": "human" if number else "actin",
+        "split": SPLITS[number],
+    }
     numbers = {"crop": False, "scaling": 1.0, "x_min": 0, "x_max": 9, "y_min": 0, "y_max": 5, "width": 9, "height": 5}
     return {"key": f"k{number}", **text, **numbers, "idx": f"s-{number}", "channels": f"s/{number // 2}.tif#page=1"}
 
@@ -43,7 +46,10 @@ def made(request, tmp_path):
     (tmp_path / name).write_bytes(file.getvalue())
     entry = {"rows": 3, "bytes": len(file.getvalue()), "sha256": hashlib.sha256(file.getvalue()).hexdigest()}
     classes = [{"label": label, "category": "gene", "train": 0, "validation": 0} for label in INDEX]
-    manifest = Manifest(str(tmp_path), {"shard_format": form, "files": {name: entry}, "classes": classes})
+    manifest = Manifest(
+        str(tmp_path),
+        {"schema_version": schema.VERSION, "shard_format": form, "files": {name: entry}, "classes": classes},
+    )
     rows = [row(i) | {"shard": name, "offset": offsets[i], "size": len(PNGS[i])} for i in range(3)]
     return manifest, name, rows
 

@@ -96,7 +96,7 @@ def test_a_plate_of_two_channels(tmp_path):
         ["plate", "b/2_1.tif", "repeated"],
     ]
     assert made.own["plate"].link == "https://lab.example"
-    assert "columns that a source does not use: plate, dose" in counts.remarks
+    assert "columns that a source does not use: dose" in counts.remarks
     with pytest.raises(MetadataError, match="Only 2 of 5 samples can be used"):
         build_catalog(tmp_path, strict=True)
 
@@ -394,3 +394,36 @@ def test_the_real_sets(shared, tmp_path):
     labels = made.frame[["organism", "cell_type", "cell_visible", "phenotype"]]
     assert (labels != "").any(axis=1).all()
     assert made.frame.loc[made.frame["dir_name"] == "malaria", "group"].nunique() == 196
+
+
+def test_plate_well_site_control_magnification_and_pixel_size_are_carried(tmp_path):
+    table = (
+        "file,phenotype,Plate,well,Site,Control,Magnification,Pixel size,group\n"
+        "a.tif,round,P1,a1,3,Negative control,20x,0.65 um,g\nb.tif,round,P1,C - 05,,pos,,0.5,g\nc.tif,flat,,,,,,,g\n"
+    )
+    write(tmp_path, {"mine/images.csv": table, **dict.fromkeys(("mine/a.tif", "mine/b.tif", "mine/c.tif"), "")})
+    made = build_catalog(tmp_path)
+    columns = ["plate", "well", "site", "control", "magnification", "pixel_size"]
+    found = made.frame[columns]
+    assert found.astype(object).where(found.notna(), None).to_numpy().tolist() == [
+        ["P1", "A01", "3", "negative", 20.0, 0.65],
+        ["P1", "C05", "", "positive", None, 0.5],
+        ["", "", "", "", None, None],
+    ]
+    assert not any("does not use" in remark for remark in made.counts[0].remarks)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "advice"),
+    [
+        ("control", "DMSO", "Write negative or positive"),
+        ("magnification", "high", "such as 20"),
+        ("pixel_size", "650 nm", "in micrometres"),
+        ("pixel_size", "0", "in micrometres"),
+    ],
+)
+def test_cells_that_are_no_control_and_no_number_are_named(column, cell, advice, tmp_path):
+    write(tmp_path, {"mine/images.csv": f"file,phenotype,{column}\na.tif,round,{cell}\n", "mine/a.tif": ""})
+    with pytest.raises(MetadataError, match=f"'{column}' of the image 'a.tif' has '{cell}'") as caught:
+        build_catalog(tmp_path)
+    assert advice in str(caught.value) and f"Metadata_{column}" in str(caught.value)
