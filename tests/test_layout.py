@@ -30,6 +30,7 @@ GROUND = {
     "progress",
     "console",
     "storage",
+    "worker_processes",
     "schema",
     "defaults",
     "versions",

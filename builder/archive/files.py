@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ..dataset.ranges import announce
 from ..errors import UnreadableImageError, UsageError
+from ..formats.checksums import crc32
 from ..formats.limits import MAX_PIXELS
 from .zip_directory import Columns, DamagedZipError, Entry, entries_of
 
@@ -226,7 +227,7 @@ class Archive:
             content = os.pread(self._handle, packed, begin)
         if listing.methods[number] != STORED:
             content = _inflate(content, size, self._name(number))
-        if len(content) != size or zlib.crc32(content) != listing.checks[number]:
+        if len(content) != size or crc32(content) != listing.checks[number]:
             raise UnreadableImageError(self._name(number), "content and checksum differ")
         return content
 

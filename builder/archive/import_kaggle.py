@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from os import PathLike
 
 import pyarrow as pa
@@ -22,7 +23,9 @@ from ..shards.write import write_dataset
 from .check import check_images
 from .files import Archive, Listing, list_archive
 from .metadata import find_metadata, match, read_metadata
+from .open_image import read_images
 from .published import Imported
+from .shared_listing import shared
 from .tables import write_tables
 
 
@@ -49,7 +52,8 @@ def import_archive(
     shard_size, format
         As `write_dataset`.
     workers : int, optional
-        Number of threads that open images; by default two per core, since some of them wait for the disk.
+        Number of processes that open images, by default one per core (two more for a folder), and of threads that copy
+        them, by default two per core, at most 8. The dataset does not depend on it.
 
     Returns
     -------
@@ -77,25 +81,25 @@ def import_archive(
     listing = list_archive(archive)
     out = os.fspath(out).rstrip("/")
     work = f"{out if storage.is_local(out) else out.rsplit('/', 1)[-1]}.import"
-    with only_run(work), Archive(listing) as opened:
-        imported = _write_curated(opened, work, seed, workers or 2 * (os.cpu_count() or 1))
+    with only_run(work), shared(listing, work) as listing_file, Archive(listing) as archive_:
+        imported = _write_curated(archive_, listing_file, work, seed, workers)
         write_dataset(
             work, out, shard_size=shard_size, format=format, seed=seed, workers=workers,
-            fetch=lambda stores, numbers, sizes: _fetch(opened, numbers),
+            fetch=partial(read_images, listing_file),
         )  # fmt: skip
     return imported
 
 
-def _write_curated(opened: Archive, work: str, seed: int, workers: int) -> Imported:
+def _write_curated(archive: Archive, listing_file: str, work: str, seed: int, workers: int | None) -> Imported:
     """Write the tables of a curated folder to `work`. Afterwards only the archive's listing is left in memory."""
-    listing = opened.listing
+    listing = archive.listing
     metadata = find_metadata(listing)
     table = read_metadata(listing, metadata)
     pa.default_memory_pool().release_unused()
     matched = match(listing, table, metadata)
     pa.default_memory_pool().release_unused()
     fingerprint = _claim(work, listing, len(table))
-    checks = check_images(opened, matched, work, fingerprint, workers)
+    checks = check_images(archive, listing_file, matched, work, fingerprint, workers)
     return write_tables(work, listing, table, matched, checks, seed, fingerprint)
 
 
@@ -117,9 +121,3 @@ def _claim(work: str, listing: Listing, rows: int) -> str:
         decode=lambda note: {"archive": note.decode()},
     )
     return fingerprint
-
-
-def _fetch(opened: Archive, numbers: list[int]) -> list[bytes]:
-    """Return the PNGs of some files, by their numbers in the listing."""
-    opened.announce(numbers)
-    return [opened.read(number) for number in numbers]

@@ -33,7 +33,7 @@ def import_kaggle(
     form: ShardFormat = Form.webdataset,
     seed: Annotated[int, seed_of("the split and of the order of the images")] = 0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of threads that open images; by default two per core.")
+        int | None, typer.Option(min=1, help="Number of processes that open images; by default one per core.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -61,7 +61,8 @@ RawOption = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="Number of processes. Default: one per core. 0: work in this process. The result does not depend on it."
+        help="Number of processes. Default: one per core. 0: work in this process, with no limits on time and "
+        "memory of an image. The result does not depend on it."
     ),
 ]
 Dask = Annotated[

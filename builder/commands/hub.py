@@ -82,7 +82,7 @@ def pull(
         emit(asdict(pulled))
         return
     out.print(f"{pulled.files} files in {pulled.folder}, every byte checked against the manifest", markup=False)
-    if not pulled.whole:
+    if not pulled.complete:
         out.print("This is a part of the dataset: stream its split, or load the config `sample`.", markup=False)
     elif to is None:
         out.print('After `import cytoimagenet`, load_dataset("cytoimagenet") finds it.', markup=False)

@@ -33,10 +33,10 @@ from ..errors import UnreadableImageError
 from ..formats import zips
 from ..images import channels, make
 from ..images.channel_reader import Reader
+from ..images.guard import ImageLimits, one_image
 from ..images.make import PixelSettings, SourceImage
 from ..images.quality import Verdict
 from ..storage import atomic_writer, filesystem, is_local, join
-from .guard import ImageLimits, one_image
 
 FOLDER = "chunks"
 VERSION = 2  # of the content of a chunk: chunks of other versions are not reused
@@ -90,7 +90,7 @@ def make_chunk(
         Folder or URL of the sources and of the curated images; every worker must reach both.
     pixels : PixelSettings
     limits : ImageLimits, optional
-        Of each source image. One that takes too long ends this process; see `trial`.
+        Of each source image. One that takes too long ends this process; see `workers`.
     unread : mapping of str to Verdict
         Source images, by `idx`, that are rejected unread because they end the process that reads them.
     """

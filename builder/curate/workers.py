@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 from ..errors import CytoImageNetError, UsageError
 from ..extras import naming_the_extra
+from ..images.guard import ImageLimits
 from ..images.make import PixelSettings
+from ..worker_processes import cores
 from .chunk import ChunkResult, make_chunk
-from .guard import ImageLimits
 from .plan import Job
 from .trial import verdicts
 
@@ -66,7 +67,7 @@ def workers_of(workers: int | None = None, dask: str | None = None) -> Workers:
         raise UsageError(f"The number of workers can't be negative: {workers}")
     if dask is not None:
         return _dask(dask, workers)
-    count = _cores() if workers is None else workers
+    count = cores() if workers is None else workers
     if count == 0:
         return Workers(lambda: nullcontext(_ThisProcess()), 1, limits=None)
     return Workers(lambda: _processes(count), count)
@@ -208,7 +209,7 @@ def _dask(address: str, workers: int | None) -> Workers:
         from distributed import Client, LocalCluster
         from distributed.scheduler import KilledWorker
     if address == "local":
-        count = workers or _cores()
+        count = workers or cores()
 
         @contextmanager
         def local() -> Iterator[Executor]:
@@ -234,10 +235,3 @@ def _dask(address: str, workers: int | None) -> Workers:
     with remote():
         threads = Client.current().nthreads()
     return Workers(remote, max(1, sum(threads.values())), (KilledWorker, BrokenExecutor))
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import struct
-import zlib
 from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnreadableImageError
+from .checksums import adler32, crc32
 from .limits import Limits, png_chunks
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -133,9 +133,9 @@ def _with_inflated_pixels(
         block = rows[at : at + MAX_STORED_BLOCK_BYTES]
         is_last = at + MAX_STORED_BLOCK_BYTES >= size
         pieces += (struct.pack("<?HH", is_last, len(block), len(block) ^ 0xFFFF), block)
-    pieces.append(zlib.adler32(rows).to_bytes(4, "big"))
+    pieces.append(adler32(rows).to_bytes(4, "big"))
     body = b"".join(pieces)
-    return b"".join((data[:33], struct.pack(">I", len(body) - 4), body, struct.pack(">I", zlib.crc32(body)), END))
+    return b"".join((data[:33], struct.pack(">I", len(body) - 4), body, struct.pack(">I", crc32(body)), END))
 
 
 @functools.cache
@@ -157,7 +157,7 @@ def _checked(view: memoryview, where: str | PathLike[str]) -> bytes:
     while start + 12 <= len(view) and kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", view, start)
         stop = start + 12 + length
-        right = stop <= len(view) and zlib.crc32(view[start + 4 : stop - 4]) == int.from_bytes(view[stop - 4 : stop])
+        right = stop <= len(view) and crc32(view[start + 4 : stop - 4]) == int.from_bytes(view[stop - 4 : stop])
         critical = kind[:1].isupper()
         if stop > len(view) or (critical and not right and kind != b"IEND"):
             raise UnreadableImageError(where, "corrupt PNG data")
@@ -176,9 +176,7 @@ def _deflated_pixels(view: memoryview, chunks: list[tuple[bytes, int, int]]) -> 
     kinds = [kind for kind, _, _ in chunks]
     if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or set(kinds[1:-1]) != {b"IDAT"}:
         return None
-    if any(
-        zlib.crc32(view[start - 4 : stop]) != int.from_bytes(view[stop : stop + 4], "big") for _, start, stop in chunks
-    ):
+    if any(crc32(view[start - 4 : stop]) != int.from_bytes(view[stop : stop + 4], "big") for _, start, stop in chunks):
         return None
     return b"".join([view[start:stop] for _, start, stop in chunks[1:-1]])
 

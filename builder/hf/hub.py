@@ -56,14 +56,14 @@ class Pulled:
         The revision that was requested.
     files : int
         Number of files that were requested.
-    whole : bool
+    complete : bool
         Whether the folder now has all files of the dataset.
     """
 
     folder: str
     revision: str
     files: int
-    whole: bool
+    complete: bool
 
 
 @quiet_client()
@@ -196,15 +196,16 @@ def pull(
             allow_patterns=[*(_literal(name) for name in names), SIGNATURE],
             local_files_only=offline,
         )
+        _remove_former_signature(folder, repository, commit, offline=offline)
     except Exception as error:
         raise in_plain_words(error, repository, requested) from error
     _check_files(folder, manifest, names)
     storage.write_atomic(folder / MANIFEST, Path(source).read_bytes())
     _remove_traces(folder)
-    whole = all((folder / name).exists() for name in _files(manifest))
+    complete = all((folder / name).exists() for name in _files(manifest))
     if out is None:
         remember(folder, revision)
-    return Pulled(str(folder), requested, len(names), whole)
+    return Pulled(str(folder), requested, len(names), complete)
 
 
 def _claim(folder: Path, manifest: Manifest) -> None:
@@ -231,6 +232,15 @@ def _claim(folder: Path, manifest: Manifest) -> None:
         what="This folder contains an unfinished download of another dataset",
         next="Name another --out, or remove it",
     )
+
+
+def _remove_former_signature(folder: Path, repository: str, commit: str, *, offline: bool) -> None:
+    """Remove the signature that a former download left, if this revision has none: it would be that of other pages."""
+    signature = folder / SIGNATURE
+    if offline or not signature.exists():
+        return
+    if not _api().file_exists(repository, SIGNATURE, repo_type=KIND, revision=commit):
+        signature.unlink()
 
 
 def _remove_traces(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from ..formats import zips
 from ..formats.read import read_file
 from ..images.channel_reader import Reader, Refused
 from ..images.channels import Place
+from ..images.isolated import Isolated
+from ..images.quality import Verdict
 from .root import Root
 
 
@@ -23,7 +26,9 @@ class _ZipReader(Reader):
 
 
 class PlaneReader:
-    """Reads places below a root. It can be sent to other processes; a zip is opened once in each.
+    """Reads places below a root, in worker processes under `guard.ImageLimits`: no image can stop a run.
+
+    Threads may share it, and it can be sent to other processes. A zip is opened once in each worker process.
 
     Parameters
     ----------
@@ -33,13 +38,9 @@ class PlaneReader:
 
     def __init__(self, root: Root) -> None:
         self.root = root
-        self._reader = _ZipReader(root.path) if root.is_zip else Reader(root.path)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["root"])  # type: ignore[misc]
+        read = partial(_planes, root.path, root.is_zip)
+        # storage in the memory of this process is seen by no other
+        self._read = read if root.path.startswith("memory:") else Isolated(read)
 
     def planes(self, places: Sequence[str]) -> list[NDArray[Any]]:
         """Read the channels of one sample.
@@ -57,11 +58,24 @@ class PlaneReader:
         Raises
         ------
         Refused
-            If a channel can't be read, or they differ in size. It names the reason and the place.
+            If a channel can't be read, takes too much time or memory, or they differ in size. It names the reason and
+            the place.
         """
-        planes = [self._reader.channel(place) for place in places]
+        planes = self._read(list(places))
+        if isinstance(planes, Verdict):
+            raise Refused(*planes, places[0])
         sizes = {plane.shape for plane in planes}
         if len(sizes) > 1:
             shown = ", ".join(f"{plane.shape[1]}x{plane.shape[0]}" for plane in planes)
             raise Refused("sizes_differ", f"the channels have different sizes: {shown}", places[0])
         return planes
+
+
+def _planes(path: str, is_zip: bool, places: Sequence[str]) -> list[NDArray[Any]]:
+    reader = _reader(path, is_zip)
+    return [reader.channel(place) for place in places]
+
+
+@lru_cache(maxsize=1)
+def _reader(path: str, is_zip: bool) -> Reader:
+    return _ZipReader(path) if is_zip else Reader(path)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -18,8 +19,10 @@ from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.dataset.ranges import reader_of
 from cytoimagenet.builder.errors import CytoImageNetError, MetadataError, UsageError
 from cytoimagenet.builder.formats.grey_png import encode_png
+from cytoimagenet.builder.images.guard import ImageLimits
 from cytoimagenet.builder.shards.verify import verify
 
+from tests.builder.archive import at_fault
 from tests.builder.archive.archive_of_many import tiny_png, write_archive
 
 MAX_MEGABYTES = 250  # above the start, for 100,000 images: 195 to 225 measured, 275 and more with such a list
@@ -146,30 +149,55 @@ def test_all_crops_of_a_source_are_in_one_split(tmp_path):
     assert 0.05 < (metadata["split"] == "validation").mean() < 0.2
 
 
+class Stopped(Exception):
+    """What ends a run in the middle of its checks."""
+
+
 def test_what_was_checked_is_not_opened_again(tmp_path, monkeypatch):
     table = rows()
     archive = pack(tmp_path, files_of(table, images()), table, "zip")
     monkeypatch.setattr(archive_check, "ROWS_PER_NOTE", 5)
     opened = []
-    real = archive_check._check
+    real = archive_check.each_image
 
-    def counting(archive, entry):
-        opened.append(entry)
-        if len(opened) == 8:
-            raise KeyboardInterrupt
-        return real(archive, entry)
+    def counting(*args, **options):
+        for result in real(*args, **options):
+            opened.append(result)
+            if len(opened) == 8:
+                raise Stopped
+            yield result
 
-    monkeypatch.setattr(archive_check, "_check", counting)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(archive_check, "each_image", counting)
+    with pytest.raises(Stopped):
         import_archive(archive, tmp_path / "out", workers=1)
     before = len(opened)
     imported = import_archive(archive, tmp_path / "out", workers=1)
     assert imported.kept == 12
     assert len(opened) - before == 7  # the first five were noted
+    assert not list(tmp_path.rglob("listing.arrow"))
     again = tmp_path / "again"
     import_archive(archive, again, workers=2)
     for file in sorted(p.relative_to(again) for p in again.rglob("*.tar")):
         assert (again / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
+
+
+def test_an_image_that_ends_its_process_or_takes_too_much_is_a_counted_row(tmp_path, monkeypatch):
+    table = rows()
+    archive = pack(tmp_path, files_of(table, images()), table, "zip")
+    monkeypatch.setattr(archive_check, "check_image", at_fault.check_image)
+    limits = ImageLimits(seconds=1, memory_bytes=2**30)
+    monkeypatch.setattr(archive_check, "each_image", partial(archive_check.each_image, limits=limits))
+    imported = import_archive(archive, tmp_path / "out", workers=2)
+    assert imported.kept == 9
+    assert imported.reasons == {"unreadable": 1, "too_slow": 1, "too_much_memory": 1}
+    rejected = schema.read(tmp_path / "out" / "rejected.parquet", schema.REJECTED)
+    assert rejected[["file", "detail"]].values.tolist() == [
+        ["s35651-001.png", "the process that read it died, twice"],
+        ["s35651-010.png", "more than 1 seconds of processor time"],
+        ["s35651-011.png", "more than 1 GiB of memory"],
+    ]
+    stored, _ = stored_bytes(tmp_path / "out")
+    assert set(stored) == set(table["filename"]) - set(rejected["file"])
 
 
 DYING = """
@@ -180,14 +208,24 @@ from cytoimagenet.builder.shards import format as shardformat
 from cytoimagenet.builder.archive import check as archive_check
 
 where, left = sys.argv.pop(1), [int(sys.argv.pop(1))]
-owner, name = {"check": (archive_check, "_check"), "write": (shardformat.Tally, "write")}[where]
-real = getattr(owner, name)
-def dying(*args):
+def die_in_time():
     left[0] -= 1
     if left[0] < 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(*args)
-setattr(owner, name, dying)
+
+if where == "check":
+    each_image = archive_check.each_image
+    def dying(*args, **options):
+        for result in each_image(*args, **options):
+            die_in_time()
+            yield result
+    archive_check.each_image = dying
+else:
+    write = shardformat.Tally.write
+    def dying(*args):
+        die_in_time()
+        return write(*args)
+    shardformat.Tally.write = dying
 archive_check.ROWS_PER_NOTE = 5
 cytoimagenet.main()
 """

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from cytoimagenet.builder.curate import chunk
 from cytoimagenet.builder.curate.chunk import make_chunk, read_table
-from cytoimagenet.builder.curate.trial import CRASHED
 from cytoimagenet.builder.images.digest import pixel_digest
+from cytoimagenet.builder.images.isolated import CRASHED
 from cytoimagenet.builder.images.make import PixelSettings, SourceImage
 from PIL import Image
 

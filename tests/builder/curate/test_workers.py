@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.curate import run, workers
-from cytoimagenet.builder.curate.guard import ImageLimits
 from cytoimagenet.builder.curate.plan import make_plan
 from cytoimagenet.builder.curate.run import curate
 from cytoimagenet.builder.curate.settings import Settings
 from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.builder.images.guard import ImageLimits
 from cytoimagenet.builder.images.make import PixelSettings
 from cytoimagenet.builder.storage import TEMPORARY
 

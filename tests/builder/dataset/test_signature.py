@@ -1,16 +1,21 @@
-"""Signatures with a key, written and checked without a network. Those without a key need one, and are not tested."""
+"""Signatures with a key, written and checked without a network.
+
+Of keyless ones, a stand-in takes the place of Sigstore's signer and verifier, which need the network.
+"""
 
 import json
 import shutil
 import subprocess
 import sys
+from inspect import signature as inspect_signature
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cytoimagenet.builder.dataset import manifest as manifests
 from cytoimagenet.builder.dataset.manifest import Manifest, record_pages
 from cytoimagenet.builder.dataset.signature import Signer, check_signature, sign
-from cytoimagenet.builder.errors import CheckFailedError, UsageError
+from cytoimagenet.builder.errors import CheckFailedError, CytoImageNetError, UsageError
 from cytoimagenet.builder.shards.verify import inspect, verify
 
 CLI = Path(sys.executable).with_name("cytoimagenet")
@@ -151,3 +156,62 @@ def test_keys_that_are_none(signed, keys, tmp_path):
 def test_a_signer_is_a_key_or_an_identity(given):
     with pytest.raises(UsageError, match="public key or both identity and issuer"):
         Signer(**given)
+
+
+@pytest.fixture
+def sigstore(keys, monkeypatch):
+    """Replace what speaks to Sigstore by a key; record the arguments, which must be those that the library takes."""
+    from model_signing import signing, verifying
+    from model_signing._signing import sign_ec_key, sign_sigstore, sign_sigstore_pb
+
+    asked = []
+
+    def stands_in_for(real, replacement):
+        def call(*args, **options):
+            given = inspect_signature(real).bind(*args, **options)
+            asked.append({name: value for name, value in given.arguments.items() if value})
+            if given.arguments.get("identity") == "nobody@lab.example":
+                raise ValueError("no such identity\nand more")
+            return replacement()
+
+        return call
+
+    fakes = {
+        "Signer": lambda: sign_ec_key.Signer(keys[0]),
+        "Verifier": lambda: sign_ec_key.Verifier(keys[1]),
+        "Signature": sign_sigstore_pb.Signature,
+    }
+    stand_in = SimpleNamespace(
+        Signer=stands_in_for(sign_sigstore.Signer, fakes["Signer"]),
+        Verifier=stands_in_for(sign_sigstore.Verifier, fakes["Verifier"]),
+        Signature=fakes["Signature"],
+    )
+    monkeypatch.setattr(signing, "sigstore", stand_in)
+    monkeypatch.setattr(verifying, "sigstore", stand_in)
+    return asked
+
+
+def test_a_keyless_signature_names_who_signed(sigstore, small_dataset, tmp_path):
+    shutil.copytree(small_dataset, tmp_path / "signed")
+    sign(tmp_path / "signed")
+    assert sigstore == [{"use_ambient_credentials": True}]
+    signer = Signer(identity="me@lab.example", issuer="https://issuer.example")
+    assert verify(tmp_path / "signed", signer=signer).signature == "valid"
+    assert sigstore[1:] == [{"identity": "me@lab.example", "oidc_issuer": "https://issuer.example"}]
+    nobody = Signer(identity="nobody@lab.example", issuer="https://issuer.example")
+    (problem,) = inspect(tmp_path / "signed", signer=nobody).problems
+    assert problem == "manifest.sig: The signature is not that of this signer and this manifest: no such identity"
+
+
+def test_a_keyless_signature_that_fails_leaves_no_file(sigstore, small_dataset, tmp_path, monkeypatch):
+    from model_signing import signing
+
+    def unreachable(*_, **__):
+        raise ConnectionError("no route to host\nand more")
+
+    shutil.copytree(small_dataset, tmp_path / "unsigned")
+    monkeypatch.setattr(signing.Config, "sign", unreachable)
+    with pytest.raises(CytoImageNetError, match="The keyless signature failed: no route to host") as caught:
+        sign(tmp_path / "unsigned")
+    assert "--key PRIVATE.pem" in str(caught.value.next)
+    assert not (tmp_path / "unsigned" / "manifest.sig").exists()

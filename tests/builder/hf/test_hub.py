@@ -129,6 +129,19 @@ def test_pull_gives_back_what_was_pushed(pushed, small_dataset, tmp_path):
     assert len([r for r in hub.requests if r[0] == "GET" and r[1].endswith(".tar")]) == before
 
 
+def test_a_signature_that_the_revision_does_not_have_does_not_stay(pushed, tmp_path):
+    hub, pushed_as = pushed
+    repository, here = hub.repositories[REPOSITORY], tmp_path / "here"
+    unsigned = repository.commits[pushed_as["commit"]]
+    repository.add({**unsigned, "manifest.sig": b"signature"})
+    pull("--out", here)
+    pull("--out", here)
+    assert (here / "manifest.sig").read_bytes() == b"signature"
+    repository.add({**unsigned, "eval.yaml": b"of somebody"})
+    pull("--out", here)
+    assert not (here / "manifest.sig").exists()
+
+
 def shard_called(hub, pushed_as, part):
     return next(name for name in hub.repositories[REPOSITORY].commits[pushed_as["commit"]] if part in name)
 

@@ -4,6 +4,7 @@ import io
 import pickle
 import zipfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -11,11 +12,16 @@ import pandas as pd
 import pytest
 import tifffile
 from cytoimagenet.builder.errors import MetadataError
+from cytoimagenet.builder.image_table import reader as reader_module
 from cytoimagenet.builder.image_table.check import check_pixels
 from cytoimagenet.builder.image_table.montage import montage
 from cytoimagenet.builder.image_table.table import read_image_table
 from cytoimagenet.builder.images.contact_sheet import GAP, NAME_WIDTH, TILE
+from cytoimagenet.builder.images.guard import ImageLimits
+from cytoimagenet.builder.images.isolated import Isolated
 from PIL import Image
+
+from tests.builder.image_table import at_fault
 
 
 @pytest.fixture
@@ -71,6 +77,22 @@ def test_every_unreadable_image_has_its_reason(mixed, tmp_path, zipped, workers)
     assert table.rejected["file"].tolist()[1:3] == ["dna.tif", "text.tif"]
     with pytest.raises(MetadataError, match=r"Only 2 of 8 samples can be used: stack\.tif"):
         check_pixels(offered, strict=True)
+
+
+def test_an_image_that_ends_its_process_or_takes_too_much_is_a_rejected_row(tmp_path, monkeypatch):
+    names = ["a.png", "dies.png", "b.png", "hangs.png", "large.png"]
+    for name in names:
+        Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(tmp_path / name)
+    monkeypatch.setattr(reader_module, "_planes", at_fault.planes)
+    limits = ImageLimits(seconds=1, memory_bytes=2**30)
+    monkeypatch.setattr(reader_module, "Isolated", partial(Isolated, limits=limits))
+    table, measured = check_pixels(read_image_table(tmp_path), workers=2)
+    assert measured["id"].tolist() == ["a.png", "b.png"]
+    assert table.rejected[["file", "reason", "detail"]].to_numpy().tolist() == [
+        ["dies.png", "unreadable", "the process that read it died, twice"],
+        ["hangs.png", "too_slow", "more than 1 seconds of processor time"],
+        ["large.png", "too_much_memory", "more than 1 GiB of memory"],
+    ]
 
 
 def first_pixels(reader, places):

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 from cytoimagenet.builder.curate import trial
-from cytoimagenet.builder.curate.guard import ImageLimits, ended_by_timer, one_image
 from cytoimagenet.builder.errors import CytoImageNetError
+from cytoimagenet.builder.images.guard import ImageLimits, ended_by_timer, one_image
 from cytoimagenet.builder.images.make import PixelSettings, SourceImage
 
 from tests.builder.curate import curated_sources as made
 
 BUSY = """
-from cytoimagenet.builder.curate.guard import ImageLimits, one_image
+from cytoimagenet.builder.images.guard import ImageLimits, one_image
 with one_image(ImageLimits(seconds=0.2)):
     {}
 print("survived")

@@ -3,7 +3,7 @@
 The readers check what a file claims before they decompress it (`formats.limits`), but nobody thinks of everything.
 A worker therefore processes each source image under two limits that the operating system enforces, also while a
 decoder written in C does not return: a timer ends the process, and a request for too much memory fails. Both are far
-above what any real image needs. `trial` then finds the image at fault.
+above what any real image needs. `isolated` then finds the image at fault.
 
 Time is that of the processor, not of the clock: an image must not be rejected because the machine was busy, was
 suspended, or waited for its storage.
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from ..images.quality import Verdict
+from .quality import Verdict
 
 try:
     import resource
