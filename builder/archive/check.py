@@ -59,9 +59,9 @@ def check_images(
     blocks = []
     for start in range(0, len(matched.entry), ROWS_PER_NOTE):
         note = storage.join(work, "checked", f"{start:09d}-{fingerprint[:16]}.parquet")
-        entries = matched.entry[start : start + ROWS_PER_NOTE].tolist()
+        entries = matched.entry[start : start + ROWS_PER_NOTE]
         blocks.append((note, entries, _noted(note, len(entries))))
-    missing = (entries for _, entries, noted in blocks if noted is None)
+    missing = (entries.tolist() for _, entries, noted in blocks if noted is None)
     workers = workers or cores() + (0 if archive.listing.is_zip else WORKERS_THAT_WAIT)
     results = each_image(
         partial(check_image, listing_file), _announced(archive, missing), workers=workers, group=ROWS_PER_GROUP

@@ -23,7 +23,6 @@ from ..shards.write import write_dataset
 from .check import check_images
 from .files import Archive, Listing, list_archive
 from .metadata import find_metadata, match, read_metadata
-from .open_image import read_images
 from .published import Imported
 from .shared_listing import shared
 from .tables import write_tables
@@ -85,7 +84,7 @@ def import_archive(
         imported = _write_curated(archive_, listing_file, work, seed, workers)
         write_dataset(
             work, out, shard_size=shard_size, format=format, seed=seed, workers=workers,
-            fetch=partial(read_images, listing_file),
+            fetch=partial(_read, archive_),
         )  # fmt: skip
     return imported
 
@@ -121,3 +120,9 @@ def _claim(work: str, listing: Listing, rows: int) -> str:
         decode=lambda note: {"archive": note.decode()},
     )
     return fingerprint
+
+
+def _read(archive: Archive, stores: list[str], numbers: list[int], sizes: list[int]) -> list[bytes]:
+    """Return the PNGs of some files, by their numbers in the listing; with `archive` filled in a `ranges.Fetch`."""
+    archive.announce(numbers)
+    return [archive.read(number) for number in numbers]

@@ -1,4 +1,4 @@
-"""Read and check single images of the archive, in any process: the archive is opened from its shared listing.
+"""Open and check single images of the archive, in any process: the archive is opened from its shared listing.
 
 Imports little, since every worker process loads it.
 """
@@ -12,22 +12,6 @@ from .shared_listing import opened
 
 CheckedImage = tuple[str, str, int, int, bytes]
 """Result of one row: reason (empty if the image is good), detail, width, height, digest of the pixels."""
-
-
-def read_images(listing_file: str, stores: list[str], numbers: list[int], sizes: list[int]) -> list[bytes]:
-    """Return the PNGs of some files, by their numbers in the listing; with `listing_file` filled in a `ranges.Fetch`.
-
-    Parameters
-    ----------
-    listing_file : str
-        As `shared_listing.shared` gives it.
-    stores, sizes : list
-        Not used.
-    numbers : list of int
-    """
-    archive = opened(listing_file)
-    archive.announce(numbers)
-    return [archive.read(number) for number in numbers]
 
 
 def check_image(listing_file: str, entry: int) -> CheckedImage:
