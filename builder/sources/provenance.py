@@ -77,15 +77,14 @@ def with_places(source: Source, rows: pd.DataFrame) -> pd.DataFrame:
     >>> with_places(SOURCES["rec_rxrx1"], pd.DataFrame([found]))[["plate", "well", "site"]].values.tolist()
     [['HEPG2-08_1', 'B03', '2']]
     """
+    nothing = pd.Series("", index=rows.index, dtype="str")
     columns = {"plate": _plate(source, rows), "well": _well(rows), "site": _site(rows)}
     if "control" in rows:
         columns["control"] = rows["control"].where(rows["control"].isin(CONTROLS), "")
     for name in NUMBERS:
         stated = getattr(source, name)
         if stated is not None:
-            columns[name] = (
-                rows[name].where(rows[name] != "", str(float(stated))) if name in rows else str(float(stated))
-            )
+            columns[name] = rows.get(name, nothing).where(lambda text: text != "", str(float(stated)))
     return rows.assign(**columns)
 
 
