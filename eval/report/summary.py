@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _interval(interval: Mapping[str, Any]) -> str:
     return f"{100 * interval['low']:.1f} to {100 * interval['high']:.1f}"
 
 
-def comparison_lines(paired: Iterable[Mapping[str, Any]], keys: Collection[str]) -> list[str]:
+def comparison_lines(paired: Iterable[Mapping[str, Any]], keys: AbstractSet[str]) -> list[str]:
     """Return the comparisons to print, one line each, and a line for those that only the report shows.
 
     Those of two random networks, and with the control, are in the report only.
