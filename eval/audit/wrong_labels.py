@@ -3,7 +3,9 @@
 Every image is also given a wrong label: once any other class, once the class it is most often confused with. How the
 models judge these labels shows what a wrong label looks like, class by class. If a share of the given labels looks the
 same, that share is wrong: among the labels that the judge finds most suspicious, the number of given ones is divided by
-the number expected if all were wrong. Classes that the models can't tell apart do not count as wrong labels, because
+the number expected if all were wrong. An image whose given label is wrong shows something else than a wrong label of
+its class: so this is done twice, the second time without wrong labels for the images that were the most suspicious
+ones of the first. Classes that the models can't tell apart do not count as wrong labels, because
 labels that are wrong on purpose look right there as well.
 """
 
@@ -24,6 +26,7 @@ KINDS = (RANDOM, CONFUSED)
 
 TINY = 1e-6
 PRIOR_IMAGES = 10  # with which the detectability within a class is drawn towards that of all classes
+LARGEST_SHARE = 0.5  # of the images that get no wrong label because their given one is probably wrong
 JUDGE_IMAGES = 60_000  # on which the judge is trained
 
 
@@ -89,11 +92,30 @@ def find_wrong_labels(model: Model, group: NDArray[np.int64], *, seed: int) -> W
         CONFUSED: summary.confused_with[model.label],
     }
     given, on_purpose = _measurements(model, summary, wrong)
+    right = model.judged  # the images whose given labels are right, as far as is known
     suspicion, expected = {}, {}
-    for kind in KINDS:
-        suspicion[kind], expected[kind] = _suspicion(given, on_purpose[kind], model.judged, group, seed)
+    for step in range(2):
+        for kind in KINDS:
+            suspicion[kind], expected[kind] = _suspicion(given, on_purpose[kind], model.judged, right, group, seed)
+        if step == 0:
+            right = _probably_right(model.judged, suspicion, expected, group)
     judgement = Judgement(summary.own, summary.best, summary.best_probability, suspicion)
-    return _estimate(model, judgement, wrong, expected, group)
+    return _estimate(model, judgement, wrong, expected, right, group)
+
+
+def _probably_right(
+    judged: NDArray[np.bool_],
+    suspicion: dict[str, NDArray[np.float32]],
+    expected: dict[str, NDArray[np.float32]],
+    group: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Return the judged images without the most suspicious ones, as many as are estimated to be wrong."""
+    share = sum(compare(suspicion[kind][judged], expected[kind][judged], group[judged]).estimate.share for kind in KINDS)
+    images = np.flatnonzero(judged)
+    worst = np.argsort(-np.maximum.reduce([suspicion[kind][images] for kind in KINDS]), kind="stable")
+    right = judged.copy()
+    right[images[worst[: round(min(share, LARGEST_SHARE) * len(images))]]] = False
+    return right
 
 
 @dataclass(frozen=True)
@@ -187,10 +209,15 @@ def _suspicion(
     given: NDArray[np.float32],
     on_purpose: NDArray[np.float32],
     judged: NDArray[np.bool_],
+    right: NDArray[np.bool_],
     group: NDArray[np.int64],
     seed: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how suspicious the given labels are, and those that are wrong on purpose; judged out of fold."""
+    """Return how suspicious the given labels are, and those that are wrong on purpose; judged out of fold.
+
+    The judge learns from the given labels of the images that are `judged`, and from wrong labels of those that are
+    `right`.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -205,7 +232,8 @@ def _suspicion(
             continue
         train = np.sort(rng.permutation(train)[:JUDGE_IMAGES])
         judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-        judge.fit(np.concatenate([given[train], on_purpose[train]]), np.repeat([0, 1], len(train)))
+        made = train[right[train]]
+        judge.fit(np.concatenate([given[train], on_purpose[made]]), np.repeat([0, 1], [len(train), len(made)]))
         for row, values in enumerate((given, on_purpose)):
             result[row, test] = judge.decision_function(values[test])
     return result[0], result[1]
@@ -216,6 +244,7 @@ def _estimate(
     judgement: Judgement,
     wrong: dict[str, NDArray[np.int64]],
     expected: dict[str, NDArray[np.float32]],
+    right: NDArray[np.bool_],
     group: NDArray[np.int64],
 ) -> WrongLabels:
     """Compare the given labels with those that are wrong on purpose, kind by kind."""
@@ -225,15 +254,16 @@ def _estimate(
     share = np.zeros((3, model.classes))  # per class: estimate, low, high
     for kind in KINDS:
         suspicion = np.where(judged, judgement.suspicion[kind], -np.inf)
-        mixture = compare(suspicion[judged], expected[kind][judged], group[judged])
+        made = expected[kind][right]
+        mixture = compare(suspicion[judged], made, group[judged])
         by_kind[kind] = mixture.estimate
         region = suspicion >= mixture.threshold
         # a wrong label of one kind mostly looks like one of the other kind, too: the shares are not added up
-        by_class = _by_class(model, region, wrong[kind], expected[kind] >= mixture.threshold, mixture.detected)
+        by_class = _by_class(model, region, wrong[kind], right, expected[kind] >= mixture.threshold, mixture.detected)
         share = np.maximum(share, by_class)
         # those that an earlier kind explains are not counted again
         rest = np.where(flagged, -np.inf, suspicion)
-        flagged |= rest >= compare(rest[judged], expected[kind][judged], group[judged]).flag_from
+        flagged |= rest >= compare(rest[judged], made, group[judged]).flag_from
     flagged &= judgement.suggested != model.label
     total = Estimate(*(min(1.0, sum(getattr(e, name) for e in by_kind.values())) for name in ("share", "low", "high")))
     classes = [Estimate(*map(float, np.clip(column, 0, 1))) for column in share.T]
@@ -244,14 +274,15 @@ def _by_class(
     model: Model,
     region: NDArray[np.bool_],
     wrong: NDArray[np.int64],
+    right: NDArray[np.bool_],
     caught: NDArray[np.bool_],
     detected: float,
 ) -> NDArray[np.float64]:
     """Return estimate, lower and upper end of the share of wrong labels of a kind, shape (3, classes)."""
     judged = model.judged
     size = np.maximum(np.bincount(model.label[judged], minlength=model.classes), 1)
-    tried = np.bincount(wrong[judged], minlength=model.classes)
-    hits = np.bincount(wrong[judged & caught], minlength=model.classes)
+    tried = np.bincount(wrong[right], minlength=model.classes)
+    hits = np.bincount(wrong[right & caught], minlength=model.classes)
     sensitivity = (hits + PRIOR_IMAGES * detected) / (tried + PRIOR_IMAGES)
     found = np.bincount(model.label[region & judged], minlength=model.classes)
     part = found / size
