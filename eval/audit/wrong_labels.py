@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from .mixture import Z95, Estimate, compare
+from .mixture import Estimate, by_part, compare
 from .probabilities import FOLDS, Model, folds_of
 
 RANDOM, CONFUSED = "random", "confused"
@@ -25,7 +25,6 @@ KINDS = (RANDOM, CONFUSED)
 """Two kinds of wrong labels: any other class, and the class that an image is most often confused with."""
 
 TINY = 1e-6
-PRIOR_IMAGES = 10  # with which the detectability within a class is drawn towards that of all classes
 LARGEST_SHARE = 0.5  # of the images that get no wrong label because their given one is probably wrong
 JUDGE_IMAGES = 60_000  # on which the judge is trained
 
@@ -62,7 +61,7 @@ class WrongLabels:
     total : Estimate
         Over all judged images.
     by_kind : dict of kind to Estimate
-    by_class : list of Estimate
+    by_class, by_source : list of Estimate
     """
 
     judgement: Judgement
@@ -70,15 +69,18 @@ class WrongLabels:
     total: Estimate
     by_kind: dict[str, Estimate]
     by_class: list[Estimate]
+    by_source: list[Estimate]
 
 
-def find_wrong_labels(model: Model, group: NDArray[np.int64], *, seed: int) -> WrongLabels:
+def find_wrong_labels(model: Model, source: NDArray[np.int64], group: NDArray[np.int64], *, seed: int) -> WrongLabels:
     """Judge the given labels of all images.
 
     Parameters
     ----------
     model : Model
         Trained on the given labels.
+    source : array, shape (images,), int64
+        Source of each image: 0, 1, ...
     group : array, shape (images,), int64
         Images of one source image or near duplicates; they do not count as independent.
     seed : int
@@ -100,7 +102,7 @@ def find_wrong_labels(model: Model, group: NDArray[np.int64], *, seed: int) -> W
         if step == 0:
             right = _probably_right(model.judged, suspicion, expected, group)
     judgement = Judgement(summary.own, summary.best, summary.best_probability, suspicion)
-    return _estimate(model, judgement, wrong, expected, right, group)
+    return _estimate(model, judgement, wrong, expected, right, source, group)
 
 
 def _probably_right(
@@ -110,7 +112,9 @@ def _probably_right(
     group: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     """Return the judged images without the most suspicious ones, as many as are estimated to be wrong."""
-    share = sum(compare(suspicion[kind][judged], expected[kind][judged], group[judged]).estimate.share for kind in KINDS)
+    share = sum(
+        compare(suspicion[kind][judged], expected[kind][judged], group[judged]).estimate.share for kind in KINDS
+    )
     images = np.flatnonzero(judged)
     worst = np.argsort(-np.maximum.reduce([suspicion[kind][images] for kind in KINDS]), kind="stable")
     right = judged.copy()
@@ -245,13 +249,15 @@ def _estimate(
     wrong: dict[str, NDArray[np.int64]],
     expected: dict[str, NDArray[np.float32]],
     right: NDArray[np.bool_],
+    source: NDArray[np.int64],
     group: NDArray[np.int64],
 ) -> WrongLabels:
     """Compare the given labels with those that are wrong on purpose, kind by kind."""
     judged = model.judged
     flagged = np.zeros(len(judged), bool)
     by_kind: dict[str, Estimate] = {}
-    share = np.zeros((3, model.classes))  # per class: estimate, low, high
+    # per class and per source: estimate, low, high
+    by_class, by_source = np.zeros((3, model.classes)), np.zeros((3, int(source.max(initial=0)) + 1))
     for kind in KINDS:
         suspicion = np.where(judged, judgement.suspicion[kind], -np.inf)
         made = expected[kind][right]
@@ -259,36 +265,18 @@ def _estimate(
         by_kind[kind] = mixture.estimate
         region = suspicion >= mixture.threshold
         # a wrong label of one kind mostly looks like one of the other kind, too: the shares are not added up
-        by_class = _by_class(model, region, wrong[kind], right, expected[kind] >= mixture.threshold, mixture.detected)
-        share = np.maximum(share, by_class)
+        caught = expected[kind] >= mixture.threshold
+        for result, given, made in ((by_class, model.label, wrong[kind]), (by_source, source, source)):
+            part = by_part(given[judged], region[judged], made[right], caught[right], mixture.detected, result.shape[1])
+            np.maximum(result, part, out=result)
         # those that an earlier kind explains are not counted again
         rest = np.where(flagged, -np.inf, suspicion)
         flagged |= rest >= compare(rest[judged], made, group[judged]).flag_from
     flagged &= judgement.suggested != model.label
     total = Estimate(*(min(1.0, sum(getattr(e, name) for e in by_kind.values())) for name in ("share", "low", "high")))
-    classes = [Estimate(*map(float, np.clip(column, 0, 1))) for column in share.T]
-    return WrongLabels(judgement, flagged, total, by_kind, classes)
-
-
-def _by_class(
-    model: Model,
-    region: NDArray[np.bool_],
-    wrong: NDArray[np.int64],
-    right: NDArray[np.bool_],
-    caught: NDArray[np.bool_],
-    detected: float,
-) -> NDArray[np.float64]:
-    """Return estimate, lower and upper end of the share of wrong labels of a kind, shape (3, classes)."""
-    judged = model.judged
-    size = np.maximum(np.bincount(model.label[judged], minlength=model.classes), 1)
-    tried = np.bincount(wrong[right], minlength=model.classes)
-    hits = np.bincount(wrong[right & caught], minlength=model.classes)
-    sensitivity = (hits + PRIOR_IMAGES * detected) / (tried + PRIOR_IMAGES)
-    found = np.bincount(model.label[region & judged], minlength=model.classes)
-    part = found / size
-    # Wilson's interval
-    centre = (part + Z95**2 / (2 * size)) / (1 + Z95**2 / size)
-    half = Z95 * np.sqrt(part * (1 - part) / size + Z95**2 / (4 * size**2)) / (1 + Z95**2 / size)
-    share = part / sensitivity
-    low = np.maximum(centre - half, 0) / sensitivity
-    return np.stack([share, np.where(found > 0, low / (1 + share), 0), (centre + half) / sensitivity])
+    # no more than are estimated to be wrong
+    worst = np.flatnonzero(flagged)
+    worst = worst[np.argsort(-np.maximum.reduce([judgement.suspicion[kind][worst] for kind in KINDS]), kind="stable")]
+    flagged[worst[round(total.share * int(judged.sum())) :]] = False
+    parts = [[Estimate(*map(float, np.clip(column, 0, 1))) for column in share.T] for share in (by_class, by_source)]
+    return WrongLabels(judgement, flagged, total, by_kind, *parts)
