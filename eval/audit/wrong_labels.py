@@ -127,7 +127,7 @@ class _Summary:
     own: NDArray[np.float32]
     best: NDArray[np.int64]
     best_probability: NDArray[np.float32]
-    confusion: NDArray[np.int64]  # given label x most probable class
+    confusion: NDArray[np.int64]  # fold x given label x most probable class, counted in the other folds
     confused_with: NDArray[np.int64]  # per class: the label that its images most often carry instead
 
 
@@ -145,8 +145,9 @@ def _summarise(model: Model) -> _Summary:
         best_probability[block] = probability[row, best[block]]
         one_hot = scipy.sparse.csr_array((np.ones(len(row)), (label, row)), shape=(classes, len(row)))
         mass += one_hot @ probability
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (model.label, best), 1)
+    within = np.zeros((int(model.fold.max(initial=0)) + 1, classes, classes), np.int64)
+    np.add.at(within, (model.fold, model.label, best), 1)
+    confusion = within.sum(axis=0) - within
     instead = mass / np.maximum(mass.sum(axis=0), 1e-9)
     np.fill_diagonal(instead, -1)
     return _Summary(own, best, best_probability, confusion, instead.argmax(axis=0))
@@ -183,14 +184,15 @@ def _measure(
     rival = other.argmax(axis=1)
     other_both = both.copy()
     other_both[row, label] = -np.inf
-    given, best = model.label[block], summary.best[block]
-    size = summary.confusion.sum(axis=1)
+    fold = model.fold[block]
+    size = summary.confusion.sum(axis=2)
 
     def rate(first: NDArray[np.int64], second: NDArray[np.int64], prior: float) -> NDArray[np.float64]:
-        """Share of the images labelled `first` that look most like `second`, this image not counted."""
-        itself = first == given
-        hits = summary.confusion[first, second] - (itself & (second == best))
-        return (hits + prior) / (size[first] - itself + 1)
+        """Share of the images labelled `first` that look most like `second`, in the other folds.
+
+        An image must not be counted for its given label alone: the judge would tell given labels by this.
+        """
+        return (summary.confusion[fold, first, second] + prior) / (size[fold, first] + 1)
 
     own_confirmed, rival_confirmed = rate(label, label, 0.5), rate(rival, rival, 0.5)
     margin = other[row, rival] - own
@@ -265,9 +267,9 @@ def _estimate(
         by_kind[kind] = mixture.estimate
         region = suspicion >= mixture.threshold
         # a wrong label of one kind mostly looks like one of the other kind, too: the shares are not added up
-        caught = expected[kind] >= mixture.threshold
-        for result, given, made in ((by_class, model.label, wrong[kind]), (by_source, source, source)):
-            part = by_part(given[judged], region[judged], made[right], caught[right], mixture.detected, result.shape[1])
+        caught = (expected[kind] >= mixture.threshold)[right]
+        for result, of, of_wrong in ((by_class, model.label, wrong[kind]), (by_source, source, source)):
+            part = by_part(of[judged], region[judged], of_wrong[right], caught, mixture.detected, result.shape[1])
             np.maximum(result, part, out=result)
         # those that an earlier kind explains are not counted again
         rest = np.where(flagged, -np.inf, suspicion)

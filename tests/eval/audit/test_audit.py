@@ -43,8 +43,8 @@ def test_copies_are_found_in_their_groups_and_across_the_split(audited, table):
 def test_wrong_labels_are_flagged(audited, table):
     found = flagged(table, quality.WRONG_LABEL)
     assert len(found & audited.wrong_labels) >= 0.5 * len(audited.wrong_labels)
-    # one image in 20 is wrong; in so few images chance decides between 0.5 and 0.7
-    assert len(found & audited.wrong_labels) >= 0.4 * len(found)
+    # 0.6 and more among thousands of images: docs/benchmarks/audit.md; in 315 images one more or less counts
+    assert len(found & audited.wrong_labels) >= 0.5 * len(found)
     share, low, high = Manifest.load(audited.folder).derived["quality.parquet"]["settings"]["summary"]["wrong_labels"]
     assert low <= len(audited.wrong_labels) / len(table) <= high
     assert low <= share <= high
