@@ -273,11 +273,11 @@ def _sources(
         "duplicate_images": (table["duplicate_group"] >= 0).to_numpy(),
         **{f"flagged_{name}": quality.has_flag(table["flags"], name) for name in quality.FLAGS},
     }
-    counts = pd.DataFrame({name: np.bincount(source[mask], minlength=len(names)) for name, mask in masks.items()})
+    counts = {name: np.bincount(source[mask], minlength=len(names)) for name, mask in masks.items()}
     return [
         {
             "source": str(name),
-            **counts.iloc[number].astype(int).to_dict(),
+            **{key: int(of[number]) for key, of in counts.items()},
             "wrong_labels": _rounded(labels.by_source[number]),
         }
         for number, name in enumerate(names)
