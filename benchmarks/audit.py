@@ -381,7 +381,7 @@ def labels(data: Data, seed: int, noise: str) -> dict[str, Any]:
 
         def audit(label: np.ndarray = label) -> Any:
             trained = train(values, label, data.classes, group, near, similarity, seed=seed)
-            return find_wrong_labels(trained, group, seed=seed)
+            return find_wrong_labels(trained, data.source, group, seed=seed)
 
         found, seconds = timed(audit)
         one = {
@@ -471,7 +471,9 @@ def outliers(data: Data, seed: int) -> dict[str, Any]:
     planted[chosen] = True
     pixels = data.measured(images)
     found, seconds = timed(
-        lambda: find_outliers(lambda rows: [[images[row] for row in rows]], pixels, data.source, data.group, seed=0)
+        lambda: find_outliers(
+            lambda rows: [[images[row] for row in rows]], pixels, data.source, data.label, data.group, seed=0
+        )
     )
     rank = np.empty(len(images), int)
     rank[np.argsort(-found.score, kind="stable")] = np.arange(len(images))

@@ -12,6 +12,7 @@ from os import PathLike
 from typing import Any
 
 import datasets
+import pyarrow as pa
 from datasets.builder import Key
 
 from .. import schema
@@ -151,11 +152,6 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
         self, shards: list[str], rows: list[int | None], by_place: bool
     ) -> Iterator[tuple[Key, dict[str, Any]]]:
         shard_format, classes = self.manifest.shard_format, self._class_numbers()
-        if self.config.name == EMBEDDINGS:
-            for split in shards:
-                for row, example in read_vectors(self.manifest, self.config.model, split, classes):
-                    yield Key(0, row), example
-            return
         kept = clean_keys(self.manifest) if self.config.name == CLEAN else None
         for number, (shard, count) in enumerate(zip(shards, rows, strict=True)):
             if by_place:
@@ -165,6 +161,25 @@ class CytoImageNet(datasets.GeneratorBasedBuilder):
             for place, example in enumerate(examples):
                 if kept is None or example["key"] in kept:
                     yield Key(number, place), resized(example, self.config.size)
+
+    # The vectors are stored as Arrow tables: this config is prepared and streamed as that of an `ArrowBasedBuilder`
+
+    def _generate_tables(
+        self, shards: list[str], rows: list[int | None], by_place: bool
+    ) -> Iterator[tuple[Key, pa.Table]]:
+        for split in shards:
+            tables = read_vectors(self.manifest, self.config.model, split, self._class_numbers())
+            yield from ((Key(0, number), table) for number, table in enumerate(tables))
+
+    def _prepare_split_single(self, *, split_info: datasets.SplitInfo, **settings: Any) -> Iterator[Any]:
+        if self.config.name == EMBEDDINGS:
+            return datasets.ArrowBasedBuilder._prepare_split_single(self, **settings)
+        return super()._prepare_split_single(split_info=split_info, **settings)
+
+    def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
+        if self.config.name == EMBEDDINGS:
+            return datasets.ArrowBasedBuilder._get_examples_iterable_for_split(self, split_generator)
+        return super()._get_examples_iterable_for_split(split_generator)
 
     def _sizes(self) -> dict[str, int]:
         """Return the number of examples of each split of this config; empty splits are left out."""

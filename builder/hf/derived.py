@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from .. import schema
 from ..dataset.embeddings import open_embeddings, path_of
@@ -73,8 +74,8 @@ def vector_features(manifest: Manifest, model: str | None) -> dict[str, Any]:
 
 def read_vectors(
     manifest: Manifest, model: str | None, split: str, classes: Collection[int] | None
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the row and the example of each image of a split, in the order of `metadata.parquet`.
+) -> Iterator[pa.Table]:
+    """Yield the images of a split in the order of `metadata.parquet`, as tables of the columns key, label and vector.
 
     Parameters
     ----------
@@ -88,12 +89,16 @@ def read_vectors(
     """
     rows = manifest.metadata(["key", "label", "split"])
     number = {label: index for index, label in enumerate(manifest.class_names)}
-    label = rows["label"].map(number).to_numpy()
+    label = rows["label"].map(number).to_numpy(np.int64)
     chosen = (rows["split"] == split).to_numpy()
     if classes is not None:
         chosen = chosen & np.isin(label, list(classes))
-    keys = rows["key"].to_numpy()
-    for start, block in open_embeddings(manifest, model).blocks():
-        for place in np.flatnonzero(chosen[start : start + len(block)]).tolist():
-            row = start + place
-            yield row, {"key": keys[row], "label": int(label[row]), "vector": block[place]}
+    keys = pa.array(rows["key"], pa.string())
+    embeddings = open_embeddings(manifest, model)
+    vector = pa.list_(pa.float16(), embeddings.shape[1])
+    # values stay in Arrow's memory: as a list of numbers, each vector would take a millisecond
+    for start, block in embeddings.blocks():
+        here = np.flatnonzero(chosen[start : start + len(block)])
+        if len(here):
+            values = pa.FixedSizeListArray.from_arrays(pa.array(block[here].ravel()), type=vector)
+            yield pa.table({"key": keys.take(pa.array(start + here)), "label": label[start + here], "vector": values})

@@ -1,7 +1,8 @@
 """Outliers by comparison with defects that are made on purpose: out of focus, debris, empty, text, scale bars.
 
-A classifier learns to tell images from copies of them with a defect, from measurements of their pixels alone, absolute
-and relative to the other images of the same source. What it takes for a defect among the images is an outlier.
+A classifier learns to tell images from copies of them with a defect, from measurements of their pixels alone: absolute,
+and relative to the other images of the same source and of the same class. What it takes for a defect among the images
+is an outlier.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ KINDS = (OUT_OF_FOCUS, DEBRIS, EMPTY, TEXT, SCALE_BAR)
 
 EXAMPLES = 5000  # images that get a defect, at most
 FOLDS = 3
-ROUNDS = 60  # of boosting
+ROUNDS = 120  # of boosting
 FLAG_FROM = 0.95  # score; see docs/quality.md for what was found with it
 LETTERS = "ABCDEFGHKLMNPRSTUVXYZabcdeghkmnpqrsuvxyz0123456789"
 
@@ -95,7 +96,9 @@ def debris(image: Image, rng: np.random.Generator) -> Image:
             cv2.polylines(mask, [path.astype(np.int32)], False, 1.0, max(1, round(side * rng.uniform(0.015, 0.06))))
     mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, rng.uniform(0.004, 0.03) * side))  # type: ignore[assignment]
     level = abs(_visible(image, rng) - rng.uniform(0, 40))
-    texture = cv2.GaussianBlur(rng.normal(0, 60, image.shape).astype(np.float32), (0, 0), max(1.0, 0.04 * side))
+    texture = cv2.GaussianBlur(
+        rng.normal(0, rng.uniform(0, 60), image.shape).astype(np.float32), (0, 0), max(1.0, 0.04 * side)
+    )
     return _as_grey(image * (1 - mask) + (level + texture) * mask)
 
 
@@ -169,6 +172,7 @@ def find_outliers(
     read: Callable[[NDArray[np.int64]], Iterable[list[Image]]],
     pixels: Pixels,
     source: NDArray[np.int64],
+    label: NDArray[np.int64],
     group: NDArray[np.int64],
     *,
     seed: int,
@@ -183,6 +187,8 @@ def find_outliers(
         Measurements of all images.
     source : array, shape (images,), int64
         Source of each image; an image is compared with the others of its source.
+    label : array, shape (images,), int64
+        Class of each image; an image is compared with the others of its class, too.
     group : array, shape (images,), int64
         Images of one group are never divided between training and test.
     seed : int
@@ -193,10 +199,13 @@ def find_outliers(
     kind = rng.integers(0, len(KINDS), len(chosen))
     defective = _measure_defective(read(chosen), kind, seed)
     values = np.concatenate([pixels.statistics, pixels.histogram], axis=1)
-    relative = _Relative(values, source)
-    given = relative(values, source)
-    wrong = relative(np.concatenate([defective.statistics, defective.histogram], axis=1), source[chosen])
-    return _classify(given, wrong, kind, chosen, group, seed)
+    made = np.concatenate([defective.statistics, defective.histogram], axis=1)
+    given, wrong = [values], [made]
+    for number in (source, label):
+        relative = _Relative(values, number)
+        given.append(relative(values, number))
+        wrong.append(relative(made, number[chosen]))
+    return _classify(np.concatenate(given, axis=1), np.concatenate(wrong, axis=1), kind, chosen, group, seed)
 
 
 def _measure_defective(batches: Iterable[list[Image]], kind: NDArray[np.int64], seed: int) -> Pixels:
@@ -217,7 +226,7 @@ def _measure_defective(batches: Iterable[list[Image]], kind: NDArray[np.int64], 
 
 
 class _Relative:
-    """Adds to measurements how far they are from the median of their source, in units of its spread."""
+    """How far measurements are from the median of their source or class, in units of its spread."""
 
     def __init__(self, values: NDArray[np.float32], source: NDArray[np.int64]) -> None:
         count = int(source.max()) + 1
@@ -233,7 +242,7 @@ class _Relative:
 
     def __call__(self, values: NDArray[np.float32], source: NDArray[np.int64]) -> NDArray[np.float32]:
         relative = (values - self.median[source]) / self.spread[source]
-        return np.concatenate([values, np.clip(relative, -30, 30)], axis=1)
+        return np.clip(relative, -30, 30)
 
 
 def _classify(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...builder.errors import ConstantImageError, NotFiniteImageError, UnreadableImageError, UsageError
+from ...builder.errors import ConstantImageError, MetadataError, NotFiniteImageError, UnreadableImageError, UsageError
 from ...builder.image_table.table import read_image_table
 from ...builder.images.channel_reader import Refused
 from ...builder.images.normalise import merge_channels, normalise, to_grey8
@@ -51,7 +51,9 @@ class EvaluationSet:
     load: Callable[[int], Planes]
 
 
-def evaluation_sets(folder: str | PathLike[str] | None, tables: Sequence[str | PathLike[str]]) -> list[EvaluationSet]:
+def evaluation_sets(
+    folder: str | PathLike[str] | None, tables: Sequence[str | PathLike[str]]
+) -> tuple[list[EvaluationSet], dict[str, str]]:
     """Find the evaluation images.
 
     Parameters
@@ -61,12 +63,20 @@ def evaluation_sets(folder: str | PathLike[str] | None, tables: Sequence[str | P
     tables : sequence of path
         Image tables, folders or zips of one's own tasks.
 
+    Returns
+    -------
+    sets : list of EvaluationSet
+    incomplete : dict of set to reason
+        The sets in the folder that can't be compared, because some or all of their files are missing.
+
     Raises
     ------
     UsageError
         If the folder has none of the three.
+    MetadataError
+        If none of them is complete and no table is named.
     """
-    sets = []
+    sets, incomplete = [], {}
     if folder is not None:
         present = [task for name, task in TASKS.items() if (Path(folder) / name).is_dir()]
         if not present:
@@ -74,13 +84,20 @@ def evaluation_sets(folder: str | PathLike[str] | None, tables: Sequence[str | P
                 "This folder has no evaluation set", where=folder, next=f"It should have {', '.join(TASKS)}"
             )
         for task in present:
-            samples = task.read(Path(folder) / task.name, EvaluationSettings())
+            try:
+                samples = task.read(Path(folder) / task.name, EvaluationSettings())
+            except MetadataError as error:
+                incomplete[task.name] = error.what
+                last = error
+                continue
             sets.append(EvaluationSet(task.name, samples.ids, len(samples.channels), _loader(samples)))
+        if not sets and not tables:
+            raise last
     for table in tables:
         images = read_image_table(table)
         ids = images.rows["id"].astype(str).tolist()
         sets.append(EvaluationSet(images.name, ids, len(images.channels), images.read))
-    return sets
+    return sets, incomplete
 
 
 def _loader(samples: Samples) -> Callable[[int], Planes]:

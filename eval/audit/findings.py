@@ -80,14 +80,15 @@ def examine(
         coarse, coarse, min(NEIGHBOURS, len(coarse) - 1), "cosine", itself=True, differ=((group, group),)
     )
     trained = train(values, label, len(manifest.classes), group, near, similarity, seed=seed)
-    labels = find_wrong_labels(trained, group, seed=seed)
-    source = pd.factorize(rows["dir_name"])[0].astype(np.int64)
+    source, sources = pd.factorize(rows["dir_name"], sort=True)
+    source = source.astype(np.int64)
+    labels = find_wrong_labels(trained, source, group, seed=seed)
     places = read_places(manifest)
 
     def read(chosen: NDArray[np.int64]) -> Iterator[list[NDArray[np.uint8]]]:
         return map_images(manifest.root, places.take(pa.array(chosen)), lambda images: images, workers=workers)
 
-    outliers = find_outliers(read, pixels, source, group, seed=seed)
+    outliers = find_outliers(read, pixels, source, label, group, seed=seed)
     evaluation = matches(pixels, sets, workers=workers)
     table = _table(manifest, rows, label, duplicates, near, similarity, labels, outliers, evaluation)
     classes = _classes(manifest, label, table, trained.judged, labels)
@@ -97,7 +98,10 @@ def examine(
         duplicates,
         labels,
         outliers,
-        _summary(rows, table, labels, sets, trained.judged),
+        {
+            **_summary(rows, table, labels, sets, trained.judged),
+            "sources": _sources(source, sources, table, trained.judged, labels),
+        },
         classes,
     )
 
@@ -256,6 +260,28 @@ def _summary(
         "compared_with": {one.name: len(one.ids) for one in sets},
         "clean": {name: int((clean & (split == name)).sum()) for name in schema.SPLITS},
     }
+
+
+def _sources(
+    source: NDArray[np.int64], names: pd.Index, table: pd.DataFrame, judged: NDArray[np.bool_], labels: WrongLabels
+) -> list[dict[str, Any]]:
+    """Return counts and the estimate of wrong labels of each source."""
+    masks = {
+        "images": np.ones(len(source), bool),
+        "judged": judged,
+        "recognised": judged & (table["suggested_label"] == "").to_numpy(),
+        "duplicate_images": (table["duplicate_group"] >= 0).to_numpy(),
+        **{f"flagged_{name}": quality.has_flag(table["flags"], name) for name in quality.FLAGS},
+    }
+    counts = {name: np.bincount(source[mask], minlength=len(names)) for name, mask in masks.items()}
+    return [
+        {
+            "source": str(name),
+            **{key: int(of[number]) for key, of in counts.items()},
+            "wrong_labels": _rounded(labels.by_source[number]),
+        }
+        for number, name in enumerate(names)
+    ]
 
 
 def _groups_among(pairs: pd.DataFrame, column: str) -> int:

@@ -16,6 +16,7 @@ SHARES = np.linspace(0.1, 0.95, 40)  # of the items that are wrong on purpose, a
 FEWEST = 7  # items that are flagged together at least; fewer may be there by chance
 PURITY = 0.7  # least expected share of wrong items among those flagged at the threshold
 Z95 = 1.96
+PRIOR_IMAGES = 10  # with which the detectability within a class is drawn towards that of all classes
 NONE_FOUND = 3.0  # upper end of the 95 % interval of a count of 0
 
 
@@ -109,3 +110,28 @@ def _above(given: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDA
 def _lowest(found: NDArray[np.int64], detected: NDArray[np.floating]) -> int:
     """Return the index of the threshold with the lowest upper bound of the number of wrong items."""
     return int(((found + Z95 * np.sqrt(found + 1) + 1) / detected).argmin())
+
+
+def by_part(
+    given: NDArray[np.int64],
+    region: NDArray[np.bool_],
+    made: NDArray[np.int64],
+    caught: NDArray[np.bool_],
+    detected: float,
+    count: int,
+) -> NDArray[np.float64]:
+    """Return estimate, lower and upper end of the share of wrong labels of a kind, shape (3, parts).
+
+    A part is a class or a source; `given` has those of the given labels, `made` those of the labels wrong on purpose.
+    """
+    size = np.maximum(np.bincount(given, minlength=count), 1)
+    tried, hits = np.bincount(made, minlength=count), np.bincount(made[caught], minlength=count)
+    sensitivity = (hits + PRIOR_IMAGES * detected) / (tried + PRIOR_IMAGES)
+    found = np.bincount(given[region], minlength=count)
+    part = found / size
+    # Wilson's interval
+    centre = (part + Z95**2 / (2 * size)) / (1 + Z95**2 / size)
+    half = Z95 * np.sqrt(part * (1 - part) / size + Z95**2 / (4 * size**2)) / (1 + Z95**2 / size)
+    share = part / sensitivity
+    low = np.maximum(centre - half, 0) / sensitivity
+    return np.stack([share, np.where(found > 0, low / (1 + share), 0), (centre + half) / sensitivity])

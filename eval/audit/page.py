@@ -75,6 +75,7 @@ def write_page(manifest: Manifest, found: Findings) -> str:
             for group in groups
         ],
         evaluation=[card(i, table["evaluation_match"].iloc[i]) for i in evaluation.tolist()],
+        sources=found.summary["sources"],
         classes=_classes(found.classes),
         digest=manifest.digest,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...builder.dataset.manifest import Manifest
 from ...builder.progress import progress
 from ...loaders.map_images import map_images, read_places
+from .shapes import STEP, drawn, extreme, objects_of, thin
 
 SIDE = 64  # pixels of the copy on which two images are compared
 SMALL = 32  # pixels of the copy whose spectrum is compared first
@@ -24,7 +25,6 @@ FREQUENCIES = 10  # periods per side: the finest of the 16 that a copy of 32 pix
 COARSE_FREQUENCIES = 6
 LEVELS = 32  # of the histogram of grey levels
 BLURS = (0.7, 1.0, 2.0, 4.0, 8.0)  # standard deviations in pixels between which the energy of an image is measured
-STEP = 96  # grey levels between two neighbouring pixels; lenses blur more, drawn text and bars do not
 FLAT = 6  # grey levels: what varies less is flat
 
 
@@ -63,6 +63,8 @@ STATISTICS = (
     *("fine_energy", "steps_along_rows", "steps_along_columns", "gradient_mean", "gradient_90", "flat_share"),
     *("longest_run", "bar_width", "marks", "largest_object", "objects", "object_share", "border_share"),
     *("log_height", "log_width"),
+    *("thin_bright_share", "thin_dark_share", "thin_densest"),
+    *("bright_extent", "bright_area", "bright_flatness", "dark_extent", "dark_area", "dark_flatness"),
 )
 """Names of the statistics of an image."""
 
@@ -184,7 +186,7 @@ def statistics(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
     height, width = image.shape
-    run, bar, marks = _drawn(image)
+    run, bar, marks = drawn(image)
     if max(height, width) > LARGEST:
         scale = LARGEST / max(height, width)
         shape = (max(8, round(width * scale)), max(8, round(height * scale)))
@@ -203,7 +205,7 @@ def statistics(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     relative = [np.log((energy + 0.05) / (deviation + 0.5)) for energy in energies]
     along_rows, along_columns = np.abs(np.diff(plane, axis=1)), np.abs(np.diff(plane, axis=0))
     gradient = np.concatenate([along_rows.ravel(), along_columns.ravel()])
-    objects, largest, share, border = _objects(image)
+    objects, largest, share, border = objects_of(image)
     values = [
         *(plane.mean(), np.median(plane), deviation, counts[:4].sum(), counts[-4:].sum()),
         float(-(filled * np.log2(filled)).sum()),
@@ -212,65 +214,8 @@ def statistics(image: NDArray[np.uint8]) -> NDArray[np.float32]:
         *((along_rows >= STEP).mean() * 100, (along_columns >= STEP).mean() * 100),
         *(gradient.mean(), np.percentile(gradient, 90), (gradient <= FLAT).mean()),
         *(run, bar, marks, largest, objects, share, border, np.log(height), np.log(width)),
+        *thin(image),
+        *extreme(image, plane, bright=True),
+        *extreme(image, plane, bright=False),
     ]
     return np.array(values, np.float32)
-
-
-def _drawn(image: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Look for what was drawn into an image: parts of one extreme grey level with sharp edges.
-
-    Returns
-    -------
-    longest run of equal extreme pixels within a row, and width of the widest bar, as shares of the width of the image;
-    logarithm of the number of small marks, such as letters.
-    """
-    import cv2
-
-    longest = widest = 0.0
-    marks = 0
-    height, width = image.shape
-    for level in (int(image.min()), int(image.max())):
-        mask = image == level
-        if not 0 < mask.mean() < 0.3:  # a background at the extreme is not drawn
-            continue
-        # sharp: the pixels around differ by far
-        ring = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~mask
-        number, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        edges = np.abs(image.astype(np.int16) - level)
-        for index in range(1, min(number, 200)):
-            left, top, wide, high, area = boxes[index]
-            around = (slice(max(top - 1, 0), top + high + 1), slice(max(left - 1, 0), left + wide + 1))
-            local = ring[around]
-            if not local.any() or np.median(edges[around][local]) < STEP:
-                continue
-            if area >= 0.9 * wide * high and wide >= 3 * high and wide >= 6:
-                widest = max(widest, wide / width)
-            elif 3 <= high <= 0.25 * height and wide <= 0.25 * width and area >= 4:
-                marks += 1
-        rows = mask.any(axis=1)
-        if rows.any():
-            longest = max(longest, _longest_run(mask[rows]) / width)
-    return longest, widest, float(np.log1p(marks))
-
-
-def _longest_run(mask: NDArray[np.bool_]) -> int:
-    """Return the length of the longest run of true values within a row."""
-    padded = np.pad(mask, ((0, 0), (1, 1))).astype(np.int8).ravel()
-    change = np.diff(padded)
-    return int((np.flatnonzero(change < 0) - np.flatnonzero(change > 0)).max(initial=0))
-
-
-def _objects(image: NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    """Return the logarithm of the number of objects, the share of pixels of the largest and of all, and at the border.
-
-    Objects are what Otsu's threshold separates from the larger part of the image.
-    """
-    import cv2
-
-    _, mask = cv2.threshold(image, 0, 1, cv2.THRESH_OTSU)
-    if mask.mean() > 0.5:
-        mask = 1 - mask
-    number, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    largest = float(boxes[1:, cv2.CC_STAT_AREA].max(initial=0)) / image.size
-    edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    return float(np.log(number)), largest, float(mask.mean()), float(edge.mean())

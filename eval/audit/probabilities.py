@@ -20,7 +20,7 @@ COARSE_COMPONENTS = 256  # of them, where neighbours are searched: the rest is m
 PIXEL_WEIGHT = 0.7  # of a pixel statistic, compared with a component of the embedding
 LARGEST_DEVIATION = 5.0  # standard deviations at which pixel statistics are cut
 FOLDS = 5
-SHRINKAGE = 0.1  # of the covariance within classes towards equal variances
+SHRINKAGES = (0.03, 0.1, 0.3)  # of the covariance within classes towards equal variances; few images need more
 TEMPERATURES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
 NEIGHBOURS = 20
 KERNEL = 0.07  # difference in cosine similarity after which the weight of a neighbour falls to 1/e
@@ -50,8 +50,14 @@ def features(pixels: Pixels, embeddings: NDArray[np.float32] | None) -> tuple[ND
     measured = np.clip(measured, -LARGEST_DEVIATION, LARGEST_DEVIATION).astype(np.float32)
     if embeddings is None:
         return measured, measured
-    found, measured = components(embeddings), PIXEL_WEIGHT * measured
+    found, measured = components(_rooted(embeddings)), PIXEL_WEIGHT * measured
     return tuple(np.concatenate([part, measured], axis=1) for part in (found, found[:, :COARSE_COMPONENTS]))  # type: ignore[return-value]
+
+
+def _rooted(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the roots of the values, with their signs: a few large activations would decide every distance."""
+    result = np.sqrt(np.abs(embeddings))
+    return np.copysign(result, embeddings, out=result)
 
 
 def components(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -178,8 +184,11 @@ def train(
     np.add.at(counts, (fold, label), 1)
     weights = np.zeros((number, values.shape[1], classes), np.float32)
     bias = np.full((number, classes), -1e3, np.float32)
+    shrinkage = 0.0
     for left_out in range(number):
-        weights[left_out], bias[left_out] = _discriminant(values, label, fold != left_out, classes)
+        moments = _moments(values, label, fold != left_out, classes)
+        shrinkage = shrinkage or _best_shrinkage(moments, values, label, fold == left_out)
+        weights[left_out], bias[left_out] = _discriminant(*moments, shrinkage)
     votes = np.exp((similarity - 1) / KERNEL, where=neighbours >= 0, out=np.zeros_like(similarity))
     votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1e-12)
     elsewhere = counts.sum(axis=0)[label] - counts[fold, label]
@@ -194,10 +203,10 @@ def train(
     return model
 
 
-def _discriminant(
+def _moments(
     values: NDArray[np.float32], label: NDArray[np.int64], used: NDArray[np.bool_], classes: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return weights, shape (features, classes), and bias of a linear discriminant analysis."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return size and mean of each class, and the covariance within classes."""
     counts = np.bincount(label[used], minlength=classes)
     width = values.shape[1]
     sums, scatter = np.zeros((classes, width)), np.zeros((width, width))
@@ -211,11 +220,33 @@ def _discriminant(
         scatter += part.T @ part
     means = sums / np.maximum(counts, 1)[:, None]
     within = (scatter - (means * counts[:, None]).T @ means) / max(counts.sum(), 1)
-    within = (1 - SHRINKAGE) * within + SHRINKAGE * np.trace(within) / width * np.eye(width)
-    weights = np.linalg.solve(within, means.T)
+    return counts, means, within
+
+
+def _discriminant(
+    counts: NDArray[np.int64], means: NDArray[np.float64], within: NDArray[np.float64], shrinkage: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return weights, shape (features, classes), and bias of a linear discriminant analysis."""
+    width = len(within)
+    shrunk = (1 - shrinkage) * within + shrinkage * np.trace(within) / width * np.eye(width)
+    weights = np.linalg.solve(shrunk, means.T)
     with np.errstate(divide="ignore"):
         bias = np.log(counts / max(counts.sum(), 1)) - 0.5 * (means.T * weights).sum(axis=0)
     return weights.astype(np.float32), np.maximum(bias, -1e3).astype(np.float32)
+
+
+def _best_shrinkage(
+    moments: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]],
+    values: NDArray[np.float32],
+    label: NDArray[np.int64],
+    test: NDArray[np.bool_],
+) -> float:
+    """Return the shrinkage with which most of the given labels of other images are predicted."""
+    right = {}
+    for shrinkage in SHRINKAGES:
+        weights, bias = _discriminant(*moments, shrinkage)
+        right[shrinkage] = int(((values[test] @ weights + bias).argmax(axis=1) == label[test]).sum())
+    return max(SHRINKAGES, key=lambda shrinkage: (right[shrinkage], shrinkage))
 
 
 def _temperature(model: Model, seed: int) -> float:

@@ -17,7 +17,7 @@ from .evaluation import evaluation_sets
 from .findings import examine
 from .page import write_page
 
-VERSION = 1  # of the meaning of the table; raised when a method changes
+VERSION = 2  # of the meaning of the table; raised when a method changes
 
 
 def audit(
@@ -39,7 +39,7 @@ def audit(
         Model whose embeddings are used; by default the only one in the folder. A folder without embeddings is audited
         by measurements of its pixels alone.
     evaldata : path, optional
-        Folder of evaluation sets to compare with.
+        Folder of evaluation sets to compare with. A set without its images is not compared; the summary contains why.
     tasks : sequence of path
         Image tables of one's own tasks to compare with.
     workers : int
@@ -58,7 +58,7 @@ def audit(
         If the folder has fewer than 20 images or 2 classes, has no such embeddings, or there are no evaluation images.
     """
     manifest = Manifest.load(data_dir)
-    sets = evaluation_sets(evaldata, tasks)
+    sets, incomplete = evaluation_sets(evaldata, tasks)
     model = embeddings or (models_of(manifest)[0] if len(models_of(manifest)) == 1 else None)
     if model is None and models_of(manifest):
         open_embeddings(manifest)  # raises the error that lists the models
@@ -70,7 +70,8 @@ def audit(
         "compared_with": [one.name for one in sets],
         "seed": seed,
     }
+    summary = {**found.summary, "not_compared_with": incomplete}
     schema.write(found.table, join(manifest.root, QUALITY), quality.COLUMNS)
     write_atomic(join(manifest.root, AUDIT), write_page(manifest, found).encode())
-    record_derived(manifest.root, QUALITY, rows=len(found.table), settings={**settings, "summary": found.summary})
+    record_derived(manifest.root, QUALITY, rows=len(found.table), settings={**settings, "summary": summary})
     return rewrite_pages(record_derived(manifest.root, AUDIT, rows=0, settings=settings))

@@ -3,7 +3,9 @@
 Every image is also given a wrong label: once any other class, once the class it is most often confused with. How the
 models judge these labels shows what a wrong label looks like, class by class. If a share of the given labels looks the
 same, that share is wrong: among the labels that the judge finds most suspicious, the number of given ones is divided by
-the number expected if all were wrong. Classes that the models can't tell apart do not count as wrong labels, because
+the number expected if all were wrong. An image whose given label is wrong shows something else than a wrong label of
+its class: so this is done twice, the second time without wrong labels for the images that were the most suspicious
+ones of the first. Classes that the models can't tell apart do not count as wrong labels, because
 labels that are wrong on purpose look right there as well.
 """
 
@@ -15,7 +17,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from .mixture import Z95, Estimate, compare
+from .mixture import Estimate, by_part, compare
 from .probabilities import FOLDS, Model, folds_of
 
 RANDOM, CONFUSED = "random", "confused"
@@ -23,7 +25,7 @@ KINDS = (RANDOM, CONFUSED)
 """Two kinds of wrong labels: any other class, and the class that an image is most often confused with."""
 
 TINY = 1e-6
-PRIOR_IMAGES = 10  # with which the detectability within a class is drawn towards that of all classes
+LARGEST_SHARE = 0.5  # of the images that get no wrong label because their given one is probably wrong
 JUDGE_IMAGES = 60_000  # on which the judge is trained
 
 
@@ -59,7 +61,7 @@ class WrongLabels:
     total : Estimate
         Over all judged images.
     by_kind : dict of kind to Estimate
-    by_class : list of Estimate
+    by_class, by_source : list of Estimate
     """
 
     judgement: Judgement
@@ -67,15 +69,18 @@ class WrongLabels:
     total: Estimate
     by_kind: dict[str, Estimate]
     by_class: list[Estimate]
+    by_source: list[Estimate]
 
 
-def find_wrong_labels(model: Model, group: NDArray[np.int64], *, seed: int) -> WrongLabels:
+def find_wrong_labels(model: Model, source: NDArray[np.int64], group: NDArray[np.int64], *, seed: int) -> WrongLabels:
     """Judge the given labels of all images.
 
     Parameters
     ----------
     model : Model
         Trained on the given labels.
+    source : array, shape (images,), int64
+        Source of each image: 0, 1, ...
     group : array, shape (images,), int64
         Images of one source image or near duplicates; they do not count as independent.
     seed : int
@@ -89,11 +94,32 @@ def find_wrong_labels(model: Model, group: NDArray[np.int64], *, seed: int) -> W
         CONFUSED: summary.confused_with[model.label],
     }
     given, on_purpose = _measurements(model, summary, wrong)
+    right = model.judged  # the images whose given labels are right, as far as is known
     suspicion, expected = {}, {}
-    for kind in KINDS:
-        suspicion[kind], expected[kind] = _suspicion(given, on_purpose[kind], model.judged, group, seed)
+    for step in range(2):
+        for kind in KINDS:
+            suspicion[kind], expected[kind] = _suspicion(given, on_purpose[kind], model.judged, right, group, seed)
+        if step == 0:
+            right = _probably_right(model.judged, suspicion, expected, group)
     judgement = Judgement(summary.own, summary.best, summary.best_probability, suspicion)
-    return _estimate(model, judgement, wrong, expected, group)
+    return _estimate(model, judgement, wrong, expected, right, source, group)
+
+
+def _probably_right(
+    judged: NDArray[np.bool_],
+    suspicion: dict[str, NDArray[np.float32]],
+    expected: dict[str, NDArray[np.float32]],
+    group: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Return the judged images without the most suspicious ones, as many as are estimated to be wrong."""
+    share = sum(
+        compare(suspicion[kind][judged], expected[kind][judged], group[judged]).estimate.share for kind in KINDS
+    )
+    images = np.flatnonzero(judged)
+    worst = np.argsort(-np.maximum.reduce([suspicion[kind][images] for kind in KINDS]), kind="stable")
+    right = judged.copy()
+    right[images[worst[: round(min(share, LARGEST_SHARE) * len(images))]]] = False
+    return right
 
 
 @dataclass(frozen=True)
@@ -101,7 +127,7 @@ class _Summary:
     own: NDArray[np.float32]
     best: NDArray[np.int64]
     best_probability: NDArray[np.float32]
-    confusion: NDArray[np.int64]  # given label x most probable class
+    confusion: NDArray[np.int64]  # fold x given label x most probable class, counted in the other folds
     confused_with: NDArray[np.int64]  # per class: the label that its images most often carry instead
 
 
@@ -119,8 +145,9 @@ def _summarise(model: Model) -> _Summary:
         best_probability[block] = probability[row, best[block]]
         one_hot = scipy.sparse.csr_array((np.ones(len(row)), (label, row)), shape=(classes, len(row)))
         mass += one_hot @ probability
-    confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (model.label, best), 1)
+    within = np.zeros((int(model.fold.max(initial=0)) + 1, classes, classes), np.int64)
+    np.add.at(within, (model.fold, model.label, best), 1)
+    confusion = within.sum(axis=0) - within
     instead = mass / np.maximum(mass.sum(axis=0), 1e-9)
     np.fill_diagonal(instead, -1)
     return _Summary(own, best, best_probability, confusion, instead.argmax(axis=0))
@@ -157,14 +184,15 @@ def _measure(
     rival = other.argmax(axis=1)
     other_both = both.copy()
     other_both[row, label] = -np.inf
-    given, best = model.label[block], summary.best[block]
-    size = summary.confusion.sum(axis=1)
+    fold = model.fold[block]
+    size = summary.confusion.sum(axis=2)
 
     def rate(first: NDArray[np.int64], second: NDArray[np.int64], prior: float) -> NDArray[np.float64]:
-        """Share of the images labelled `first` that look most like `second`, this image not counted."""
-        itself = first == given
-        hits = summary.confusion[first, second] - (itself & (second == best))
-        return (hits + prior) / (size[first] - itself + 1)
+        """Share of the images labelled `first` that look most like `second`, in the other folds.
+
+        An image must not be counted for its given label alone: the judge would tell given labels by this.
+        """
+        return (summary.confusion[fold, first, second] + prior) / (size[fold, first] + 1)
 
     own_confirmed, rival_confirmed = rate(label, label, 0.5), rate(rival, rival, 0.5)
     margin = other[row, rival] - own
@@ -187,10 +215,15 @@ def _suspicion(
     given: NDArray[np.float32],
     on_purpose: NDArray[np.float32],
     judged: NDArray[np.bool_],
+    right: NDArray[np.bool_],
     group: NDArray[np.int64],
     seed: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how suspicious the given labels are, and those that are wrong on purpose; judged out of fold."""
+    """Return how suspicious the given labels are, and those that are wrong on purpose; judged out of fold.
+
+    The judge learns from the given labels of the images that are `judged`, and from wrong labels of those that are
+    `right`.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -205,7 +238,8 @@ def _suspicion(
             continue
         train = np.sort(rng.permutation(train)[:JUDGE_IMAGES])
         judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-        judge.fit(np.concatenate([given[train], on_purpose[train]]), np.repeat([0, 1], len(train)))
+        made = train[right[train]]
+        judge.fit(np.concatenate([given[train], on_purpose[made]]), np.repeat([0, 1], [len(train), len(made)]))
         for row, values in enumerate((given, on_purpose)):
             result[row, test] = judge.decision_function(values[test])
     return result[0], result[1]
@@ -216,48 +250,35 @@ def _estimate(
     judgement: Judgement,
     wrong: dict[str, NDArray[np.int64]],
     expected: dict[str, NDArray[np.float32]],
+    right: NDArray[np.bool_],
+    source: NDArray[np.int64],
     group: NDArray[np.int64],
 ) -> WrongLabels:
     """Compare the given labels with those that are wrong on purpose, kind by kind."""
     judged = model.judged
     flagged = np.zeros(len(judged), bool)
     by_kind: dict[str, Estimate] = {}
-    share = np.zeros((3, model.classes))  # per class: estimate, low, high
+    # per class and per source: estimate, low, high
+    by_class, by_source = np.zeros((3, model.classes)), np.zeros((3, int(source.max(initial=0)) + 1))
     for kind in KINDS:
         suspicion = np.where(judged, judgement.suspicion[kind], -np.inf)
-        mixture = compare(suspicion[judged], expected[kind][judged], group[judged])
+        made = expected[kind][right]
+        mixture = compare(suspicion[judged], made, group[judged])
         by_kind[kind] = mixture.estimate
         region = suspicion >= mixture.threshold
         # a wrong label of one kind mostly looks like one of the other kind, too: the shares are not added up
-        by_class = _by_class(model, region, wrong[kind], expected[kind] >= mixture.threshold, mixture.detected)
-        share = np.maximum(share, by_class)
+        caught = (expected[kind] >= mixture.threshold)[right]
+        for result, of, of_wrong in ((by_class, model.label, wrong[kind]), (by_source, source, source)):
+            part = by_part(of[judged], region[judged], of_wrong[right], caught, mixture.detected, result.shape[1])
+            np.maximum(result, part, out=result)
         # those that an earlier kind explains are not counted again
         rest = np.where(flagged, -np.inf, suspicion)
-        flagged |= rest >= compare(rest[judged], expected[kind][judged], group[judged]).flag_from
+        flagged |= rest >= compare(rest[judged], made, group[judged]).flag_from
     flagged &= judgement.suggested != model.label
     total = Estimate(*(min(1.0, sum(getattr(e, name) for e in by_kind.values())) for name in ("share", "low", "high")))
-    classes = [Estimate(*map(float, np.clip(column, 0, 1))) for column in share.T]
-    return WrongLabels(judgement, flagged, total, by_kind, classes)
-
-
-def _by_class(
-    model: Model,
-    region: NDArray[np.bool_],
-    wrong: NDArray[np.int64],
-    caught: NDArray[np.bool_],
-    detected: float,
-) -> NDArray[np.float64]:
-    """Return estimate, lower and upper end of the share of wrong labels of a kind, shape (3, classes)."""
-    judged = model.judged
-    size = np.maximum(np.bincount(model.label[judged], minlength=model.classes), 1)
-    tried = np.bincount(wrong[judged], minlength=model.classes)
-    hits = np.bincount(wrong[judged & caught], minlength=model.classes)
-    sensitivity = (hits + PRIOR_IMAGES * detected) / (tried + PRIOR_IMAGES)
-    found = np.bincount(model.label[region & judged], minlength=model.classes)
-    part = found / size
-    # Wilson's interval
-    centre = (part + Z95**2 / (2 * size)) / (1 + Z95**2 / size)
-    half = Z95 * np.sqrt(part * (1 - part) / size + Z95**2 / (4 * size**2)) / (1 + Z95**2 / size)
-    share = part / sensitivity
-    low = np.maximum(centre - half, 0) / sensitivity
-    return np.stack([share, np.where(found > 0, low / (1 + share), 0), (centre + half) / sensitivity])
+    # no more than are estimated to be wrong
+    worst = np.flatnonzero(flagged)
+    worst = worst[np.argsort(-np.maximum.reduce([judgement.suspicion[kind][worst] for kind in KINDS]), kind="stable")]
+    flagged[worst[round(total.share * int(judged.sum())) :]] = False
+    parts = [[Estimate(*map(float, np.clip(column, 0, 1))) for column in share.T] for share in (by_class, by_source)]
+    return WrongLabels(judgement, flagged, total, by_kind, *parts)

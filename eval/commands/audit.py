@@ -73,7 +73,7 @@ def lines_of(summary: Mapping[str, Any]) -> list[str]:
         share, low, high = estimate
         return f"{share:.1%} (95 % interval {low:.1%} to {high:.1%})"
 
-    flagged = summary["flagged"]
+    flagged, incomplete = summary["flagged"], summary.get("not_compared_with", {})
     compared = ", ".join(f"{name} ({images:,})" for name, images in summary["compared_with"].items())
     lines = [
         f"{summary['images']:,} images of {summary['classes']:,} classes; {summary['judged']:,} labels judged",
@@ -85,6 +85,7 @@ def lines_of(summary: Mapping[str, Any]) -> list[str]:
         f"  evaluation images {flagged['in_evaluation_set']:,} found in {compared}"
         if compared
         else "  evaluation images not compared: use --evaldata or --task",
+        *(f"                    not compared with {name}: {reason}" for name, reason in incomplete.items()),
         f"  clean part        {summary['clean']['train']:,} train, {summary['clean']['validation']:,} validation",
     ]
     return lines

@@ -24,10 +24,10 @@ const compare = (column) => (a, b) => {
   return (Number.isNaN(y) ? -1 : y) - (Number.isNaN(x) ? -1 : x) || a.text.localeCompare(b.text, "en");
 };
 
-for (const button of document.querySelectorAll("th button")) {
+for (const button of document.querySelectorAll("#classes th button")) {
   button.addEventListener("click", () => {
     const column = Number(button.dataset.column);
-    for (const head of document.querySelectorAll("th")) head.removeAttribute("aria-sort");
+    for (const head of document.querySelectorAll("#classes th")) head.removeAttribute("aria-sort");
     button.parentElement.setAttribute("aria-sort", column < 2 ? "ascending" : "descending");
     body.append(...rows.sort(compare(column)).map((one) => one.row));
   });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cytoimagenet.eval.audit.mixture import compare
+from cytoimagenet.eval.audit.mixture import by_part, compare
 
 
 def simulated(true, seed, items=2000, distance=4.0):
@@ -63,3 +63,15 @@ def test_items_of_one_group_count_once():
     repeated = compare(np.repeat(given, 4), made, np.repeat(np.arange(len(given)), 4)).estimate
     assert repeated.share == pytest.approx(alone.share, abs=1e-9)
     assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.02)
+
+
+def test_the_estimate_of_a_part_allows_for_what_is_detected_there():
+    # part 0: 10 of 100 are above the threshold, where every wrong label would be; part 1: the same, but half would be
+    given, region = np.repeat([0, 1], 100), np.tile(np.arange(100) < 10, 2)
+    made = np.repeat([0, 1], 1000)
+    caught = np.where(made == 0, True, np.arange(2000) % 2 == 0)
+    share, low, high = by_part(given, region, made, caught, 0.75, 3)
+    assert share[:2] == pytest.approx([0.1, 0.2], rel=0.02)
+    assert (low < share)[:2].all()
+    assert (share < high).all()
+    assert share[2] == low[2] == 0  # nothing was seen of part 2
