@@ -25,7 +25,7 @@ from cytoimagenet.builder.shards.verify import verify
 from tests.builder.archive import at_fault
 from tests.builder.archive.archive_of_many import tiny_png, write_archive
 
-MAX_MEGABYTES = 275  # above the start, for 100,000 images: 240 to 252 measured; such a list takes 71 more
+MAX_MEGABYTES = 295  # above the start, for 100,000 images: 237 to 269 measured; such a list takes 71 more
 LABELS = {"actin": "cell_visible", "s35651": "sirna", "pd 98,059": "compound"}
 
 
