@@ -130,13 +130,22 @@ class _ProcessLoader(DataLoader[dict[str, Any]]):
     """Starts its worker processes with SIGINT blocked: Ctrl-C would reach those that are not prepared for it yet."""
 
     def __iter__(self) -> Any:
-        if not hasattr(signal, "pthread_sigmask"):  # Windows
-            return super().__iter__()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        import cv2
+
+        threads = cv2.getNumThreads()
+        # a copy of this process does not contain OpenCV's threads, and would wait for ever when it ends them: they are
+        # ended here, and start again with the next call that needs them
+        cv2.setNumThreads(1)
         try:
-            return super().__iter__()
+            if not hasattr(signal, "pthread_sigmask"):  # Windows
+                return super().__iter__()
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                return super().__iter__()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            cv2.setNumThreads(threads)
 
 
 class _Worker(IterableDataset[dict[str, Any]]):

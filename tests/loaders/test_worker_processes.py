@@ -255,3 +255,19 @@ def test_only_connections_of_the_workers_are_called_a_death(small_dataset):
         list(batches)
     with pytest.raises(ConnectionResetError), worker_processes.deaths_reported():
         raise ConnectionResetError(lost)
+
+
+def test_a_process_that_uses_the_threads_of_opencv_can_start_workers(small_dataset):
+    script = f"""
+        import cv2, numpy as np
+        from cytoimagenet.loaders.stream import stream
+        cv2.setNumThreads(4)
+        for _ in range(20):
+            cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (0, 0), 5)
+        batches = stream({str(small_dataset)!r}, size=24, batch_size=16, workers=5)
+        print(sum(len(batch["labels"]) for batch in batches), cv2.getNumThreads())
+    """
+    # it waited for ever
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.stdout.split() == ["256", "4"], ended.stderr
