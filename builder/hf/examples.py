@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
@@ -150,7 +151,9 @@ def resized(example: dict[str, Any], size: int | None) -> dict[str, Any]:
     if size is None:
         return example
     image = example["image"]
-    return {**example, "image": {**image, "bytes": resize_png(image["bytes"], size, example["key"])}}
+    # a DataLoader stacks numbers, but not None
+    known = {name: math.nan if value is None else value for name, value in example.items()}
+    return {**known, "image": {**image, "bytes": resize_png(image["bytes"], size, example["key"])}}
 
 
 def _damaged(how: str, path: str) -> CheckFailedError:
