@@ -34,7 +34,7 @@ def test_each_row_gets_what_it_tells():
     assert sources.tolist() == ["idr0016", "rec_rxrx1", "rec_rxrx1", "bbbc022", "mine", ""]
     found = provenance_of(sources, text)
     names = ("plate", "well", "site", "magnification", "channel_type")
-    assert list(zip(*(found[name].to_pylist() for name in names), strict=True)) == [told for _, told in ROWS]
+    assert list(zip(*(found[name].to_pylist() for name in names), strict=True)) == [expected for _, expected in ROWS]
     assert set(found["control"].to_pylist()) == {""} and found["pixel_size"].null_count == len(ROWS)
     for name, column in found.items():
         assert column.type == schema.METADATA.field(name).type

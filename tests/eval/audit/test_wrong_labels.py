@@ -1,4 +1,4 @@
-"""Wrong labels among classes that can be told apart: the interval contains their share, and the flags find them."""
+"""Wrong labels among classes that can be distinguished: the interval contains their share, and the flags find them."""
 
 from __future__ import annotations
 
