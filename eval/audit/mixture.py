@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scores.intervals import wilson
+
 SHARES = np.linspace(0.1, 0.95, 40)  # of the items that are wrong on purpose, above the thresholds that are tried
 FEWEST = 7  # items that are flagged together at least; fewer may be there by chance
 PURITY = 0.7  # least expected share of wrong items among those flagged at the threshold
 Z95 = 1.96
-PRIOR_IMAGES = 10  # with which the detectability within a class is drawn towards that of all classes
+PRIOR_IMAGES = 10  # weight of the detectability in all classes, next to that of the images within a class
 NONE_FOUND = 3.0  # upper end of the 95 % interval of a count of 0
 
 
@@ -129,9 +131,7 @@ def by_part(
     sensitivity = (hits + PRIOR_IMAGES * detected) / (tried + PRIOR_IMAGES)
     found = np.bincount(given[region], minlength=count)
     part = found / size
-    # Wilson's interval
-    centre = (part + Z95**2 / (2 * size)) / (1 + Z95**2 / size)
-    half = Z95 * np.sqrt(part * (1 - part) / size + Z95**2 / (4 * size**2)) / (1 + Z95**2 / size)
+    lower, upper = np.array([wilson(int(some), int(n)) for some, n in zip(found, size, strict=True)]).T
     share = part / sensitivity
-    low = np.maximum(centre - half, 0) / sensitivity
-    return np.stack([share, np.where(found > 0, low / (1 + share), 0), (centre + half) / sensitivity])
+    low = np.where(found > 0, lower / sensitivity / (1 + share), 0)
+    return np.stack([share, low, upper / sensitivity])

@@ -50,15 +50,15 @@ def grey_by_tifffile(path):
 
 def agree(path, got):
     """List the libraries that give the same pixels."""
-    said = []
+    agreeing = []
     for name, reference in (("pillow", grey_by_pillow), ("tifffile", grey_by_tifffile)):
         try:
             expected = reference(path)
         except Exception:
             continue
         if expected.shape == got.shape and np.allclose(expected.astype(np.float64), got, rtol=1e-6, atol=0):
-            said.append(name)
-    return said
+            agreeing.append(name)
+    return agreeing
 
 
 def main(folder, compared):
