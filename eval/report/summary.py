@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,13 @@ def comparison_lines(paired: Iterable[Mapping[str, Any]], keys: AbstractSet[str]
 
     Those of two random networks, and with the control, are in the report only.
     """
-    lines = []
+    shown = []
     for comparison in paired:
         kinds = [kind_of(model) for model in comparison["models"]]
         if not keys.isdisjoint(comparison["keys"]) and "" not in kinds and kinds != ["random", "random"]:
-            lines.append(_paired_line(comparison))
+            shown.append(("random" in kinds, _paired_line(comparison)))
+    # first those between two trained networks, which the verdict counts
+    lines = [text for _, text in sorted(shown, key=itemgetter(0))]
     more = len(lines) - MAX_COMPARISONS
     return [
         *lines[:MAX_COMPARISONS],

@@ -158,6 +158,8 @@ def test_at_most_six_comparisons_are_printed():
     assert "run0 against run1 -10.00 points; only one right: 3 and 1 of 10, McNemar p = 0.25" in lines[0]
     assert lines[-1] == "  2 more comparisons of two models are in the report"
     assert comparison_lines(pairs, frozenset()) == []
+    with_random = [pair(random[0], model) for model in models]
+    assert comparison_lines([*with_random, *pairs], keys)[:6] == lines[:6]
 
 
 def test_classes_never_correct_are_named(tmp_path):
