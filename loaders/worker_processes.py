@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, dataloader
+from torch.utils.data._utils import signal_handling
 
 from ..builder.errors import CytoImageNetError
 
@@ -141,11 +142,23 @@ class _ProcessLoader(DataLoader[dict[str, Any]]):
                 return super().__iter__()
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
-                return super().__iter__()
+                return _deaths_found_by_waiting(super().__iter__())
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
         finally:
             cv2.setNumThreads(threads)
+
+
+def _deaths_found_by_waiting(batches: Any) -> Any:
+    """Remove the workers of an iterator from those whose death torch's handler of SIGCHLD reports.
+
+    The handler raises its error between any two instructions of the program, such as in the middle of a step or while
+    another error is handled. Whoever waits for the next batch finds a dead worker, too: after at most 5 seconds.
+    """
+    if getattr(batches, "_worker_pids_set", False):
+        signal_handling._remove_worker_pids(id(batches))
+        batches._worker_pids_set = False
+    return batches
 
 
 class _Worker(IterableDataset[dict[str, Any]]):

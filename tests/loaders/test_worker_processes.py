@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -207,6 +208,17 @@ class Deadly(RowReader):
 def test_a_worker_that_dies_is_reported(small_dataset):
     batches = Batches(Deadly(read_index(small_dataset), SIZE), batch_size=16, workers=5)
     with pytest.raises(worker_processes.WorkerDiedError, match=r"(?s)images died.*fewer --workers"):
+        list(batches)
+
+
+def test_a_death_is_reported_to_whoever_waits_for_a_batch_and_to_nobody_else(small_dataset):
+    batches = iter(Batches(reader_of(small_dataset, "map"), batch_size=16, workers=5))
+    next(batches)
+    for process in multiprocessing.active_children():
+        process.kill()
+        # its signal has arrived, and torch finds how it ended: its handler would raise here
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(worker_processes.WorkerDiedError, match="images died"):
         list(batches)
 
 
