@@ -70,6 +70,28 @@ def test_the_conda_recipe_has_the_requirements_of_the_package(fill_in):
     assert entry == f"cytoimagenet = {package['scripts']['cytoimagenet']}"
 
 
+def test_rattler_build_accepts_the_conda_recipe(tmp_path):
+    reason = "py-rattler-build is not a requirement: 27 MB for this test alone; .github/workflows/ci.yml installs it"
+    rattler_build = pytest.importorskip("rattler_build", reason=reason)
+    text = (ROOT / "tools/conda/recipe.yaml").read_text()
+    [variant] = rattler_build.Stage0Recipe.from_yaml(text, recipe_dir=tmp_path).render(rattler_build.VariantConfig())
+    rendered = variant.recipe.to_dict()
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert (rendered["package"]["name"], rendered["package"]["version"]) == (
+        "cytoimagenet",
+        written["project"]["version"],
+    )
+    assert rendered["build"]["noarch"] == "python"
+    lowest = written["project"]["requires-python"].removeprefix(">=")
+    host, run = (rendered["requirements"][part] for part in ("host", "run"))
+    assert host[0] == f"python {lowest}.*" and run[0] == f"python >={lowest}"
+    assert [line.replace(" ", "") for line in host[2:]] == written["build-system"]["requires"]
+    names = [line.replace(" ", "").replace("_", "-") for line in run[1:]]
+    assert names == [text.replace("_", "-") for text in written["project"]["dependencies"]]
+    with pytest.raises(Exception, match="unknown field"):
+        rattler_build.Stage0Recipe.from_yaml(text.replace("homepage:", "home:"), recipe_dir=tmp_path)
+
+
 def test_the_release_needs_no_stored_password():
     text = (ROOT / ".github/workflows/release.yml").read_text()
     workflow = yaml.safe_load(text)

@@ -71,10 +71,11 @@ def containerfile(text: str, project: dict[str, Any]) -> str:
 
 def conda_recipe(_: str, project: dict[str, Any]) -> str:
     """Return the conda recipe (schema 1, conda-forge's recipe.yaml) of the base installation."""
-    package = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    run = [_conda_requirement(text) for text in package["dependencies"]]
+    written = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    package = written["project"]
+    host_lines = "".join(f"    - {_conda_requirement(text)}\n" for text in written["build-system"]["requires"])
+    run_lines = "".join(f"    - {_conda_requirement(text)}\n" for text in package["dependencies"])
     maintainers = "".join(f"    - {name}\n" for name in project["conda_maintainers"])
-    run_lines = "".join(f"    - {line}\n" for line in run)
     version = package["version"]
     return f"""\
 # yaml-language-server: $schema=https://raw.githubusercontent.com/prefix-dev/recipe-format/main/schema.json
@@ -106,7 +107,7 @@ requirements:
   host:
     - python ${{{{ python_min }}}}.*
     - pip
-    - hatchling >=1.27
+{host_lines}\
   run:
     - python >=${{{{ python_min }}}}
 {run_lines}
