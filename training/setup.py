@@ -201,7 +201,7 @@ def training_arguments(
         logging_nan_inf_filter=False,  # would read each loss from the device, and hide one that is not finite
         save_strategy="no",  # a callback of EpochTrainer decides when
         eval_strategy="no",
-        report_to=chosen.report_to,
+        report_to="none",  # the callbacks of `reporting` do so
         run_name=folder.name,
         disable_tqdm=True,
         seed=chosen.seed,

@@ -126,7 +126,7 @@ def train(
             where=data_dir,
             next="Use --set keep=last --set patience=0",
         )
-    reporting.check_installed(chosen.report_to)
+    reporting.check(chosen.report_to)
     folder = Path(out) if out is not None else run_folder.default_folder(chosen.recipe, index.digest)
     before = run_folder.read_facts(folder)
     # tried before the folder is claimed; a finished run needs no network
@@ -160,6 +160,9 @@ def train(
                     console.err.print(f"Continuing after step {step:,}.")
             try:
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            except BaseException as error:
+                reporting.end_failed(trainer.callback_handler.callbacks, error)
+                raise
             finally:
                 trainer.close()
             finished = _finish(trainer, folder, facts, index, validation)

@@ -1,4 +1,4 @@
-"""A run is reported to Weights & Biases (offline) and to MLflow (a module that stands for it)."""
+"""Reports to Weights & Biases (offline) and to MLflow: a stand-in, and the real one where it is installed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from cytoimagenet.builder.errors import UsageError
+from cytoimagenet.training import reporting
 from cytoimagenet.training import train as module
+from cytoimagenet.training.recipes import settings
 from cytoimagenet.training.train import train
+from transformers import TrainerCallback
 
 TINY = {"size": 32, "epochs": 2, "batch_size": 27, "workers": 0}  # 10 steps per epoch: each is logged
 
@@ -42,7 +45,8 @@ def mlflow(monkeypatch):
         made.params.update(params)
 
     made.start_run = start_run
-    made.end_run = lambda: made.calls.append(("end", running.pop() and "run"))
+    made.end_run = lambda status="FINISHED": made.calls.append((running.pop() and "end", status))
+    made.MlflowClient = lambda: None
     made.log_params = log_params
     made.log_metrics = lambda metrics, step, synchronous: made.metrics.append((step, metrics))
     monkeypatch.setitem(sys.modules, "mlflow", made)
@@ -53,7 +57,7 @@ def test_mlflow(small_dataset, small_model, tmp_path, monkeypatch, mlflow):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
     run = train(small_dataset, tmp_path / "first", model=small_model, **TINY, report_to="mlflow")
-    assert mlflow.calls == [("experiment", "cytoimagenet"), ("start", "first"), ("end", "run")]
+    assert mlflow.calls == [("experiment", "cytoimagenet"), ("start", "first"), ("end", "FINISHED")]
     assert mlflow.params["settings/recipe"] == "quick" and mlflow.params["settings/size"] == 32
     losses = [step for step, metrics in mlflow.metrics if "loss" in metrics]
     assert losses == [10, 20]
@@ -62,6 +66,61 @@ def test_mlflow(small_dataset, small_model, tmp_path, monkeypatch, mlflow):
     assert all(
         {"images_per_second", "waiting_share"} <= metrics.keys() for _, metrics in mlflow.metrics if "loss" in metrics
     )
+    assert "id2label" not in mlflow.params, "longer than MLflow accepts, and printed in a warning"
+    trained = [metrics["train_loss"] for _, metrics in mlflow.metrics if "train_loss" in metrics]
+    assert trained[-1] == run.metrics["train_loss"] and len(trained) == 2, "not the Trainer's mean over the run"
+    assert not any({"rate", "train_runtime", "total_flos"} & metrics.keys() for _, metrics in mlflow.metrics)
+
+
+class Fails(TrainerCallback):
+    """Raises an error in the first step."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def on_step_end(self, args, state, control, **_):
+        raise self.error
+
+
+def test_an_interrupted_run_is_not_reported_as_finished(small_dataset, small_model, tmp_path, monkeypatch, mlflow):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "test")
+    failing = [Fails(KeyboardInterrupt())]
+    with pytest.raises(KeyboardInterrupt):
+        train(small_dataset, tmp_path / "run", model=small_model, **TINY, report_to="mlflow", callbacks=failing)
+    assert mlflow.calls[1:] == [("start", "run"), ("end", "KILLED")] and mlflow.active_run() is None
+
+
+def test_a_place_where_mlflow_cannot_store_runs(small_dataset, small_model, tmp_path, monkeypatch, mlflow):
+    def refuse():
+        raise OSError("in maintenance mode\nand more")
+
+    mlflow.MlflowClient = refuse
+    with pytest.raises(
+        UsageError, match=r"^MLflow can't store runs: in maintenance mode \[file:./mlruns\]\nSet MLFLOW_"
+    ):
+        train(small_dataset, tmp_path / "run", model=small_model, **TINY, report_to="mlflow")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_real_mlflow(small_dataset, small_model, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not among the requirements: see docs/training.md")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # creating its database would take longer than the training
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path / 'mlruns'}")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "test")
+    run = train(small_dataset, tmp_path / "first", model=small_model, **TINY, report_to="mlflow")
+    with pytest.raises(RuntimeError):
+        failing = [Fails(RuntimeError("a"))]
+        train(small_dataset, tmp_path / "two", model=small_model, **TINY, report_to="mlflow", callbacks=failing)
+    client = mlflow.MlflowClient()
+    stored = client.search_runs([client.get_experiment_by_name("test").experiment_id])
+    runs = {one.info.run_name: one for one in stored}
+    assert {name: one.info.status for name, one in runs.items()} == {"first": "FINISHED", "two": "FAILED"}
+    assert runs["first"].data.params["settings/recipe"] == "quick"
+    found = runs["first"].data.metrics
+    assert found["train_loss"] == run.metrics["train_loss"]
+    assert found["eval_accuracy"] == run.metrics["validation_accuracy"]
+    history = client.get_metric_history(runs["first"].info.run_id, "train_loss")
+    assert [one.step for one in history] == [10, 20]
 
 
 def test_wandb_offline(small_dataset, small_model, tmp_path, monkeypatch):
@@ -77,17 +136,36 @@ def test_wandb_offline(small_dataset, small_model, tmp_path, monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(wandb, "init", recorded)
+    exits, finish = [], wandb.finish
+    monkeypatch.setattr(wandb, "finish", lambda code: (exits.append(code), finish(code)))
     log = wandb.Run.log
     monkeypatch.setattr(
         wandb.Run, "log", lambda self, data, *rest, **more: (logged.append(data), log(self, data, *rest, **more))[1]
     )
     train(small_dataset, tmp_path / "first", model=small_model, **{**TINY, "epochs": 1}, report_to="wandb")
     [run] = started
+    assert "train_samples_per_second" not in set(run.summary.keys())
     assert (run.name, run.project) == ("first", "test")
     assert run.config["settings/recipe"] == "quick"
     assert wandb.run is None, "the run has ended"
     assert [*tmp_path.glob("wandb/offline-run-*/run-*.wandb")], "written to disk, to be uploaded later"
-    assert any("train/loss" in data for data in logged) and any("eval/accuracy" in data for data in logged)
+    names = {name for data in logged for name in data}
+    assert {"train/loss", "train/epoch_loss", "train/accuracy", "eval/accuracy"} <= names
+    assert not names & {"train/rate", "train/train_accuracy", "train/train_runtime"}
+    assert exits == [0]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_failed_run_ends_in_wandb_if_training_started_it(monkeypatch, own):
+    wandb = pytest.importorskip("wandb")
+    exits = []
+    monkeypatch.setenv("WANDB_PROJECT", "test")
+    monkeypatch.setattr(wandb, "finish", exits.append)
+    monkeypatch.setattr(wandb, "run", None if own else object())
+    ours = reporting.callbacks(settings("quick", report_to="wandb"))
+    monkeypatch.setattr(wandb, "run", object())
+    reporting.end_failed([TrainerCallback(), *ours], RuntimeError("a"))
+    assert exits == [1] * own
 
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow"])
