@@ -7,10 +7,7 @@ can't start a long training with the wrong settings.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 import reprlib
-import types
 import typing
 import warnings
 from collections.abc import Mapping
@@ -20,6 +17,7 @@ from typing import Any, Literal
 
 from ..builder.errors import CytoImageNetError, UsageError
 from ..builder.storage import read_bytes
+from .setting_values import checked
 
 
 @dataclass(frozen=True)
@@ -133,21 +131,6 @@ RECIPES["adapt"] = RECIPES["modern"] | {
 """Name of a recipe -> the settings that differ from the defaults. The defaults are those of the preprint."""
 
 _TYPES = typing.get_type_hints(Settings)
-_MINIMUM: dict[str, float] = {"size": 8, "epochs": 1, "batch_size": 1, "accumulation": 1, "evaluate_every": 1}
-_MAXIMUM: dict[str, float] = {"size": 4096, "batch_size": 2**16, "accumulation": 2**16, "seed": 2**32 - 1}
-_MAXIMUM_NUMBER = 10**9  # of the other settings
-_MAXIMUM_FLOAT = 10**300
-_MUST_BE_BELOW_ONE = (
-    "warmup",
-    "label_smoothing",
-    "average",
-    "average_share",
-    "distill",
-    "dropout",
-    "drop_connect",
-    "norm_momentum",
-    "crop",
-)
 
 
 def settings(recipe: str | PathLike[str] = "quick", **changes: Any) -> Settings:
@@ -179,7 +162,7 @@ def settings(recipe: str | PathLike[str] = "quick", **changes: Any) -> Settings:
     if name not in RECIPES:
         raise UsageError(f"No recipe {name!r}", next=f"There are {', '.join(RECIPES)}, or give a .yaml file")
     merged = {"recipe": name, **RECIPES[name], **values, **current_names(changes)}
-    chosen = Settings(**{key: _checked(key, value) for key, value in merged.items()})
+    chosen = Settings(**{key: checked(key, value, _TYPES) for key, value in merged.items()})
     if chosen.distill and not chosen.average:
         raise UsageError("distill needs averaged weights", next="Set average too, for example average=0.999")
     return chosen
@@ -273,64 +256,5 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             parsed = yaml.safe_load(value)
         except Exception as error:
             raise UsageError(f"{reprlib.repr(value)} is not a value in YAML", where=f"--set {name}") from error
-        changes[name] = _checked(FORMER_NAMES.get(name, name), parsed)
+        changes[name] = checked(FORMER_NAMES.get(name, name), parsed, _TYPES)
     return changes
-
-
-def _checked(name: str, value: Any) -> Any:
-    """Return the value converted to the type of its setting; raise UsageError if it does not fit."""
-    if name not in _TYPES:
-        similar = ", ".join(difflib.get_close_matches(name.replace("-", "_"), _TYPES, n=2))
-        raise UsageError(
-            f"No setting {name!r}", next=f"Did you mean {similar}?" if similar else f"There are: {', '.join(_TYPES)}"
-        )
-    kind = _TYPES[name]
-    if isinstance(value, str) and float in _alternatives(kind):  # YAML reads 1e-3 as text
-        try:
-            value = float(value)
-        except ValueError:
-            pass
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(value, int) and not isinstance(value, bool) and float in _alternatives(kind):
-        value = float(value) if abs(value) < _MAXIMUM_FLOAT else math.inf
-    if not _fits(value, kind):
-        # a list may contain itself, or a billion entries by reference: it is not shown whole
-        raise UsageError(f"{name} can't be {reprlib.repr(value)}", next=f"It must be {_describe(kind)}")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        minimum, maximum = _MINIMUM.get(name, 0), _MAXIMUM.get(name, _MAXIMUM_NUMBER)
-        if not (minimum <= value <= maximum) or (name in _MUST_BE_BELOW_ONE and value >= 1):
-            bound = " and below 1" if name in _MUST_BE_BELOW_ONE else f" and at most {maximum:,}"
-            raise UsageError(f"{name} can't be {reprlib.repr(value)}", next=f"It must be at least {minimum}{bound}")
-    return value
-
-
-def _alternatives(kind: Any) -> tuple[Any, ...]:
-    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    for part in _alternatives(kind):
-        if typing.get_origin(part) is Literal:
-            if value in typing.get_args(part):
-                return True
-        elif typing.get_origin(part) is tuple:
-            if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
-                return True
-        elif type(value) is part:
-            return True
-    return False
-
-
-def _describe(kind: Any) -> str:
-    texts: list[str] = []
-    for part in _alternatives(kind):
-        if typing.get_origin(part) is Literal:
-            texts += [repr(choice) for choice in typing.get_args(part)]
-        elif typing.get_origin(part) is tuple:
-            texts.append("a list of texts")
-        else:
-            texts.append(
-                {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(part, "null")
-            )
-    return " or ".join(texts)

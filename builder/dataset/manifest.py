@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,31 +25,14 @@ from .. import schema
 from ..errors import CheckFailedError, CytoImageNetError, SchemaError, UsageError
 from ..storage import filesystem, is_local, join, read_bytes, sha256_of, size, write_atomic
 from .describe import describe
-from .names import CLASSES, FORMATS, METADATA, NAMES, PAGES, REJECTED, may_have
+from .manifest_form import check_form
+from .names import CLASSES, METADATA, NAMES, PAGES, REJECTED
 from .names import MANIFEST as NAME
 from .not_a_dataset import why_not
 
-FORMAT = "cytoimagenet"
 TABLES = {METADATA: schema.METADATA, CLASSES: schema.CLASSES, REJECTED: schema.REJECTED}
-LONGEST_SHOWN = 120  # characters of a name in an error
 MAX_MANIFEST_BYTES = 1 << 26  # of 100,000 shards and 100,000 classes: 30 MB
-
-MAX_NUMBER = 2**63
-MAX_DEPTH = 32  # of lists and mappings in the manifest; ours has up to five
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character: JSON can contain it, UTF-8 can't
 _OUTSIDE_THE_DIGEST = ("digest", "versions", "pages", "derived", "seal")
-_KEY_TYPES = {
-    "format": str, "schema_version": str, "shard_format": str, "settings": dict, "seed": int, "versions": dict,
-    "classes": list, "splits": dict, "files": dict, "counts": dict, "pages": dict, "digest": str, "seal": str,
-}  # fmt: skip
-
-_ENTRY_TYPES: dict[str, dict[str, type]] = {
-    "classes": {"label": str, "category": str, "train": int, "validation": int},
-    "splits": {"rows": int, "bytes": int, "shards": int},
-    "files": {"rows": int, "bytes": int, "sha256": str},
-    "pages": {"bytes": int, "sha256": str},
-    "derived": {"rows": int, "bytes": int, "sha256": str, "settings": dict},
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +92,7 @@ class Manifest:
             data = json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise SchemaError(f"manifest.json is not JSON: {error}", where=where) from error
-        _check_form(data, where)
+        check_form(data, where)
         if digest(data) != data["digest"] or seal(data) != data["seal"] or rendered(data) != raw:
             raise CheckFailedError(
                 "manifest.json was altered: its digest or seal does not match its content",
@@ -256,7 +238,7 @@ def write(root: str | PathLike[str], data: dict[str, Any]) -> Manifest:
     """Write `manifest.json` with its digest and seal, completely or not at all."""
     data = {**data, "digest": digest(data)}
     data["seal"] = seal(data)
-    _check_form(data, join(root, NAME))
+    check_form(data, join(root, NAME))
     write_atomic(join(root, NAME), rendered(data))
     return Manifest(str(root), data)
 
@@ -301,73 +283,3 @@ def _read(where: str) -> bytes:
     if len(raw) > MAX_MANIFEST_BYTES:
         raise SchemaError(f"manifest.json is larger than {MAX_MANIFEST_BYTES:,} bytes", where=where)
     return raw
-
-
-def _is_split_count(count: Any) -> bool:
-    numbers = ("train", "validation", "unknown")
-    return isinstance(count, dict) and all(type(count.get(name)) is int for name in numbers)
-
-
-def _check_form(data: Any, where: str) -> None:
-    """Refuse data that is not a manifest, before anything uses it."""
-    _check_values(data, where)
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise SchemaError("This is not the manifest of a CytoImageNet dataset", where=where)
-    wrong = [name for name, kind in _KEY_TYPES.items() if not isinstance(data.get(name), kind)]
-    if wrong:
-        raise SchemaError(f"Keys absent or of another type: {', '.join(wrong)}", where=where)
-    own = data.get("own_sources", {})
-    if not isinstance(own, dict) or not all(isinstance(facts, dict) for facts in own.values()):
-        raise SchemaError("Keys absent or of another type: own_sources", where=where)
-    if not all(isinstance(fact, str) for facts in own.values() for fact in facts.values()):
-        raise SchemaError("An entry of 'own_sources' is not text", where=where)
-    if data["schema_version"].split(".")[0] not in schema.READABLE:
-        raise SchemaError(
-            f"Written for schema {data['schema_version'][:LONGEST_SHOWN]}; this version reads {schema.VERSION} and "
-            f"earlier ones",
-            where=where,
-            next="Install the version of cytoimagenet that wrote it",
-        )
-    split = data["counts"].get("split", {})
-    if not isinstance(split, dict) or not all(_is_split_count(count) for count in split.values()):
-        raise SchemaError("'split' of 'counts' is not numbers of train, validation and unknown", where=where)
-    derived = data.get("derived", {})  # absent in folders of older versions, and where nothing was added
-    if not isinstance(derived, dict):
-        raise SchemaError("Keys absent or of another type: derived", where=where)
-    for part, kinds in _ENTRY_TYPES.items():
-        content = data.get(part, {})
-        entries = content if isinstance(content, list) else content.values()
-        for entry in entries:
-            if not isinstance(entry, dict) or any(type(entry.get(name)) is not kind for name, kind in kinds.items()):
-                raise SchemaError(f"An entry of {part!r} lacks one of {', '.join(kinds)}", where=where)
-    if data["shard_format"] not in FORMATS:
-        raise SchemaError(f"No shard format {data['shard_format'][:LONGEST_SHOWN]!r}", where=where)
-    listed = {part: data.get(part, {}) for part in NAMES}
-    unknown = [n for part, entries in listed.items() for n in entries if not may_have(part, n, data["shard_format"])]
-    if unknown:
-        raise SchemaError(
-            f"It names a file that a dataset folder does not have: {unknown[0][:LONGEST_SHOWN]!r}",
-            where=where,
-            next="Don't use this folder or repository: whoever wrote its manifest may want other files on your disk",
-        )
-    for path, entry in ((path, entry) for entries in listed.values() for path, entry in entries.items()):
-        if len(entry["sha256"]) != 64 or entry["bytes"] < 0 or entry.get("rows", 0) < 0:
-            raise SchemaError(f"No valid size and sha256 for {path}", where=where)
-
-
-def _check_values(data: Any, where: str) -> None:
-    """Refuse values that JSON can contain, but that can't be written again, or printed."""
-    waiting = [(data, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
-        elif isinstance(value, list):
-            waiting += [(inner, depth + 1) for inner in value]
-        elif isinstance(value, str):
-            if not value.isascii() and _SURROGATE.search(value):
-                raise SchemaError(f"A text of the manifest is not Unicode: {value[:40]!a}", where=where)
-        elif isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:  # also NaN
-            raise SchemaError("A number of the manifest is too large, or is no number", where=where)
-        if depth > MAX_DEPTH:
-            raise SchemaError(f"The manifest is nested more than {MAX_DEPTH} deep", where=where)

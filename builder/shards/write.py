@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from .. import resume, schema
 from ..dataset import manifest as manifests
+from ..dataset import manifest_form
 from ..dataset.manifest import CLASSES, METADATA, REJECTED, Manifest
 from ..dataset.names import FORMATS
 from ..dataset.ranges import Fetch, reader_of
@@ -113,7 +114,7 @@ def write_dataset(
         rejected = _read_rejected(curated)
         files |= _write_tables(out, {CLASSES: plan.classes, REJECTED: rejected})
         data: dict[str, Any] = {
-            "format": manifests.FORMAT,
+            "format": manifest_form.FORMAT,
             "schema_version": schema.VERSION,
             "shard_format": format,
             "settings": settings,

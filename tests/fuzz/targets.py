@@ -26,6 +26,7 @@ from cytoimagenet.builder import schema
 from cytoimagenet.builder.archive.files import Archive, list_archive
 from cytoimagenet.builder.archive.metadata import categories_of, find_metadata, match, read_metadata
 from cytoimagenet.builder.dataset import manifest as manifests
+from cytoimagenet.builder.dataset import manifest_form
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.builder.dataset.names import FORMATS
 from cytoimagenet.builder.dataset.ranges import reader_of
@@ -295,7 +296,7 @@ def manifest_of(data: bytes = b"", form: str = "webdataset") -> dict[str, Any]:
     """Return the manifest of a dataset of one shard."""
     entry = {"rows": 2, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return {
-        "format": manifests.FORMAT, "schema_version": schema.VERSION, "shard_format": form, "settings": {"size": 1},
+        "format": manifest_form.FORMAT, "schema_version": schema.VERSION, "shard_format": form, "settings": {"size": 1},
         "seed": 0, "versions": {"numpy": "2"}, "classes": [
             {"label": label, "category": "gene", "train": 1, "validation": 0} for label in INDEX],
         "splits": {"train": {"rows": 2, "bytes": len(data), "shards": 1}},

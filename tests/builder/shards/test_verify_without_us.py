@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cytoimagenet.builder import schema
 from cytoimagenet.builder.dataset import manifest as manifests
-from cytoimagenet.builder.dataset import names
+from cytoimagenet.builder.dataset import manifest_form, names
 from cytoimagenet.builder.shards.verify import inspect
 from cytoimagenet.builder.shards.write import write_dataset
 from cytoimagenet.builder.simulate.curated_folder import write_curated
@@ -56,7 +56,7 @@ def test_its_lists_are_those_of_the_software():
     assert tool.NAMES == names.NAMES
     assert (tool.FORMATS, tool.TABLES) == (names.FORMATS, (names.METADATA, names.CLASSES, names.REJECTED))
     assert tool.OUTSIDE_THE_DIGEST == manifests._OUTSIDE_THE_DIGEST
-    assert (tool.KEYS, tool.ENTRIES) == (manifests._KEY_TYPES, manifests._ENTRY_TYPES)
+    assert (tool.KEYS, tool.ENTRIES) == (manifest_form.KEY_TYPES, manifest_form.ENTRY_TYPES)
     assert tool.MAX_MANIFEST_BYTES == manifests.MAX_MANIFEST_BYTES
     assert schema.READABLE == tool.SCHEMAS
 
