@@ -75,9 +75,9 @@ def pull(
     from dataclasses import asdict
 
     from ..console import emit, out
-    from ..hf import hub
+    from ..hf.pull import pull as download
 
-    pulled = hub.pull(repository, to, revision=revision, splits=split or (), include=include or ())
+    pulled = download(repository, to, revision=revision, splits=split or (), include=include or ())
     if as_json:
         emit(asdict(pulled))
         return

@@ -128,7 +128,7 @@ def test_through_load_dataset_of_datasets(folder):
 
 
 def test_which_files_a_pull_fetches(folder):
-    from cytoimagenet.builder.hf.hub import _files, _files_to_fetch
+    from cytoimagenet.builder.hf.pull import _files, _files_to_fetch
 
     add_embeddings(folder, "first", 6)
     add_embeddings(folder, "second", 3)
