@@ -127,9 +127,11 @@ class _Wandb(WandbCallback):
             renamed = {_WANDB_NAMES.get(name, name): value for name, value in numbers.items()}
             super().on_log(args, state, control, model, renamed, **more)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_train_end(
+        self, args: Any, state: Any, control: Any, model: Any = None, processing_class: Any = None, **more: Any
+    ) -> None:
         """End the run."""
-        super().on_train_end(args, state, control, **more)
+        super().on_train_end(args, state, control, model, processing_class, **more)
         self._finish(0)
 
     def end_failed(self, error: BaseException) -> None:
