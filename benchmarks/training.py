@@ -12,13 +12,15 @@ were not measured for the documents.
 from __future__ import annotations
 
 import argparse
+import copy
 import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +34,9 @@ from cytoimagenet.training.feeding import batches_of
 from cytoimagenet.training.model import build_model, prepare_for_training
 from cytoimagenet.training.recipes import Settings, settings
 from cytoimagenet.training.setup import make_trainer
+from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     ResNetConfig,
     ResNetForImageClassification,
@@ -41,6 +45,8 @@ from transformers import (
 )
 
 WARM_UP_STEPS = 2  # not counted
+HOST_STEPS = 60  # of which the work of the host is the median
+FREE_OPERATORS = ("empty", "new_empty", "_unsafe_view", "lift_fresh")
 Step = tuple[float, float]  # elapsed and CPU seconds
 
 
@@ -155,30 +161,66 @@ class Finished(Exception):
 
 
 class HostClock(TrainerCallback):
-    """Records the CPU time of the main thread at the end of each step, and stops after some steps."""
+    """Reads a number before and after each step; after each step of the training trains its network alone for a step.
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.times: list[float] = []
+    Parameters
+    ----------
+    steps : int
+        Number of steps after which to stop.
+    read : callable
+        Returns the number.
+    """
+
+    def __init__(self, steps: int, read: Callable[[], float]) -> None:
+        self.steps, self.read = steps, read
+        self.numbers: list[tuple[float, float]] = []  # of each step, and of the step of the network alone
+
+    def on_train_begin(
+        self, args: object, state: object, control: object, model: nn.Module, optimizer: Any, **_: object
+    ) -> None:
+        """Copy the network and its optimizer, and put a batch on the device."""
+        self.network, self.optimizer = copy.deepcopy((model, optimizer.optimizer))
+        size, device = args.per_device_train_batch_size, args.device
+        self.images = torch.rand(size, 3, 8, 8, device=device).contiguous(memory_format=torch.channels_last)
+        self.labels = torch.zeros(size, dtype=torch.long, device=device)
+        self.begin = self.read()
 
     def on_step_end(self, args: object, state: TrainerState, control: object, **_: object) -> None:
-        """Record the time."""
-        self.times.append(time.thread_time())
+        """Read the number and train the network alone."""
+        end = self.read()
+        functional.cross_entropy(self.network(pixel_values=self.images).logits, self.labels).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.numbers.append((end - self.begin, self.read() - end))
         if state.global_step == self.steps:
             raise Finished
+        self.begin = self.read()
 
 
-def host_work(folder: Path, index: Index, recipe: str, model: str, steps: int) -> tuple[list[float], list[float]]:
-    """Return the CPU seconds of the main thread in each step of 256 images, and in each step of the network alone.
+class Operators(TorchDispatchMode):
+    """Counts the operators of PyTorch that are called, without views and allocations, which start nothing on a GPU."""
 
-    The network has three convolutions and the images 8 x 8 pixels. Without a GPU the same thread also computes; what a
-    step takes more than the network alone is the work of the Trainer, of the callbacks and of the augmentation.
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count an operator and call it."""
+        starts_nothing = func.is_view or func.namespace != "aten" or func.__name__.startswith(FREE_OPERATORS)
+        self.count += not starts_nothing
+        return func(*args, **(kwargs or {}))
+
+
+def host_work(
+    folder: Path, index: Index, recipe: str, batch: int, steps: int, read: Callable[[], float]
+) -> tuple[float, float, float]:
+    """Return by how much a number rises in a step of a training, in a step of its network alone, and the difference.
+
+    These are medians. The network has three convolutions and the images 8 x 8 pixels.
     """
     chosen = settings(
-        recipe, model=model, size=8, epochs=1, batch_size=256, precision="fp32", compile="none", loader="cache",
-        cache_dir=str(folder / "decoded"), workers=1,
+        recipe, model=str(folder / "tiny"), size=8, epochs=1, batch_size=batch, precision="fp32", compile="none",
+        loader="cache", cache_dir=str(folder / "decoded"), workers=1,
     )  # fmt: skip
-    clock = HostClock(steps)
+    clock = HostClock(steps, read)
     trainer = make_trainer(folder / "run", chosen, index, None, 0, 1, [clock])
     trainer._save_checkpoint = lambda *_, **__: None
     trainer.args.logging_steps = steps + 1  # a logged step waits for the device
@@ -186,28 +228,16 @@ def host_work(folder: Path, index: Index, recipe: str, model: str, steps: int) -
         trainer.train()
     except Finished:
         pass
-    model_alone = network_alone(trainer.model, trainer.optimizer.optimizer, steps)
-    return tuple(
-        [after - before for before, after in pairwise(times)][WARM_UP_STEPS:] for times in (clock.times, model_alone)
-    )
+    rows = [(step, alone, step - alone) for step, alone in clock.numbers[WARM_UP_STEPS:]]
+    return tuple(statistics.median(column) for column in zip(*rows, strict=True))
 
 
-def network_alone(network: torch.nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> list[float]:
-    """Train on one batch that is on the device; return the CPU time of the main thread at the end of each step."""
-    device = next(network.parameters()).device
-    images = torch.rand(256, 3, 8, 8, device=device).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(256, dtype=torch.long, device=device)
-    times = []
-    for _ in range(steps):
-        functional.cross_entropy(network(pixel_values=images).logits, labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        times.append(time.thread_time())
-    return times
+def print_host_work(folder: Path) -> None:
+    """Print a row per recipe and batch: CPU time of the main thread and operators, of a step and of its network alone.
 
-
-def print_host_work(folder: Path, steps: int) -> None:
-    """Print a row per recipe: the median work of the host in a step, with the network and alone."""
+    Without a GPU the main thread also computes. The work of a host does not depend on the number of images: with 2
+    images there is next to nothing to compute, and the work of the host remains.
+    """
     torch.set_num_threads(1)  # without a GPU the main thread computes, and is then the only one
     config = ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1], layer_type="basic", num_labels=2)
     ResNetForImageClassification(config).save_pretrained(folder / "tiny")
@@ -215,13 +245,19 @@ def print_host_work(folder: Path, steps: int) -> None:
     write_dataset(curated, folder / "cytoimagenet")
     index = read_index(folder / "cytoimagenet")
     names = ("shard", "offset", "size", "label", "row")
-    many = replace(index, **{name: np.resize(getattr(index, name), 256 * (steps + 1)) for name in names})
-    print("| recipe, batch 256, three convolutions | steps | CPU ms of the host per step | network alone | rest |")
-    print("|---|---|---|---|---|")
+    many = replace(index, **{name: np.resize(getattr(index, name), 256 * (HOST_STEPS + 1)) for name in names})
+    print(
+        "| recipe | batch | CPU ms of the main thread per step | network alone | rest "
+        "| operators per step | network alone | rest |"
+    )
+    print("|---" * 8 + "|")
     for recipe in ("paper", "modern"):
-        both = host_work(folder, many, recipe, str(folder / "tiny"), steps)
-        step, alone = (1000 * statistics.median(times) for times in both)
-        print(f"| {recipe} | {len(both[0])} | {step:.2f} | {alone:.2f} | {step - alone:.2f} |", flush=True)
+        for batch in (256, 2):
+            times = host_work(folder, many, recipe, batch, HOST_STEPS, time.thread_time)
+            with Operators() as operators:
+                counts = host_work(folder, many, recipe, batch, 6, lambda: operators.count)
+            numbers = [f"{1000 * number:.2f}" for number in times] + [f"{number:.0f}" for number in counts]
+            print(f"| {recipe} | {batch} | {' | '.join(numbers)} |", flush=True)
 
 
 def main() -> None:
@@ -235,7 +271,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="cytoimagenet-bench-"))
     if asked.host:
         try:
-            print_host_work(folder, 60)
+            print_host_work(folder)
         finally:
             shutil.rmtree(folder)
         return

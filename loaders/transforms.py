@@ -103,7 +103,7 @@ def decode_images(index: Index, images: Ids, png: Callable[[int], bytes | memory
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
     """Scale bytes to floats in [0, 1]."""
-    return images.to(torch.float32) / 255
+    return images / 255
 
 
 def to_rgb(images: torch.Tensor, mean: torch.Tensor | None = None, std: torch.Tensor | None = None) -> torch.Tensor:
@@ -144,14 +144,14 @@ def rotate(
     cos, sin = torch.cos(angle), torch.sin(angle)
     if zoom is not None:
         cos, sin = cos / zoom, sin / zoom
-    sign = torch.ones_like(cos) if mirror is None else 1 - 2 * mirror.to(cos.dtype)
-    theta = torch.zeros(n, 2, 3, device=images.device)
     # maps positions in the result to positions in the image, both in units of half a side; the ratio of the sides keeps
     # a rotation of a rectangle free of shear
-    theta[:, 0, 0], theta[:, 0, 1] = sign * cos, -sign * sin * height / width
-    theta[:, 1, 0], theta[:, 1, 1] = sin * width / height, cos
-    if shift is not None:
-        theta[:, :, 2] = shift
+    x_of_x, x_of_y, y_of_x, y_of_y = cos, sin * (-height / width), sin * (width / height), cos
+    if mirror is not None:
+        sign = 1 - 2 * mirror
+        x_of_x, x_of_y = sign * x_of_x, sign * x_of_y
+    x, y = [torch.zeros_like(cos)] * 2 if shift is None else shift.unbind(1)
+    theta = torch.stack([x_of_x, x_of_y, x, y_of_x, y_of_y, y], dim=1).view(n, 2, 3)
     grid = functional.affine_grid(theta, [n, images.shape[1], height, width], align_corners=False)
     # half-sample reflection: d c b a | a b c d | d c b a, as in the published pipeline
     return functional.grid_sample(
@@ -199,7 +199,7 @@ def augment(
     """
     n, device = len(images), images.device
     if rotation or flips or zoom or crop:
-        degrees = torch.rand(n, device=device) * rotation
+        degrees = torch.empty(n, device=device).uniform_(0, rotation)
         mirror = torch.rand(n, device=device) < 0.5 if flips else None
         scale = _log_uniform(n, zoom, device) if zoom else None
         shift = None
@@ -237,9 +237,9 @@ def mixup(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float
         Shares of the classes.
     """
     target = functional.one_hot(labels, classes).to(torch.float32)
-    share = float(torch.distributions.Beta(alpha, alpha).sample())  # a copy from the host would wait for the device
+    share = float(_sample_beta(alpha))  # on the host: a copy from there would wait for the device
     other = torch.randperm(len(images), device=images.device)
-    return share * images + (1 - share) * images[other], share * target + (1 - share) * target[other]
+    return torch.lerp(images[other], images, share), torch.lerp(target[other], target, share)
 
 
 def cutmix(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -262,14 +262,20 @@ def cutmix(images: torch.Tensor, labels: torch.Tensor, classes: int, alpha: floa
         Shares of the classes: the areas of the two images after clipping.
     """
     height, width = images.shape[-2:]
-    side = float((1 - torch.distributions.Beta(alpha, alpha).sample()).sqrt())
+    side = float((1 - _sample_beta(alpha)).sqrt())
     (top, bottom), (left, right) = (_random_interval(length, side) for length in (height, width))
     share = 1 - (bottom - top) * (right - left) / (height * width)
     other = torch.randperm(len(images), device=images.device)
     pasted = images.clone()
     pasted[..., top:bottom, left:right] = images[other, :, top:bottom, left:right]
     target = functional.one_hot(labels, classes).to(torch.float32)
-    return pasted, share * target + (1 - share) * target[other]
+    return pasted, torch.lerp(target[other], target, share)
+
+
+def _sample_beta(alpha: float) -> torch.Tensor:
+    """Sample one number from a Beta distribution with both parameters `alpha`, on the host."""
+    # to validate the parameters takes longer than to sample
+    return torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
 
 
 def _random_interval(length: int, share: float) -> tuple[int, int]:
@@ -280,4 +286,5 @@ def _random_interval(length: int, share: float) -> tuple[int, int]:
 
 def _log_uniform(n: int, extent: float, device: torch.device) -> torch.Tensor:
     """Sample `n` factors, log-uniform between 1 / (1 + extent) and 1 + extent."""
-    return torch.exp((2 * torch.rand(n, device=device) - 1) * float(np.log1p(extent)))
+    limit = float(np.log1p(extent))
+    return torch.empty(n, device=device).uniform_(-limit, limit).exp_()

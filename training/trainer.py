@@ -84,6 +84,7 @@ class EpochTrainer(Trainer):
         self.objective = objective
         self.settings = objective.settings
         self.network = model  # without the wrappers that accelerate adds
+        self._weights = [*model.parameters()]  # listed once: listing those of EfficientNet-B0 takes 0.4 ms of the host
         # our loss is a mean over the batch: the Trainer itself must divide it by the number of accumulated batches
         self.model_accepts_loss_kwargs = False
         self.average = MovingAverage(model, decay) if decay else None
@@ -206,6 +207,13 @@ class EpochTrainer(Trainer):
         step_loss = loss if batches == 1 else loss / batches
         step_loss.backward()
         return step_loss.detach(), loss.detach(), logits
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        """Limit the norm of the gradient; return what it was before.
+
+        As accelerate does, which first lists the weights, and looks for scaled and sharded gradients: there are none.
+        """
+        return nn.utils.clip_grad_norm_(self._weights, self.args.max_grad_norm)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return the norm of the gradient that clipping computed.

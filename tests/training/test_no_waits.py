@@ -105,7 +105,7 @@ def alone(network, optimizer, images):
     return spy.operations["step 1"]
 
 
-@pytest.mark.parametrize(("recipe", "bound"), [("paper", 35), ("modern", 85)])
+@pytest.mark.parametrize(("recipe", "bound"), [("paper", 20), ("modern", 60)])
 def test_a_step_launches_few_operations_besides_the_network(small_dataset, small_model, tmp_path, recipe, bound):
     spy, trainer = trained(small_dataset, small_model, tmp_path, recipe, epochs=1)
     counts = {spy.operations[f"step {step}"] for step in (3, 4, 5)}

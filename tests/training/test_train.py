@@ -233,9 +233,17 @@ def test_the_default_run_folder_is_below_runs(small_dataset, small_model, tmp_pa
     assert json.loads((done.folder / "config.json").read_text())["id2label"] == {"0": "actin", "1": "hela"}
 
 
-def gradient(small_dataset, small_model, tmp_path, batch_size, accumulation):
+def gradient(small_dataset, small_model, tmp_path, batch_size, accumulation, clip=0.0):
+    """Return the norm of the gradient of the first step."""
     chosen = settings(
-        "paper", model=small_model, size=32, epochs=1, batch_size=batch_size, accumulation=accumulation, workers=0
+        "paper",
+        model=small_model,
+        size=32,
+        epochs=1,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        clip=clip,
+        workers=0,
     )
     index = read_index(small_dataset)
     trainer = make_trainer(tmp_path, chosen, index, None, 0, 1, ())
@@ -255,11 +263,14 @@ def gradient(small_dataset, small_model, tmp_path, batch_size, accumulation):
     return norms[0]
 
 
-def test_accumulated_gradient_is_that_of_the_complete_batch(small_dataset, small_model, tmp_path):
+def test_accumulated_gradient_is_that_of_the_complete_batch_and_clipped(small_dataset, small_model, tmp_path):
     whole = gradient(small_dataset, small_model, tmp_path / "a", 64, 1)
     parts = gradient(small_dataset, small_model, tmp_path / "b", 16, 4)
     assert parts == pytest.approx(whole, rel=1e-4)
     assert whole > 0
+    clipped = gradient(small_dataset, small_model, tmp_path / "c", 64, 1, clip=whole / 2)
+    assert clipped == pytest.approx(whole / 2, rel=1e-4)
+    assert gradient(small_dataset, small_model, tmp_path / "d", 64, 1, clip=2 * whole) == pytest.approx(whole, rel=1e-4)
 
 
 def test_weight_decay_excludes_biases_and_norms(small_dataset, small_model, tmp_path):
