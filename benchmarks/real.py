@@ -209,14 +209,12 @@ def compare(
         rows[name] = {"value": mine.mean(), "low": low, "high": high}
         for other in against:
             if other != name:
-                scale = len(names[name]) * len(names[other])
                 low, high, _ = grouped_bootstrap(mine - right[other], groups)
                 rows[name] |= {
                     f"{other} difference": (mine - right[other]).mean(),
                     f"{other} low": low,
                     f"{other} high": high,
-                    # whole numbers, since permutations with equal sums are counted
-                    f"{other} p": grouped_permutation(np.rint(scale * mine), np.rint(scale * right[other]), groups),
+                    f"{other} p": grouped_permutation(mine, right[other], groups),
                 }
     return pd.DataFrame.from_dict(rows, orient="index")
 

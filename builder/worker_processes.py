@@ -29,6 +29,7 @@ Result = TypeVar("Result")
 
 TRIES = 2  # processes that an item may end, when items are tried one by one; the first may have had another reason
 GROUPS_AHEAD_PER_WORKER = 2  # so that no worker waits while the results are used
+PIPE_BYTES = 2**20  # the most that Linux allows by default
 _LENGTH_BYTES = 8  # of the length before each task
 _READY = "ready"
 
@@ -208,6 +209,7 @@ class _Process:
                 raise ChildError("The worker processes were ended")
             running = subprocess.Popen(command_of(__name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self._running = running
+        _enlarge(running.stdout)
         assert running.stdout is not None
         try:
             pickle.load(running.stdout)  # noqa: S301 - written by our own code
@@ -230,6 +232,16 @@ def _write_task(process: subprocess.Popen[bytes], task: Any) -> None:
     packed = pickle.dumps(task)
     process.stdin.write(len(packed).to_bytes(_LENGTH_BYTES, "big") + packed)
     process.stdin.flush()
+
+
+def _enlarge(pipe: Any) -> None:
+    """Enlarge a pipe where the system can (Linux, up to a limit), so that an image needs fewer changes of process."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except (ImportError, AttributeError, OSError):
+        pass
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
@@ -268,7 +280,8 @@ def main() -> None:
 
 
 def _send(output: Any, value: Any, *, at_once: bool) -> None:
-    output.write(pickle.dumps(value))
+    # directly and with this protocol: the pixels of an array are not copied before they are written
+    pickle.dump(value, output, pickle.HIGHEST_PROTOCOL)
     if at_once:
         output.flush()
 

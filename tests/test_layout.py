@@ -71,7 +71,7 @@ EVAL = {
 }
 FROM_BUILDER = {
     # package of eval/: the packages of builder/ that it may import
-    "sets": {"formats"},
+    "sets": {"formats", "images"},
     "scores": set(),
     "tables": {"sources"},
     "protocols": set(),

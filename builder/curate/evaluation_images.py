@@ -2,14 +2,17 @@
 
 An evaluation image is recognised by the pixels of its channels, normalised and converted to 8 bits as in the curation.
 So it is found whatever its file format, bit depth or brightness, and also if it would have been merged with other
-channels or cropped.
+channels or cropped. Every image is read in a worker process under limits: none can stop a run.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -23,7 +26,9 @@ from ..formats.limits import Limits
 from ..formats.read import read_channel, read_file
 from ..formats.zips import open_member
 from ..images.digest import pixel_digest
+from ..images.isolated import Isolated, each_image
 from ..images.normalise import normalise, to_grey8
+from ..images.quality import Verdict
 from ..progress import progress
 from ..storage import exists, filesystem, join
 
@@ -55,7 +60,36 @@ class EvaluationImages(NamedTuple):
 NO_EVALUATION_IMAGES = EvaluationImages({}, (), {})
 
 
-def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
+class _Part(NamedTuple):
+    """Images that are read together: a file, a member of a zip, or some rows of a data set in an HDF5 file.
+
+    Parameters
+    ----------
+    file : int
+        Index of the file.
+    path : str
+        Of the file.
+    name : str
+        By which the images are reported.
+    inside : int or (str, int), optional
+        Index of the member of the zip; name of the data set, and its first row.
+    """
+
+    file: int
+    path: str
+    name: str
+    inside: int | tuple[str, int] | None = None
+
+
+class _Found(NamedTuple):
+    """The digests and shapes of the channels of a part; why some of them, or the part, can't be compared."""
+
+    digests: list[str]
+    shapes: set[tuple[int, int]]
+    skipped: str
+
+
+def read_evaluation(folder: str | PathLike[str], *, workers: int | None = None) -> EvaluationImages:
     """Digest every channel of every evaluation image below a folder.
 
     Parameters
@@ -63,6 +97,8 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
     folder : str or path
         Local or a URL. It may contain image files of every supported format, each one channel; zips of them, as
         BBBC021 is published, which are read in place; and the HDF5 files of COOS-7 and DeepLoc.
+    workers : int, optional
+        Number of processes; by default one per core. 0: this process itself, without limits.
 
     Raises
     ------
@@ -74,22 +110,26 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
     fs, inner = filesystem(folder)
     names = sorted(os.path.relpath(name, inner) for name in fs.find(inner))
     names = [name for name in names if name.lower().endswith(IMAGES + TABLES + ZIPS)]
+    _zip.cache_clear()  # a zip may have been replaced since the last call
+    # storage in the memory of this process is seen by no other
+    here = workers == 0 or str(folder).startswith("memory:")
+    listed, parts = itertools.tee(_parts(str(folder), names, _listed if here else Isolated(_listed)))
+    results = map(_digests, listed) if here else each_image(_digests, listed, workers=workers)
     files: dict[str, str] = {}
     shapes: set[tuple[int, int]] = set()
     skipped: dict[str, str] = {}
     with progress("Reading evaluation images", len(names), "files") as bar:
-        for name in names:
+        for _, of_file in itertools.groupby(zip(parts, results, strict=True), key=lambda found: found[0].file):
             before = len(skipped)
-            for inside, planes in _images(join(folder, name), name):
-                try:
-                    for plane in planes:
-                        try:
-                            files.setdefault(pixel_digest(to_grey8(normalise(plane))), inside)
-                            shapes.add(plane.shape)
-                        except (ConstantImageError, NotFiniteImageError) as error:
-                            skipped[inside] = error.what
-                except UnreadableImageError as error:
-                    skipped[inside] = error.reason
+            for part, found in of_file:
+                if isinstance(found, Verdict):
+                    skipped[part.name] = found.detail
+                    continue
+                for digest in found.digests:
+                    files.setdefault(digest, part.name)
+                shapes |= found.shapes
+                if found.skipped:
+                    skipped.setdefault(part.name, found.skipped)
             bar.advance(failed=len(skipped) > before)
     if not files:
         raise UsageError(
@@ -100,67 +140,113 @@ def read_evaluation(folder: str | PathLike[str]) -> EvaluationImages:
     return EvaluationImages(files, tuple(sorted(shapes)), skipped)
 
 
-def _images(path: str, name: str) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
-    """Yield every image of a file: the name to report it by, and its channels."""
-    if path.lower().endswith(ZIPS):
-        yield from _zipped(path, name)
-    elif path.lower().endswith(TABLES):
-        yield name, _cells(path)
-    else:
-        yield name, _channel(path)
+def _parts(
+    folder: str, names: Iterable[str], listed: Callable[[str], list[tuple[str, Any]] | Verdict]
+) -> Iterator[_Part]:
+    """Yield the parts of all files: at least one of each file, which is read to find out why there are no others."""
+    for file, name in enumerate(names):
+        path = join(folder, name)
+        inside = listed(path) if name.lower().endswith(TABLES + ZIPS) else []
+        # a file that can't be listed ends the process again when it is read, and is skipped for this reason
+        if isinstance(inside, Verdict) or not inside:
+            yield _Part(file, path, name)
+        else:
+            for member, place in inside:
+                yield _Part(file, path, f"{name}/{member}" if member else name, place)
 
 
-def _channel(path: str) -> Iterator[NDArray[Any]]:
-    yield read_channel(path)
-
-
-def _zipped(path: str, name: str) -> Iterator[tuple[str, Iterator[NDArray[Any]]]]:
-    """Yield the images in a zip, one in memory at a time."""
-    fs, inner = filesystem(path)
+def _listed(path: str) -> list[tuple[str, Any]]:
+    """Return the name and place of each part of a zip or an HDF5 file; none if it can't be read."""
     try:
-        with fs.open(inner, "rb") as file, zipfile.ZipFile(file) as archive:
-            for member in archive.infolist():
-                hidden = member.filename.startswith("__MACOSX/") or member.filename.rsplit("/", 1)[-1].startswith(".")
-                if member.filename.lower().endswith(IMAGES + TABLES + ZIPS) and not hidden:
-                    yield f"{name}/{member.filename}", _member(archive, member, path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        yield name, _refused(path, f"not a readable zip: {error}")
+        if not path.lower().endswith(ZIPS):
+            return [("", place) for place in _groups_of_cells(path)]
+        return [
+            (member.filename, index)
+            for index, member in enumerate(_zip(path).infolist())
+            if member.filename.lower().endswith(IMAGES + TABLES + ZIPS)
+            and not member.filename.startswith("__MACOSX/")
+            and not member.filename.rsplit("/", 1)[-1].startswith(".")
+        ]
+    except UnreadableImageError:
+        return []
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Iterator[NDArray[Any]]:
+def _digests(part: _Part) -> _Found:
+    """Read a part."""
+    found = _Found([], set(), "")
+    skipped = ""
+    try:
+        for plane in _planes(part):
+            try:
+                found.digests.append(pixel_digest(to_grey8(normalise(plane))))
+                found.shapes.add(plane.shape)
+            except (ConstantImageError, NotFiniteImageError) as error:
+                skipped = error.what
+    except UnreadableImageError as error:
+        skipped = error.reason
+    return found._replace(skipped=skipped)
+
+
+def _planes(part: _Part) -> Iterable[NDArray[Any]]:
+    path = part.path
+    if isinstance(part.inside, tuple):
+        return _cells(path, *part.inside)
+    if path.lower().endswith(TABLES):
+        _groups_of_cells(path)
+        raise UnreadableImageError(path, "no data of 64x64 cells in it")
+    if not path.lower().endswith(ZIPS):
+        return [read_channel(path)]
+    archive = _zip(path)
+    if part.inside is None:  # no images in it
+        return []
+    member = archive.infolist()[part.inside]
     where = f"{path}/{member.filename}"
     if not member.filename.lower().endswith(IMAGES):
         raise UnreadableImageError(where, "inside a zip; unpack the outer zip to have it compared")
-    yield read_file(open_member(archive, member, where), where)
+    return [read_file(open_member(archive, member, where), where)]
 
 
-def _refused(path: str, reason: str) -> Iterator[NDArray[Any]]:
-    raise UnreadableImageError(path, reason)
-    yield  # makes this a generator: like the others, it fails when its first channel is requested
+@lru_cache(maxsize=1)
+def _zip(path: str) -> zipfile.ZipFile:
+    """Open a zip, local or remote; the next calls for its other members get the same."""
+    fs, inner = filesystem(path)
+    try:
+        return zipfile.ZipFile(fs.open(inner, "rb"))
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise UnreadableImageError(path, f"not a readable zip: {error}") from error
 
 
-def _cells(path: str) -> Iterator[NDArray[Any]]:
-    """Yield every channel of every cell of an HDF5 file: shape (n, 2, 64, 64), or (n, 8192) in DeepLoc's."""
+def _groups_of_cells(path: str) -> list[tuple[str, int]]:
+    """Return name and first row of each group of cells: shape (n, 2, 64, 64), or (n, 8192) in DeepLoc's files."""
+    places = []
+    with _table(path) as table:
+        for key in table:
+            data = own_dataset(table, key, Limits(path))
+            size = int(np.prod(getattr(data, "shape", ())[1:]))
+            if (
+                data is None
+                or getattr(data, "ndim", 0) not in (2, 3, 4)
+                or size == 0
+                or size % (CELL_SHAPE[0] * CELL_SHAPE[1])
+            ):
+                continue
+            places += [(key, start) for start in range(0, len(data), CELLS_AT_ONCE)]
+    return places
+
+
+def _cells(path: str, key: str, start: int) -> Iterator[NDArray[Any]]:
+    """Yield every channel of a group of cells."""
+    with _table(path) as table:
+        yield from table[key][start : start + CELLS_AT_ONCE].reshape(-1, *CELL_SHAPE)
+
+
+@contextmanager
+def _table(path: str) -> Iterator[Any]:
     with naming_the_extra():
         import h5py
     fs, inner = filesystem(path)
-    found = False
     try:
         with fs.open(inner, "rb") as file, h5py.File(file, "r") as table:
-            for key in table:
-                data = own_dataset(table, key, Limits(path))
-                size = int(np.prod(getattr(data, "shape", ())[1:]))
-                if (
-                    data is None
-                    or getattr(data, "ndim", 0) not in (2, 3, 4)
-                    or size == 0
-                    or size % (CELL_SHAPE[0] * CELL_SHAPE[1])
-                ):
-                    continue
-                found = True
-                for start in range(0, len(data), CELLS_AT_ONCE):
-                    yield from data[start : start + CELLS_AT_ONCE].reshape(-1, *CELL_SHAPE)
+            yield table
     except (OSError, RuntimeError, ValueError) as error:
         raise UnreadableImageError(path, f"not a readable HDF5 file: {error}") from error
-    if not found:
-        raise UnreadableImageError(path, "no data of 64x64 cells in it")

@@ -90,7 +90,7 @@ def curate(
         raise UsageError(f"No split rule {settings.split!r}; there are {', '.join(split.RULES)}")
     raw, out = os.fspath(raw), os.fspath(out)
     pool = workers_of(workers, dask)
-    evaluation = read_evaluation(evaldata) if evaldata is not None else NO_EVALUATION_IMAGES
+    evaluation = read_evaluation(evaldata, workers=workers) if evaldata is not None else NO_EVALUATION_IMAGES
     recorded = _recorded(settings, evaluation, earlier_settings)
     plan = make_plan(selection)
     with only_run(out):

@@ -5,7 +5,7 @@ An image that ends the process that works on it, or needs more than its limits, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -72,8 +72,11 @@ class Isolated(Generic[Image, Result]):
 
     def __call__(self, image: Image) -> Result | Verdict:
         """Return the result for an image, or the verdict on one that its process did not survive."""
-        (result,) = self._processes.results([image])
-        return _verdict_or(result, self._limits)
+        return self.each([image])[0]
+
+    def each(self, images: Sequence[Image]) -> list[Result | Verdict]:
+        """Return the result or verdict for each of some images, all from one process."""
+        return [_verdict_or(result, self._limits) for result in self._processes.results(images)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._function, self._limits)

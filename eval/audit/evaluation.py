@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
@@ -43,12 +43,15 @@ class EvaluationSet:
     channels : int
     load : function (index) -> channels
         Each of shape (height, width).
+    unread : list of str
+        Samples that could not be compared, with the reason; filled by `matches`.
     """
 
     name: str
     ids: list[str]
     channels: int
     load: Callable[[int], Planes]
+    unread: list[str] = field(default_factory=list)
 
 
 def evaluation_sets(
@@ -154,8 +157,9 @@ def _measure(one: EvaluationSet, workers: int) -> tuple[Pixels, NDArray[np.int64
         for i in range(start, min(start + SAMPLES_AT_ONCE, len(one.ids))):
             try:
                 views = _views(one.load(i))
-            except (Refused, UnreadableImageError):
-                continue  # the evaluation itself reports it
+            except (Refused, UnreadableImageError) as error:
+                one.unread.append(f"{one.ids[i]}: {_reason(error)}")
+                continue
             shown += views
             of += [i] * len(views)
         return of, measure(shown)
@@ -168,6 +172,10 @@ def _measure(one: EvaluationSet, workers: int) -> tuple[Pixels, NDArray[np.int64
 
     pixels = collect(results(), len(one.ids) * (one.channels + 1), f"measure {one.name}")
     return pixels, np.array(sample, np.int64)
+
+
+def _reason(error: Refused | UnreadableImageError) -> str:
+    return error.verdict.detail if isinstance(error, Refused) else error.reason
 
 
 def _views(planes: Planes) -> list[NDArray[np.uint8]]:

@@ -63,6 +63,9 @@ def audit(
     if model is None and models_of(manifest):
         open_embeddings(manifest)  # raises the error that lists the models
     found = examine(manifest, model, sets, workers=workers, seed=seed)
+    for one in sets:
+        if one.unread:
+            incomplete[one.name] = f"{len(one.unread):,} of {len(one.ids):,} samples; the first is {min(one.unread)}"
     settings = {
         "version": VERSION,
         "dataset": manifest.digest,

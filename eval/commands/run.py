@@ -51,9 +51,10 @@ def evaluate(
     pattern: Pattern = None,
     strict: Strict = False,
     models: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="Comma-separated models: random, imagenet, RUN (the newest below ./runs), a training run, any image "
+            help="Comma-separated models; may be given several times. A path that exists is one model, even if it has "
+            "a comma. Models: random, imagenet, RUN (the newest below ./runs), a training run, any image "
             "model of transformers, fusion (the features of imagenet and a training run side by side). Default: "
             "random,imagenet,RUN,fusion."
         ),
@@ -155,7 +156,7 @@ def evaluate(
             chosen,
             data,
             [_images(one, columns, pattern, strict) for one in task or []],
-            models or MODELS,
+            models or [MODELS],
             preprocess,
             input_size,
             strict,
@@ -279,11 +280,18 @@ def _tables(
     return score_own_tables(tables, columns, out, settings, images)
 
 
+def _names(words: str) -> list[str]:
+    """Return the models that an option names: a path that exists is one, else commas separate them."""
+    if Path(words).exists():
+        return [words]
+    return [name.strip() for name in words.split(",") if name.strip()]
+
+
 def _models(
     chosen: Sequence[Task],
     data: Path | None,
     own: Sequence[OwnImages],
-    models: str,
+    models: list[str],
     preprocess: str | None,
     input_size: str | None,
     strict: bool,
@@ -311,7 +319,7 @@ def _models(
         )
     return score_models(
         roots,
-        [model.strip() for model in models.split(",") if model.strip()],
+        [name for words in models for name in _names(words)],
         out,
         settings,
         methods=methods,

@@ -97,12 +97,27 @@ class Decoder:
 
     def __getitem__(self, i: int) -> Batch:
         """Return sample `i` as a batch of its own; without rows if it can't be used."""
+        return self.several(range(i, i + 1))[0]
+
+    def several(self, some: range) -> list[Batch]:
+        """Return some samples, each as a batch of its own; they are read together."""
         try:
-            shown, constant = views(self.samples.planes(i), self.methods, self.scale or 1.0)
+            planes = self.samples.several(some)
         except Refused as refused:
-            refusal = Refusal(i, refused.file, refused.verdict.reason, refused.verdict.detail)
+            if len(some) > 1:
+                return [self[i] for i in some]
+            refusal = Refusal(some[0], refused.file, refused.verdict.reason, refused.verdict.detail)
             nothing = np.empty((0, self.views, *self.view), np.float32)
-            return Batch(nothing, np.empty((0, 3), np.int64), 0, [refusal], 1)
+            return [Batch(nothing, np.empty((0, 3), np.int64), 0, [refusal], 1)]
+        return [self._shown(i, of) for i, of in zip(some, planes, strict=True)]
+
+    def groups(self, part: range) -> list[range]:
+        """Divide samples into those that are read together."""
+        return [part[i : i + self.samples.at_once] for i in range(0, len(part), self.samples.at_once)]
+
+    def _shown(self, i: int, planes: Sequence[NDArray[Any]]) -> Batch:
+        try:
+            shown, constant = views(planes, self.methods, self.scale or 1.0)
         except NotFiniteImageError as error:
             where = f"{self.samples.task}, sample {self.samples.ids[i]}"
             raise NotFiniteImageError(error.what, where=where) from error
@@ -152,11 +167,11 @@ def decoded(decoder: Decoder, parts: Sequence[range], workers: int) -> Iterator[
 
 def _in_threads(decoder: Decoder, parts: Sequence[range], workers: int) -> Iterator[Batch]:
     with ThreadPoolExecutor(max(1, min(workers, MOST_THREADS))) as pool:
-        waiting = [pool.submit(decoder.__getitem__, i) for i in parts[0]] if parts else []
+        waiting = [pool.submit(decoder.several, some) for some in decoder.groups(parts[0])] if parts else []
         try:
             for following in [*parts[1:], range(0)] if parts else []:
-                ahead = [pool.submit(decoder.__getitem__, i) for i in following]
-                yield join([future.result() for future in waiting])
+                ahead = [pool.submit(decoder.several, some) for some in decoder.groups(following)]
+                yield join([batch for future in waiting for batch in future.result()])
                 waiting = ahead
         finally:
             for future in waiting:

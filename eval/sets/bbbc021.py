@@ -15,7 +15,9 @@ import pandas as pd
 
 from ...builder.errors import MetadataError
 from .samples import Samples
-from .tiff import INSIDE, common_shape, zip_members
+from .shapes import common_shape
+from .stored import StoredSamples
+from .tiff import INSIDE, zip_members
 
 CHANNELS = ("DAPI", "Tubulin", "Actin")
 DIGIT = {"DAPI": "1", "Tubulin": "2", "Actin": "4"}  # there is no w3
@@ -96,9 +98,9 @@ def read(root: str | PathLike[str], *, images: bool = True) -> Samples:
         raise MetadataError("No image has a mechanism of action", where=root, next=HOW_TO_GET)
     columns = ["id", "label", "split", "compound", "concentration", "plate", "well", "site", "week"]
     if not images:
-        return Samples("bbbc021", root, table[columns], CHANNELS, (0, 0), left_out)
+        return StoredSamples("bbbc021", root, table[columns], CHANNELS, (0, 0), left_out)
     shape = _locate(table, root)
-    return Samples("bbbc021", root, table[[*columns, *CHANNELS]], CHANNELS, shape, left_out)
+    return StoredSamples("bbbc021", root, table[[*columns, *CHANNELS]], CHANNELS, shape, left_out)
 
 
 def treatment(compound: str, concentration: float) -> str:

@@ -7,21 +7,16 @@ Lu et al. 2019, "The cells out of sample (COOS) dataset". A training set and fou
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ...builder.errors import MetadataError
 from . import hdf5
 from .samples import Samples
-from .tiff import common_shape
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from .shapes import common_shape
+from .stored import StoredSamples, in_worker
 
 SPLITS = ("train", "test1", "test2", "test3", "test4")
 TESTS = SPLITS[1:]
@@ -44,16 +39,6 @@ HOW_TO_GET = (
     "From the Zenodo record of COOS-7 (Lu et al. 2019) take COOS7_v1.0_training.hdf5 and COOS7_v1.0_test1.hdf5 to "
     "_test4.hdf5 (4.3 GB together) and put them into one folder"
 )
-
-
-@dataclass(frozen=True)
-class StoredCells(Samples):
-    """Cells stored in HDF5 files, one data set per file."""
-
-    def load(self, i: int) -> NDArray[np.generic]:
-        """Read cell `i`: array (2, 64, 64) in the data type of the file, channels protein, nucleus."""
-        file = hdf5.open_file(self.table["file"].iloc[i])
-        return hdf5.read(file, "data", int(self.table["row"].iloc[i]))
 
 
 def read(root: str | PathLike[str]) -> Samples:
@@ -92,20 +77,23 @@ def read(root: str | PathLike[str]) -> Samples:
         raise MetadataError(f"{', '.join(absent)} missing", where=root, next=HOW_TO_GET)
     if files and trees:
         raise MetadataError("Some sets are HDF5 files and some are folders; one of the two is expected", where=root)
-    tables = [_from_file(split, files[split]) if files else _from_tree(split, trees[split]) for split in SPLITS]
+    if files:
+        tables = in_worker(_from_file, [(split, files[split]) for split in SPLITS], [str(files[s]) for s in SPLITS])
+    else:
+        tables = [_from_tree(split, trees[split]) for split in SPLITS]
     table = pd.concat(tables, ignore_index=True)
     if trees:
         locators = [locator for channel in CHANNELS for locator in table[channel]]
         shape = common_shape(locators, "Checking COOS-7")
         if shape != (SIDE, SIDE):
             raise MetadataError(f"The images are {shape[0]} x {shape[1]}, not {SIDE} x {SIDE}", where=root)
-        return Samples("coos7", root, table, CHANNELS, (SIDE, SIDE))
-    return StoredCells("coos7", root, table, CHANNELS, (SIDE, SIDE))
+    return StoredSamples("coos7", root, table, CHANNELS, (SIDE, SIDE))
 
 
-def _from_file(split: str, path: Path) -> pd.DataFrame:
+def _from_file(of: tuple[str, Path]) -> pd.DataFrame:
+    split, path = of
     file = hdf5.open_file(path)
-    data = hdf5.dataset(file, "data")
+    data = hdf5.dataset(file, hdf5.DATA)
     if data.ndim != 4 or data.shape[1:] != (2, SIDE, SIDE):
         raise MetadataError(f"`data` has the shape {data.shape}, not (N, 2, {SIDE}, {SIDE})", where=path)
     rows = len(data)

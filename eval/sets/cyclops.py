@@ -7,10 +7,9 @@ class (16 classes); DEAD and GHOST are not localisations and are dropped.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,8 @@ import pandas as pd
 from ...builder.errors import MetadataError, UsageError
 from . import hdf5
 from .samples import Samples
-from .tiff import common_shape
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from .shapes import common_shape
+from .stored import StoredSamples, in_worker
 
 SIDE = 64  # pixels
 FOLDERS = (
@@ -40,17 +37,6 @@ HOW_TO_GET = (
     "Chong_test_set.hdf5), or the TIFFs of Kaggle's stanleyhua/cyclops-protein-loc, and unpack them into one folder"
 )
 _CHANNEL = re.compile(r"(\w+) channel", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class StoredCells(Samples):
-    """Cells stored in DeepLoc's HDF5 files: one flat row per cell, in one or more data sets per file."""
-
-    def load(self, i: int) -> NDArray[np.generic]:
-        """Read cell `i`: array (2, 64, 64) in the data type of the file, channels as named by the file (GFP, RFP)."""
-        file = hdf5.open_file(self.table["file"].iloc[i])
-        flat = hdf5.read(file, self.table["key"].iloc[i], int(self.table["row"].iloc[i]))
-        return flat.reshape(2, SIDE, SIDE)  # flattened channel first
 
 
 def read(root: str | PathLike[str], *, labels: Literal["clean", "published"] = "clean") -> Samples:
@@ -106,8 +92,7 @@ def read(root: str | PathLike[str], *, labels: Literal["clean", "published"] = "
     table = table.assign(number=number).sort_values(["number", "id"], ignore_index=True).drop(columns="number")
     columns = ["id", "label", "split", "folder"]
     table = table[columns + [name for name in table.columns if name not in columns]]
-    kind = StoredCells if files else Samples
-    return kind("cyclops", root, table, channels, (SIDE, SIDE), left_out)
+    return StoredSamples("cyclops", root, table, channels, (SIDE, SIDE), left_out)
 
 
 def _clean(folders: pd.Series) -> dict[str, str]:
@@ -133,19 +118,31 @@ def _order(path: Path) -> tuple[int, str]:
     return next((number for number, part in enumerate(ORDER) if part in name), len(ORDER)), str(path)
 
 
+class _Contents(NamedTuple):
+    """What a file contains: its classes and channels, and the label of each row of each data set."""
+
+    names: list[str]
+    channels: tuple[str, str]
+    labels: dict[str, list[str]]
+
+
+def _contents(path: Path) -> _Contents:
+    file = hdf5.open_file(path)
+    suffixes = sorted((m[1] for key in file if (m := re.fullmatch(r"data(\d*)", key))), key=lambda s: int(s or 0))
+    if not suffixes:
+        raise MetadataError("There is no data set `data1`", where=path, next=HOW_TO_GET)
+    names = _names(file, path)
+    labels = {f"data{suffix}": _labels(file, suffix, names, path) for suffix in suffixes}
+    return _Contents(names, _channels(file), labels)
+
+
 def _from_files(files: list[Path]) -> tuple[pd.DataFrame, tuple[str, str]]:
-    tables, classes, channels, index = [], None, None, 0
-    for path in files:
-        file = hdf5.open_file(path)
-        suffixes = sorted((m[1] for key in file if (m := re.fullmatch(r"data(\d*)", key))), key=lambda s: int(s or 0))
-        if not suffixes:
-            raise MetadataError("There is no data set `data1`", where=path, next=HOW_TO_GET)
-        names, planes = _names(file, path), _channels(file)
-        if (classes or names, channels or planes) != (names, planes):
+    tables, index = [], 0
+    found = in_worker(_contents, files, [str(path) for path in files])
+    for path, contents in zip(files, found, strict=True):
+        if contents[:2] != found[0][:2]:
             raise MetadataError(f"Its classes or channels differ from those of {files[0].name}", where=path)
-        classes, channels = names, planes
-        for suffix in suffixes:
-            folder = _labels(file, suffix, names, path)
+        for key, folder in contents.labels.items():
             rows = len(folder)
             tables.append(
                 pd.DataFrame(
@@ -153,14 +150,13 @@ def _from_files(files: list[Path]) -> tuple[pd.DataFrame, tuple[str, str]]:
                         "id": [f"{name}_{index + row}" for row, name in enumerate(folder)],
                         "folder": folder,
                         "file": str(path),
-                        "key": f"data{suffix}",
+                        "key": key,
                         "row": range(rows),
                     }
                 )
             )
             index += rows
-    assert channels is not None
-    return pd.concat(tables, ignore_index=True), channels
+    return pd.concat(tables, ignore_index=True), found[0].channels
 
 
 def _labels(file: Any, suffix: str, names: list[str], path: Path) -> list[str]:

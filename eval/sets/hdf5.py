@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...builder.errors import MetadataError, UnreadableImageError
 from ...builder.extras import naming_the_extra
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CACHE_BYTES = 32 << 20  # of decompressed chunks: rows are read one by one, a chunk contains many
+DATA = "data"  # the data set of the cells in COOS-7
+CELL_SHAPE = (2, 64, 64)  # channels and pixels, in COOS-7 and in the DeepLoc files, which store a cell as one flat row
+
+
+class Cell(NamedTuple):
+    """A cell: the file, the data set in it, and the row."""
+
+    file: str
+    key: str
+    row: int
 
 
 def open_file(path: str | PathLike[str]) -> Any:
@@ -96,3 +106,8 @@ def read(file: Any, key: str, rows: Any) -> NDArray[np.generic]:
     except (OSError, RuntimeError, ValueError) as error:
         raise MetadataError(f"{key!r} can't be read ({error}); download the file again", where=file.filename) from error
     return values
+
+
+def read_cell(cell: Cell) -> NDArray[np.generic]:
+    """Read a cell: array (2, 64, 64) in the data type of the file."""
+    return read(open_file(cell.file), cell.key, cell.row).reshape(CELL_SHAPE)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .fingerprint import fingerprints
-from .tiff import read_plane
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 class Samples:
     """The samples of one task, checked and ready to be decoded.
 
-    A set whose pixels are stored in another form than one image file per channel defines a subclass with its own
-    `load`. Samples open files by path, so they can be sent to another process.
+    Subclasses define `load`; those of the published sets are `stored.StoredSamples`. Samples open files by path, so
+    they can be sent to another process.
 
     Attributes
     ----------
@@ -67,11 +66,20 @@ class Samples:
         array, shape (channels, height, width)
             Raw pixels in the data type of the file.
         """
-        return np.stack([read_plane(self.table[channel].iloc[i]) for channel in self.channels])
+        raise NotImplementedError
 
     def planes(self, i: int) -> Sequence[NDArray[np.generic]]:
         """Decode sample `i`: one array of shape (height, width) per channel."""
         return list(self.load(i))
+
+    @property
+    def at_once(self) -> int:
+        """Number of samples that `several` reads best at once."""
+        return 1
+
+    def several(self, some: Sequence[int]) -> list[Sequence[NDArray[np.generic]]]:
+        """Decode some samples, each as `planes`."""
+        return [self.planes(i) for i in some]
 
     @property
     def first_shape(self) -> tuple[int, int]:
@@ -89,7 +97,9 @@ class Samples:
         if kind.kind in "ui" and kind.itemsize <= 2:
             return float(2 ** (8 * kind.itemsize - (kind.kind == "i")) - 1)
         train = np.flatnonzero(self.table["split"] == "train").tolist() if "split" in self.table else []
-        largest = max(float(np.max(self.load(i))) for i in train or range(len(self)))
+        read = train or range(len(self))
+        groups = (read[start : start + self.at_once] for start in range(0, len(read), self.at_once))
+        largest = max(float(np.max(plane)) for some in groups for planes in self.several(some) for plane in planes)
         return largest if largest > 0 else 1.0
 
     def digest(self, cache: Path | None = None) -> str:

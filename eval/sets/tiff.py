@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING
 
 from ...builder.errors import UnreadableImageError
@@ -10,7 +9,6 @@ from ...builder.formats.limits import Limits
 from ...builder.formats.read import read_channel, read_file
 from ...builder.formats.tiff import opened
 from ...builder.formats.zips import open_member, open_zip
-from ...builder.progress import track
 
 if TYPE_CHECKING:
     import zipfile
@@ -55,26 +53,6 @@ def shape_of(locator: str) -> tuple[int, int]:
         raise
     except Exception as error:  # tifffile raises errors of every kind for damaged files
         raise UnreadableImageError(locator, f"{type(error).__name__}: {error}") from error
-
-
-def common_shape(locators: Iterable[str], title: str) -> tuple[int, int]:
-    """Check the header of every file and return the shape that all of them have.
-
-    Raises
-    ------
-    UnreadableImageError
-        At the first file that is damaged or differs in shape from the first.
-    """
-    shape: tuple[int, int] | None = None
-    for locator in track(list(locators), title, unit="files"):
-        found = shape_of(locator)
-        if shape is not None and found != shape:
-            raise UnreadableImageError(
-                locator, f"it is {found[0]} x {found[1]} pixels, the others {shape[0]} x {shape[1]}"
-            )
-        shape = found
-    assert shape is not None, "no files to check"
-    return shape
 
 
 def zip_members(path: str) -> list[zipfile.ZipInfo]:

@@ -342,6 +342,29 @@ def test_wrong_usage(cells, profiles, arguments, message):
     assert message in str(done.exception)
 
 
+def test_models_are_separated_by_commas_except_in_paths_that_exist(cells, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def score_models(roots, models, *_, **__):
+        raise Stop(models)
+
+    monkeypatch.setattr("cytoimagenet.eval.run.score_models", score_models)
+    (tmp_path / "deep, wide").mkdir()
+    (tmp_path / "random,imagenet").mkdir()  # the name of a folder, not of two models
+
+    def found(*options):
+        done = invoke("--task", cells, *options)
+        assert isinstance(done.exception, Stop), done.output
+        return done.exception.args[0]
+
+    both = ("--models", "imagenet, fusion", "--models", tmp_path / "deep, wide", "--models", "random:1,")
+    assert found(*both) == ["imagenet", "fusion", str(tmp_path / "deep, wide"), "random:1"]
+    assert found() == ["random", "imagenet", "RUN", "fusion"]
+    monkeypatch.chdir(tmp_path)
+    assert found("--models", "random,imagenet") == ["random,imagenet"]
+
+
 def test_what_cannot_be_scored_is_refused_before_anything_is_computed(cells, monkeypatch):
     monkeypatch.setattr(backbones, "load", lambda name: pytest.fail("computed"))
     rewrite(cells, group=["", *["d1"] * 23, *["d2"] * 24])

@@ -212,7 +212,7 @@ def test_evaluation_images_in_a_zip_are_found_and_unread_files_are_named(tmp_pat
     data[data.rindex(held) + len(held) // 2] ^= 1
     path.write_bytes(data)
     (tmp_path / "evaldata" / "torn.zip").write_bytes(data[: len(data) // 2])
-    known = evaluation_images.read_evaluation(tmp_path / "evaldata")
+    known = evaluation_images.read_evaluation(tmp_path / "evaldata", workers=0)
     inside = "bbbc021/Week1.zip"
     names = ("Week1/field.tif", "Week1/other.PNG", "../../outside.png")
     assert sorted(known.files.values()) == sorted(f"{inside}/{name}" for name in names)

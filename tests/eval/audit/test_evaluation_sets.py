@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from cytoimagenet.builder.errors import MetadataError, UsageError
-from cytoimagenet.eval.audit.evaluation import evaluation_sets
+from cytoimagenet.builder.errors import MetadataError, UnreadableImageError, UsageError
+from cytoimagenet.eval.audit.evaluation import EvaluationSet, _measure, evaluation_sets
 from cytoimagenet.eval.commands.audit import lines_of
 
 
@@ -22,6 +23,18 @@ def test_nothing_to_compare_with_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="no evaluation set"):
         evaluation_sets(tmp_path / "coos7", [])
     assert evaluation_sets(None, []) == ([], {})
+
+
+def test_a_sample_that_cannot_be_read_is_counted(rng):
+    def load(i):
+        if i == 1:
+            raise UnreadableImageError("b.tif", "more than 120 seconds of processor time")
+        return [rng.integers(0, 255, (40, 40), np.uint8)]
+
+    one = EvaluationSet("task", ["a", "b", "c"], 1, load)
+    pixels, samples = _measure(one, workers=2)
+    assert samples.tolist() == [0, 2] and len(pixels) == 2
+    assert one.unread == ["b: more than 120 seconds of processor time"]
 
 
 def test_the_summary_names_what_was_not_compared():

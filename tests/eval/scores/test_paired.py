@@ -40,6 +40,29 @@ def test_grouped_permutation_tries_every_swap(seed, groups):
     assert grouped_permutation(a, b, group) == pytest.approx(as_large / len(swaps))
 
 
+@given(seed=st.integers(0, 10_000), groups=st.integers(2, 7), parts=st.sampled_from([1, 3, 7, 10, 21]))
+def test_grouped_permutation_counts_equal_sums_of_fractions(seed, groups, parts):
+    """Sums of thirds or tenths that are equal as fractions often differ as floats; the oracle computes fractions."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, groups, 12)
+    a, b = ([Fraction(int(n), parts) for n in rng.integers(0, 2 * parts, 12)] for _ in range(2))
+    by_group = [
+        sum((x - y for x, y, of in zip(a, b, group, strict=True) if of == g), Fraction()) for g in range(groups)
+    ]
+    sums = [
+        abs(sum(sign * one for sign, one in zip(signs, by_group, strict=True)))
+        for signs in product((1, -1), repeat=groups)
+    ]
+    expected = np.mean([one >= abs(sum(by_group)) for one in sums])
+    assert grouped_permutation(np.array(a, float), np.array(b, float), group) == pytest.approx(expected)
+
+
+def test_sums_of_thirds_with_many_groups_count_as_those_of_whole_numbers():
+    rng = np.random.default_rng(3)
+    a, b, group = rng.integers(0, 4, 60), rng.integers(0, 4, 60), np.arange(60) // 3
+    assert grouped_permutation(a / 3, b / 3, group) == grouped_permutation(a, b, group)
+
+
 def test_grouped_permutation_is_more_conservative_than_mcnemar():
     group = np.repeat(np.arange(20), 50)
     better = np.isin(group, np.arange(12))  # in 12 groups the first is always right alone, in 8 the second

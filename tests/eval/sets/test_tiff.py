@@ -9,7 +9,8 @@ import pytest
 import tifffile
 from cytoimagenet.builder.errors import TooLargeError, UnreadableImageError
 from cytoimagenet.eval.sets import tiff
-from cytoimagenet.eval.sets.tiff import common_shape, read_plane, shape_of
+from cytoimagenet.eval.sets.shapes import common_shape
+from cytoimagenet.eval.sets.tiff import read_plane, shape_of
 
 
 @pytest.fixture
