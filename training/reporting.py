@@ -96,7 +96,7 @@ class _Mlflow(MLflowCallback):
         if state.is_world_process_zero:
             self._ml_flow.log_params(_named(self.chosen))
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any, model: Any = None, **more: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, **more: Any) -> None:
         """Report numbers."""
         if numbers := _reported(logs):
             super().on_log(args, state, control, numbers, **more)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -183,7 +183,7 @@ def _check_tables(
     own: Sequence[str],
     names: Sequence[str],
     metadata: Path | None,
-    network_options: dict[str, str | None],
+    network_options: Mapping[str, object],
 ) -> None:
     """Refuse combinations of options with and without `--features` that would be ignored."""
     from ...builder.errors import UsageError

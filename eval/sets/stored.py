@@ -67,7 +67,7 @@ def in_worker(
     CytoImageNetError
         Whatever the function raises.
     """
-    results = WORKERS.each([_Task(function, file) for file in files])
+    results: list[Any] = WORKERS.each([_Task(function, file) for file in files])
     for result, name in zip(results, names or files, strict=True):
         if isinstance(result, CytoImageNetError):
             raise result
