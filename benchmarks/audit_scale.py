@@ -4,7 +4,7 @@
     python benchmarks/audit_scale.py --images 2000               # to see that it runs
 
 The images are simulated, 250 classes of equal size; their vectors of 1,280 values are simulated, too: a centre of the
-class and of the source image, and noise. One in 50 images has the label of another class. The command runs in its own
+class and of the source image, and noise. One in 50 images has the vector of another class. The command runs in its own
 process. Memory is sampled ten times per second: all resident memory, and without pages of memory-mapped files (RssAnon
 of Linux), which the system drops when it needs the space.
 """
