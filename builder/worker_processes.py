@@ -191,7 +191,7 @@ class _Process:
         assert running.stdout is not None
         results: list[Any] = []
         try:
-            _write_task(running, (items, one_by_one))
+            _write_task(running, (items, one_by_one, _working_directory()))
             raised = False
             while not raised and len(results) < len(items):
                 raised, result = pickle.load(running.stdout)  # noqa: S301 - written by our own code
@@ -225,6 +225,13 @@ class _Process:
             if self._running is not None:
                 self._running.kill()
                 _end(self._running)
+
+
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was deleted
+        return None
 
 
 def _write_task(process: subprocess.Popen[bytes], task: Any) -> None:
@@ -271,7 +278,9 @@ def main() -> None:
         task = tasks.get()
         try:
             function = function or pickle.loads(packed)  # noqa: S301 - written by our own code
-            items, one_by_one = pickle.loads(task)  # noqa: S301 - written by our own code
+            items, one_by_one, directory = pickle.loads(task)  # noqa: S301 - written by our own code
+            if directory is not None:
+                os.chdir(directory)  # relative paths are those of the program, which may have changed its directory
             for item in items:
                 _send(output, (False, function(item)), at_once=one_by_one)
             output.flush()

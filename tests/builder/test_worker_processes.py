@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from cytoimagenet.builder.child import ChildError
 from cytoimagenet.builder.errors import UnreadableImageError
-from cytoimagenet.builder.worker_processes import Died, in_processes
+from cytoimagenet.builder.worker_processes import Died, WorkerProcesses, in_processes
 
 from tests.builder import work
 
@@ -57,6 +57,14 @@ def test_a_process_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setenv("PYTHONHOME", "/nowhere")
     with pytest.raises(ChildError, match="does not start: it ended with the status 1"):
         list(in_processes(work.square, [1], workers=1))
+
+
+def test_relative_paths_are_those_of_the_program(tmp_path, monkeypatch):
+    processes = WorkerProcesses(os.path.abspath)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        assert processes.results(["image.tif"]) == [str(tmp_path / folder / "image.tif")]
 
 
 @pytest.mark.parametrize("end", ["close", "kill"])
