@@ -14,10 +14,12 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -273,19 +275,38 @@ def main() -> None:
     threading.Thread(target=_receive, args=(tasks,), daemon=True).start()
     _send(output, _READY, at_once=True)
     packed = tasks.get()
-    function = None
     while True:
-        task = tasks.get()
-        try:
-            function = function or pickle.loads(packed)  # noqa: S301 - written by our own code
-            items, one_by_one, directory = pickle.loads(task)  # noqa: S301 - written by our own code
-            if directory is not None:
-                os.chdir(directory)  # relative paths are those of the program, which may have changed its directory
-            for item in items:
-                _send(output, (False, function(item)), at_once=one_by_one)
-            output.flush()
-        except Exception as error:
-            _send(output, (True, error), at_once=True)
+        for raised, result, at_once in _outcomes(packed, tasks.get()):
+            try:
+                _send(output, (raised, result), at_once=at_once)
+            except Exception:  # it can't be pickled, but a part of it may have been written already
+                traceback.print_exc()
+                os._exit(1)
+        output.flush()
+
+
+def _outcomes(packed: bytes, task: bytes) -> Generator[tuple[bool, Any, bool], None, None]:
+    """Yield the result for each item of a task, or what was raised in place of the first that fails.
+
+    Yields
+    ------
+    (raised, result or error, whether to pass it on at once)
+    """
+    try:
+        function = _unpacked(packed)
+        items, one_by_one, directory = pickle.loads(task)  # noqa: S301 - written by our own code
+        if directory is not None:
+            os.chdir(directory)  # relative paths are those of the program, which may have changed its directory
+        for item in items:
+            yield False, function(item), one_by_one
+    except Exception as error:
+        yield True, error, True
+
+
+@cache
+def _unpacked(function: bytes) -> Callable[[Any], Any]:
+    unpacked: Callable[[Any], Any] = pickle.loads(function)  # noqa: S301 - written by our own code
+    return unpacked
 
 
 def _send(output: Any, value: Any, *, at_once: bool) -> None:

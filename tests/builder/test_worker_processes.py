@@ -48,6 +48,11 @@ def test_an_error_is_raised_here_and_the_processes_end():
         list(results)
 
 
+def test_a_result_that_cannot_be_sent_disturbs_no_other(capfd):
+    assert list(in_processes(work.sometimes_unsendable, range(3), workers=1, group=3)) == [0, Died(1), 2]
+    assert "pickle" in capfd.readouterr().err.lower()
+
+
 def test_what_libraries_print_is_not_taken_for_a_result(capfd):
     assert list(in_processes(work.printing, [1, 2], workers=1)) == [1, 2]
     assert capfd.readouterr().err.split() == ["1", "2"]

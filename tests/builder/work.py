@@ -51,3 +51,8 @@ def waiting(folder: str, number: int) -> int:
     if number:
         threading.Event().wait()
     return number
+
+
+def sometimes_unsendable(number: int) -> object:
+    """Return the number; for 1 an array that fills the pipe, followed by something that can't be pickled."""
+    return (bytes(2**21), lambda: None) if number == 1 else number
