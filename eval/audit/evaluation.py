@@ -21,7 +21,6 @@ from ...builder.images.channel_reader import Refused
 from ...builder.images.normalise import merge_channels, normalise, to_grey8
 from ..protocols.settings import EvaluationSettings
 from ..scores.neighbours import nearest
-from ..sets.samples import Samples
 from ..tasks.registry import TASKS
 from .duplicates import CANDIDATES, comparable, confirm
 from .pixels import Pixels, collect, measure
@@ -93,7 +92,7 @@ def evaluation_sets(
                 incomplete[task.name] = error.what
                 last = error
                 continue
-            sets.append(EvaluationSet(task.name, samples.ids, len(samples.channels), _loader(samples)))
+            sets.append(EvaluationSet(task.name, samples.ids, len(samples.channels), samples.planes))
         if not sets and not tables:
             raise last
     for table in tables:
@@ -101,10 +100,6 @@ def evaluation_sets(
         ids = images.rows["id"].astype(str).tolist()
         sets.append(EvaluationSet(images.name, ids, len(images.channels), images.read))
     return sets, incomplete
-
-
-def _loader(samples: Samples) -> Callable[[int], Planes]:
-    return lambda i: list(samples.load(i))
 
 
 def matches(pixels: Pixels, sets: Sequence[EvaluationSet], *, workers: int) -> NDArray[np.object_]:

@@ -38,11 +38,11 @@ class Images(Samples):
 
     data: str = ""
 
-    def load(self, i: int) -> NDArray[np.generic]:
-        """Return image `i`, shape (1, height, width), uint8."""
+    def planes(self, i: int) -> list[NDArray[np.generic]]:
+        """Return image `i`: one array of shape (height, width), uint8."""
         row = self.table.iloc[i]
         (content,) = reader_of(str(self.root))([row["shard"]], [int(row["offset"])], [int(row["size"])])
-        return np.asarray(decode(content, f"{row['shard']}, {row['key']}"))[None]
+        return [np.asarray(decode(content, f"{row['shard']}, {row['key']}"))]
 
     def digest(self, cache: Path | None = None) -> str:
         """Return a SHA-256 of the list of images and of the manifest, which contains the digests of the shards."""
@@ -53,14 +53,14 @@ class Images(Samples):
 class Fields(Images):
     """The source images from which crops were cut, channels merged; `root` is the folder of the raw sources."""
 
-    def load(self, i: int) -> NDArray[np.generic]:
-        """Return field `i`, shape (1, height, width), uint8."""
+    def planes(self, i: int) -> list[NDArray[np.generic]]:
+        """Return field `i`: one array of shape (height, width), uint8."""
         reader = Reader(self.root)
         try:
             channels = [reader.channel(file) for file in self.table["channels"].iloc[i].split("|")]
         except Refused as refused:
             raise UnreadableImageError(refused.file, refused.verdict.detail) from refused
-        return to_grey8(merge_float(channels))[None]
+        return [to_grey8(merge_float(channels))]
 
 
 def choose(

@@ -55,10 +55,6 @@ class ImageSamples(Samples):
             refuse_not_finite(plane, place)
         return planes
 
-    def load(self, i: int) -> NDArray[np.generic]:
-        """Return sample `i`, shape (channels, height, width), in a type that can represent all its values."""
-        return np.stack(self.planes(i))
-
     def digest(self, cache: Path | None = None) -> str:
         """Return a SHA-256 of the ids, the places, and size and time of change (in a zip the checksum) of every file.
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Samples:
     """The samples of one task, checked and ready to be decoded.
 
-    Subclasses define `load`; those of the published sets are `stored.StoredSamples`. Samples open files by path, so
-    they can be sent to another process.
+    Subclasses define `planes`; the published sets use `stored.StoredSamples`. This class itself is for tables of
+    features, whose samples have no pixels. Samples open files by path, so they can be sent to another process.
 
     Attributes
     ----------
@@ -64,13 +64,13 @@ class Samples:
         Returns
         -------
         array, shape (channels, height, width)
-            Raw pixels in the data type of the file.
+            Raw pixels in a type that can represent the values of all channels.
         """
-        raise NotImplementedError
+        return np.stack(self.planes(i))
 
     def planes(self, i: int) -> Sequence[NDArray[np.generic]]:
-        """Decode sample `i`: one array of shape (height, width) per channel."""
-        return list(self.load(i))
+        """Decode sample `i`: one array of shape (height, width) per channel, in the data type of its file."""
+        raise NotImplementedError
 
     @property
     def at_once(self) -> int:

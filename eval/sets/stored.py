@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from ...builder.errors import CytoImageNetError, UnreadableImageError
 from ...builder.images.isolated import Isolated
 from ...builder.images.quality import Verdict
@@ -19,6 +17,7 @@ from . import hdf5, tiff
 from .samples import Samples
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 PIXELS_AT_ONCE = 2**18
@@ -91,27 +90,18 @@ class StoredSamples(Samples):
         height, width = self.shape
         return max(1, PIXELS_AT_ONCE // (len(self.channels) * height * width))
 
-    def load(self, i: int) -> NDArray[np.generic]:
-        """Decode sample `i`.
-
-        Returns
-        -------
-        array, shape (channels, height, width)
-            Raw pixels in the data type of the file.
-
-        Raises
-        ------
-        UnreadableImageError, MetadataError
-            If it can't be read, or takes more time or memory than any image needs.
-        """
-        return np.stack(self.planes(i))
-
     def planes(self, i: int) -> Sequence[NDArray[np.generic]]:
         """Decode sample `i`: one array of shape (height, width) per channel."""
         return self.several([i])[0]
 
     def several(self, some: Sequence[int]) -> list[Sequence[NDArray[np.generic]]]:
-        """Decode some samples, all in one worker process: for each, one array of shape (height, width) per channel."""
+        """Decode some samples, all in one worker process: for each, one array of shape (height, width) per channel.
+
+        Raises
+        ------
+        UnreadableImageError, MetadataError
+            If a file can't be read, or takes more time or memory than any image needs.
+        """
         places = [self._places(i) for i in some]
         results = iter(WORKERS.each([_Task(decode, place) for of in places for place in of]))
         found: list[Sequence[NDArray[np.generic]]] = []

@@ -31,7 +31,7 @@ class Made(Samples):
     pixels: np.ndarray = field(default=None)
     decoded: Counter = field(default_factory=Counter)
 
-    def load(self, i):
+    def planes(self, i):
         self.decoded[i] += 1
         return self.pixels[i]
 
