@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 
 from ...builder import schema
@@ -62,7 +63,8 @@ def audit(
     model = embeddings or (models_of(manifest)[0] if len(models_of(manifest)) == 1 else None)
     if model is None and models_of(manifest):
         open_embeddings(manifest)  # raises the error that lists the models
-    found = examine(manifest, model, sets, workers=workers, seed=seed)
+    with _one_opencv_thread():
+        found = examine(manifest, model, sets, workers=workers, seed=seed)
     for one in sets:
         if one.unread:
             incomplete[one.name] = f"{len(one.unread):,} of {len(one.ids):,} samples; the first is {min(one.unread)}"
@@ -78,3 +80,16 @@ def audit(
     write_atomic(join(manifest.root, AUDIT), write_page(manifest, found).encode())
     record_derived(manifest.root, QUALITY, rows=len(found.table), settings={**settings, "summary": summary})
     return rewrite_pages(record_derived(manifest.root, AUDIT, rows=0, settings=settings))
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Let OpenCV compute in the thread that calls it: its own threads would compete with those of the audit."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 STEP = 96  # grey levels between two neighbouring pixels; lenses blur more, drawn text and bars do not
 EXTREME = 16  # grey levels from black or white: overlays and debris are often darker or brighter than all of the sample
+MOST_OBJECTS = 200  # of one grey level that are looked at
 STROKE = 5  # pixels: drawn lines and letters are thinner
 STROKE_STEP = 80  # grey levels between a line and what is around it
 WINDOW = (0.15, 0.3)  # of height and width: about the size of a word
@@ -29,23 +30,27 @@ def drawn(image: NDArray[np.uint8]) -> tuple[float, float, float]:
         mask = image == level
         if not 0 < mask.mean() < 0.3:  # a background at the extreme is not drawn
             continue
-        # sharp: the pixels around differ by far
-        ring = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~mask
-        number, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        edges = np.abs(image.astype(np.int16) - level)
-        for index in range(1, min(number, 200)):
-            left, top, wide, high, area = boxes[index]
-            around = (slice(max(top - 1, 0), top + high + 1), slice(max(left - 1, 0), left + wide + 1))
-            local = ring[around]
-            if not local.any() or np.median(edges[around][local]) < STEP:
+        _, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+        left, top, wide, high, area = boxes[1:MOST_OBJECTS].T
+        bar = (area >= 0.9 * wide * high) & (wide >= 3 * high) & (wide >= 6)
+        mark = ~bar & (high >= 3) & (high <= 0.25 * height) & (wide <= 0.25 * width) & (area >= 4)
+        possible = np.flatnonzero(bar | mark)
+        if len(possible):
+            # sharp: the pixels around differ by far
+            ring = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~mask
+            edges = np.abs(image.astype(np.int16) - level)
+        for index in possible:
+            rows = slice(max(top[index] - 1, 0), top[index] + high[index] + 1)
+            columns = slice(max(left[index] - 1, 0), left[index] + wide[index] + 1)
+            around = edges[rows, columns][ring[rows, columns]]
+            if not len(around) or np.median(around) < STEP:
                 continue
-            if area >= 0.9 * wide * high and wide >= 3 * high and wide >= 6:
-                widest = max(widest, wide / width)
-            elif 3 <= high <= 0.25 * height and wide <= 0.25 * width and area >= 4:
+            if bar[index]:
+                widest = max(widest, wide[index] / width)
+            else:
                 marks += 1
-        rows = mask.any(axis=1)
-        if rows.any():
-            longest = max(longest, _longest_run(mask[rows]) / width)
+        filled = mask.any(axis=1)
+        longest = max(longest, _longest_run(mask[filled]) / width)
     return longest, widest, float(np.log1p(marks))
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from cytoimagenet.eval.audit.pixels import STATISTICS, measure, statistics
-from cytoimagenet.eval.audit.shapes import extreme, thin
+from cytoimagenet.eval.audit.shapes import drawn, extreme, thin
 
 
 @pytest.fixture
@@ -25,6 +25,22 @@ def test_letters_are_thin_lines_close_together(cells):
     bright, _, densest = thin(written)
     assert bright > np.log(0.01)
     assert densest > 0.1
+
+
+@pytest.mark.parametrize("level", [255, 0])
+def test_bars_and_marks_are_measured_and_counted(level):
+    image = np.full((96, 128), 120, np.uint8)
+    assert drawn(image) == (0, 0, 0)
+    image[85:88, 70:110] = level  # a bar of 40 of 128 pixels
+    for left in (10, 20, 30):  # three marks, and one pixel that is too small for a mark
+        image[20:26, left : left + 4] = level
+    image[40, 60] = level
+    assert drawn(image) == (40 / 128, 40 / 128, pytest.approx(np.log(4)))
+    # what has soft edges was not drawn
+    step = 60 if level else -60
+    image[84:89, 69:111] = level - step
+    image[85:88, 70:110] = level
+    assert drawn(image) == (40 / 128, 0, pytest.approx(np.log(4)))
 
 
 @pytest.mark.parametrize("level", [250, 5])
