@@ -40,8 +40,9 @@ from cytoimagenet.builder.dataset.embeddings import open_embeddings
 from cytoimagenet.builder.dataset.manifest import Manifest
 from cytoimagenet.eval.audit.defects import find_outliers
 from cytoimagenet.eval.audit.duplicates import Duplicates, connected, find_duplicates, groups_of
+from cytoimagenet.eval.audit.image_features import features
 from cytoimagenet.eval.audit.pixels import Pixels, collect, measure
-from cytoimagenet.eval.audit.probabilities import NEIGHBOURS, features, train
+from cytoimagenet.eval.audit.probabilities import NEIGHBOURS, train
 from cytoimagenet.eval.audit.wrong_labels import find_wrong_labels
 from cytoimagenet.eval.scores.neighbours import nearest
 from cytoimagenet.loaders.map_images import map_images, read_places
@@ -351,15 +352,17 @@ def _fastdup(
         return result
 
 
-def labels(data: Data, seed: int, noise: str) -> dict[str, Any]:
+def labels(data: Data, seed: int, noise: str, *, with_cleanlab: bool) -> dict[str, Any]:
     """Plant wrong labels, estimate their share and flag them."""
     pixels = data.measured(data.images)
     pairs = find_duplicates(pixels, workers=data.workers).pairs
     _, first = np.unique(data.group, return_index=True)
     linked = np.stack([np.arange(len(data.group)), first[data.group]], axis=1)
     group = connected(np.concatenate([pairs, linked]), len(data.group))
-    values, coarse = features(pixels, data.vectors)
-    near, similarity = nearest(coarse, coarse, NEIGHBOURS, "cosine", itself=True, differ=((group, group),))
+    described = features(pixels, data.vectors)
+    near, similarity = nearest(
+        described.coarse, described.coarse, NEIGHBOURS, "cosine", itself=True, differ=((group, group),)
+    )
     scaled = (data.vectors - data.vectors.mean(axis=0)) / (data.vectors.std(axis=0) + 1e-6)
     centres = np.stack(
         [scaled[data.label == c].mean(axis=0) if (data.label == c).any() else np.inf for c in range(data.classes)]
@@ -367,7 +370,7 @@ def labels(data: Data, seed: int, noise: str) -> dict[str, Any]:
     distance = ((centres[:, None] - centres[None]) ** 2).sum(axis=2)
     np.fill_diagonal(distance, np.inf)
     closest = np.nan_to_num(distance, nan=np.inf).argmin(axis=1)
-    probabilities = _logistic(scaled, group)
+    probabilities = _logistic(scaled, group) if with_cleanlab else None
     result: dict[str, Any] = {"images": len(data.label), "classes": data.classes}
     base: float | None = None
     for kind, share in (("none", 0.0), *((k, s) for k in ("uniform", "nearest") for s in WRONG_SHARES)):
@@ -380,7 +383,9 @@ def labels(data: Data, seed: int, noise: str) -> dict[str, Any]:
         label[wrong] = other[wrong] if kind == "uniform" else closest[label[wrong]]
 
         def audit(label: np.ndarray = label) -> Any:
-            trained = train(values, label, data.classes, group, near, similarity, seed=seed)
+            trained = train(
+                described.values, label, data.classes, group, near, similarity, seed=seed, compared=described.compared
+            )
             return find_wrong_labels(trained, data.source, group, seed=seed)
 
         found, seconds = timed(audit)
@@ -397,9 +402,10 @@ def labels(data: Data, seed: int, noise: str) -> dict[str, Any]:
             truth = one["planted"] + base * (1 - one["planted"])
             one["planted plus what was there"] = truth
             one["interval contains it"] = bool(found.total.low <= truth <= found.total.high)
-        suspicion = np.maximum.reduce(list(found.judgement.suspicion.values()))
-        one["precision at recall 0.5"] = _precision_at(suspicion, wrong, 0.5)
-        result[f"{kind} {share:.0%}"] = {"audit": one, "cleanlab": _cleanlab(probabilities, label, wrong)}
+        one["precision at recall 0.5"] = _precision_at(found.judgement.wrong, wrong, 0.5)
+        result[f"{kind} {share:.0%}"] = {"audit": one}
+        if probabilities:
+            result[f"{kind} {share:.0%}"]["cleanlab"] = _cleanlab(probabilities, label, wrong)
     return result
 
 
@@ -525,6 +531,7 @@ def main() -> None:
     parser.add_argument("--embeddings", help="model; by default the only one in the folder")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--noise", default="none,uniform,nearest", help="which wrong labels to plant")
+    parser.add_argument("--cleanlab", action=argparse.BooleanOptionalAction, default=True, help="compare with cleanlab")
     parser.add_argument("--classes", type=int, help="a sample: this number of classes; by default all images")
     parser.add_argument("--per-class", type=int, default=40, help="with --classes: images of each class")
     parser.add_argument("--seed", type=int, default=0)
@@ -538,7 +545,7 @@ def main() -> None:
         if part == "duplicates":
             results[part] = duplicates(data, options.seed, options.fastdup)
         elif part == "labels":
-            results[part] = labels(data, options.seed, options.noise)
+            results[part] = labels(data, options.seed, options.noise, with_cleanlab=options.cleanlab)
         else:
             results[part] = outliers(data, options.seed)
         results["peak memory in GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)

@@ -22,9 +22,10 @@ from .defects import KINDS as DEFECTS
 from .defects import Outliers, find_outliers
 from .duplicates import Duplicates, connected, find_duplicates
 from .evaluation import EvaluationSet, matches
+from .image_features import features
 from .overlap import overlap
 from .pixels import measure_dataset
-from .probabilities import NEIGHBOURS, features, train
+from .probabilities import NEIGHBOURS, train
 from .wrong_labels import WrongLabels, find_wrong_labels
 
 FEWEST_IMAGES = 20
@@ -74,12 +75,19 @@ def examine(
     duplicates = find_duplicates(pixels, workers=workers)
     group = _groups(rows, duplicates)
     vectors = open_embeddings(manifest, model).load() if model else None
-    values, coarse = features(pixels, vectors)
+    described = features(pixels, vectors)
     del vectors
     near, similarity = nearest(
-        coarse, coarse, min(NEIGHBOURS, len(coarse) - 1), "cosine", itself=True, differ=((group, group),)
+        described.coarse,
+        described.coarse,
+        min(NEIGHBOURS, len(rows) - 1),
+        "cosine",
+        itself=True,
+        differ=((group, group),),
     )
-    trained = train(values, label, len(manifest.classes), group, near, similarity, seed=seed)
+    trained = train(
+        described.values, label, len(manifest.classes), group, near, similarity, seed=seed, compared=described.compared
+    )
     source, sources = pd.factorize(rows["dir_name"], sort=True)
     source = source.astype(np.int64)
     labels = find_wrong_labels(trained, source, group, seed=seed)
@@ -141,7 +149,6 @@ def _table(
     share, other = overlap(rows)
     judgement = labels.judgement
     doubted = judgement.suggested != label
-    suspicion = np.maximum.reduce(list(judgement.suspicion.values()))
     # a class that the rule could have given as well is no error
     also = [
         name in alternatives.split("|") if alternatives else False
@@ -169,7 +176,7 @@ def _table(
             "label_probability": np.round(judgement.probability.astype(np.float64), 6),
             "suggested_label": np.where(doubted, names[judgement.suggested], ""),
             "suggested_probability": np.round(judgement.suggested_probability.astype(np.float64), 6),
-            "label_suspicion": np.round(suspicion.astype(np.float64), 4),
+            "label_suspicion": judgement.wrong,
             "alternatives": rows["alternatives"],
             "evaluation_match": evaluation.astype(object),
             "flags": _joined(flags, len(rows)),

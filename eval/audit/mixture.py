@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ..scores.intervals import wilson
 
 SHARES = np.linspace(0.1, 0.95, 40)  # of the items that are wrong on purpose, above the thresholds that are tried
-FEWEST = 7  # items that are flagged together at least; fewer may be there by chance
-PURITY = 0.7  # least expected share of wrong items among those flagged at the threshold
 Z95 = 1.96
 PRIOR_IMAGES = 10  # weight of the detectability in all classes, next to that of the images within a class
 NONE_FOUND = 3.0  # upper end of the 95 % interval of a count of 0
@@ -43,14 +41,11 @@ class Mixture:
         Suspicion from which on the estimate counts.
     detected : float
         Share of the wrong items above it.
-    flag_from : float
-        Suspicion from which on items are flagged; infinite if there are too few.
     """
 
     estimate: Estimate
     threshold: float
     detected: float
-    flag_from: float
 
 
 def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDArray[np.int64]) -> Mixture:
@@ -59,7 +54,7 @@ def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDA
     Parameters
     ----------
     given : array, shape (items,)
-        Suspicion of the given items; -inf for those that are already explained.
+        Suspicion of the given items.
     wrong : array
         Suspicion of items that were made wrong on purpose.
     group : array, shape (items,), int64
@@ -98,10 +93,8 @@ def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDA
     # a wrong item that is made wrong once more may become right: up to that many of the wrong ones are not counted
     low = max(0.0, float(low) / (1 + float(value)))
     high = value + max(error, NONE_FOUND * scale / detected[best])
-    pure = (value >= PURITY * found * scale / detected) & (found >= FEWEST)
-    flag_from = thresholds[pure].min(initial=np.inf)
     estimate = Estimate(min(float(value), 1.0), min(low, 1.0), min(float(high), 1.0))
-    return Mixture(estimate, float(thresholds[best]), float(detected[best]), float(flag_from))
+    return Mixture(estimate, float(thresholds[best]), float(detected[best]))
 
 
 def _above(given: NDArray[np.floating], thresholds: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -29,8 +29,6 @@ WORDS = {
     "empty": "empty",
     "text": "text",
     "scale_bar": "scale bar",
-    "random": "any other class",
-    "confused": "the class it is most often confused with",
 }
 """Names of the table in plain words."""
 

@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .pixels import COARSE_FREQUENCIES, Pixels
+from .image_features import BLOCK
 
-COMPONENTS = 1280  # principal components of the embeddings, at most
-COARSE_COMPONENTS = 256  # of them, where neighbours are searched: the rest is mostly noise to distances
-PIXEL_WEIGHT = 0.7  # of a pixel statistic, compared with a component of the embedding
-LARGEST_DEVIATION = 5.0  # standard deviations at which pixel statistics are cut
 FOLDS = 5
 SHRINKAGES = (0.03, 0.1, 0.3)  # of the covariance within classes towards equal variances; few images need more
 TEMPERATURES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
@@ -26,58 +22,7 @@ NEIGHBOURS = 20
 KERNEL = 0.07  # difference in cosine similarity after which the weight of a neighbour falls to 1/e
 FLOOR = 0.03  # share of the votes that goes to all classes by their size
 LEAST_TRAINING_IMAGES = 3  # of a class, without which its images are not judged
-BLOCK = 2048  # images
 SAMPLE = 20_000  # images on which the temperature is chosen
-
-
-def features(pixels: Pixels, embeddings: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what images are described by: components of their embeddings, and what was measured on their pixels.
-
-    Parameters
-    ----------
-    pixels : Pixels
-    embeddings : array, shape (images, dimensions), float32, optional
-
-    Returns
-    -------
-    all, coarse : arrays, shape (images, features), float32
-        All features, for the discriminant analysis, and fewer of them, for the search of neighbours.
-    """
-    # the coarse spectrum repeats a part of the others
-    coarse = (COARSE_FREQUENCIES + 1) * (COARSE_FREQUENCIES + 2) // 2 - 1
-    measured = np.concatenate([pixels.statistics, pixels.histogram, pixels.spectrum[:, :-coarse]], axis=1)
-    measured = (measured - measured.mean(axis=0)) / (measured.std(axis=0) + 1e-6)
-    measured = np.clip(measured, -LARGEST_DEVIATION, LARGEST_DEVIATION).astype(np.float32)
-    if embeddings is None:
-        return measured, measured
-    found, measured = components(_rooted(embeddings)), PIXEL_WEIGHT * measured
-    return tuple(np.concatenate([part, measured], axis=1) for part in (found, found[:, :COARSE_COMPONENTS]))  # type: ignore[return-value]
-
-
-def _rooted(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the roots of the values, with their signs: a few large activations would decide every distance."""
-    result = np.sqrt(np.abs(embeddings))
-    return np.copysign(result, embeddings, out=result)
-
-
-def components(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the principal components of standardised vectors; the coarse ones have a variance of 1 on average."""
-    mean, deviation = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64) + 1e-6
-    centre, scale = mean.astype(np.float32), (1 / deviation).astype(np.float32)
-    covariance = np.zeros((values.shape[1],) * 2)
-    for start in range(0, len(values), BLOCK):
-        block = (values[start : start + BLOCK] - centre) * scale
-        covariance += block.T @ block
-    variance, axes = np.linalg.eigh(covariance / len(values))
-    kept = min(COMPONENTS, values.shape[1], max(1, len(values) - 1))
-    axes = axes[:, ::-1][:, :kept] / np.sqrt(max(variance[::-1][:COARSE_COMPONENTS].mean(), 1e-12))
-    # the sign of an axis is arbitrary: its largest entry is made positive
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(kept)])
-    projection = (axes * scale[:, None]).astype(np.float32)
-    result = np.empty((len(values), kept), np.float32)
-    for start in range(0, len(values), BLOCK):
-        result[start : start + BLOCK] = (values[start : start + BLOCK] - centre) @ projection
-    return result
 
 
 def folds_of(group: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -111,6 +56,9 @@ class Model:
         Weights of the neighbours, with a sum of 1.
     prior : array, shape (classes,), float32
         Shares of the classes.
+    rank : array, shape (folds, classes, classes), int16
+        Number of other classes whose mean is nearer to that of the first class than the mean of the second one is;
+        means of the images outside the fold. 0 for the nearest other class.
     judged : array, shape (images,), bool
         Whether the class of the image has enough images in the other folds.
     """
@@ -123,6 +71,7 @@ class Model:
     neighbours: NDArray[np.int64]
     votes: NDArray[np.float32]
     prior: NDArray[np.float32]
+    rank: NDArray[np.int16]
     judged: NDArray[np.bool_]
 
     @property
@@ -163,6 +112,7 @@ def train(
     similarity: NDArray[np.float64],
     *,
     seed: int,
+    compared: int | None = None,
 ) -> Model:
     """Train both models on the given labels.
 
@@ -177,6 +127,8 @@ def train(
         Nearest images of other groups and their cosine similarity; -1 for none.
     seed : int
         Random seed of the folds.
+    compared : int, optional
+        Number of the first features by which classes are compared with each other; all by default.
     """
     fold = folds_of(group, seed)
     number = int(fold.max()) + 1
@@ -184,17 +136,19 @@ def train(
     np.add.at(counts, (fold, label), 1)
     weights = np.zeros((number, values.shape[1], classes), np.float32)
     bias = np.full((number, classes), -1e3, np.float32)
+    rank = np.zeros((number, classes, classes), np.int16)
     shrinkage = 0.0
     for left_out in range(number):
         moments = _moments(values, label, fold != left_out, classes)
         shrinkage = shrinkage or _best_shrinkage(moments, values, label, fold == left_out)
         weights[left_out], bias[left_out] = _discriminant(*moments, shrinkage)
+        rank[left_out] = _ranks(moments[1][:, :compared], moments[0] > 0)
     votes = np.exp((similarity - 1) / KERNEL, where=neighbours >= 0, out=np.zeros_like(similarity))
     votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1e-12)
     elsewhere = counts.sum(axis=0)[label] - counts[fold, label]
     prior = (np.bincount(label, minlength=classes) / len(label)).astype(np.float32)
     model = Model(
-        values, label, fold, weights, bias, neighbours, votes.astype(np.float32), prior,
+        values, label, fold, weights, bias, neighbours, votes.astype(np.float32), prior, rank,
         judged=elsewhere >= LEAST_TRAINING_IMAGES,
     )  # fmt: skip
     temperature = _temperature(model, seed)
@@ -221,6 +175,15 @@ def _moments(
     means = sums / np.maximum(counts, 1)[:, None]
     within = (scatter - (means * counts[:, None]).T @ means) / max(counts.sum(), 1)
     return counts, means, within
+
+
+def _ranks(means: NDArray[np.float64], present: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return for each class how many other classes are nearer than another one; those without images come last."""
+    length = (means**2).sum(axis=1)
+    distance = length[:, None] + length - 2 * means @ means.T
+    distance[:, ~present] = np.inf
+    np.fill_diagonal(distance, np.inf)
+    return distance.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
 
 
 def _discriminant(

@@ -1,32 +1,37 @@
 """Find wrong labels by comparing the given labels with labels that are wrong on purpose.
 
-Every image is also given a wrong label: once any other class, once the class it is most often confused with. How the
-models judge these labels shows what a wrong label looks like, class by class. If a share of the given labels looks the
-same, that share is wrong: among the labels that the judge finds most suspicious, the number of given ones is divided by
-the number expected if all were wrong. An image whose given label is wrong shows something else than a wrong label of
-its class: so this is done twice, the second time without wrong labels for the images that were the most suspicious
-ones of the first. Classes that the models can't tell apart do not count as wrong labels, because
-labels that are wrong on purpose look right there as well.
+Every image is also given wrong labels: any other class, the class it is most often confused with, and the class whose
+images look most like those of its own. How the models judge these labels shows what a wrong label looks like, class by
+class. If a share of the given labels looks the same, that share is wrong: among the labels that the judge finds most
+suspicious, the number of given ones is divided by the number expected if all were wrong. An image whose given label is
+wrong shows something else than a wrong label of its class: so this is done twice, the second time without wrong labels
+for the images that were the most suspicious ones of the first. Classes that the models can't tell apart do not count as
+wrong labels, because labels that are wrong on purpose look right there as well.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
-from .mixture import Estimate, by_part, compare
+from .label_evidence import LABEL_ONLY, measurements, summarise
+from .mixture import Estimate, Mixture, by_part, compare
 from .probabilities import FOLDS, Model, folds_of
 
-RANDOM, CONFUSED = "random", "confused"
-KINDS = (RANDOM, CONFUSED)
-"""Two kinds of wrong labels: any other class, and the class that an image is most often confused with."""
+RANDOM, CONFUSED, NEAREST = "random", "confused", "nearest"
+KINDS = (RANDOM, CONFUSED, NEAREST)
+"""Kinds of wrong labels: any other class, the class most often confused with it, and the class most similar to it."""
 
-TINY = 1e-6
+GIVEN = "given"
 LARGEST_SHARE = 0.5  # of the images that get no wrong label because their given one is probably wrong
+SMALLEST_SHARE = 1e-6  # of the labels: where none seem to be wrong, the most suspicious ones still come first
 JUDGE_IMAGES = 60_000  # on which the judge is trained
+ROUNDS, LEAVES, LEAST_LEAF = 60, 8, 200  # of boosting; images in a leaf
+FLAG_FROM = 0.35  # probability of a wrong label; see docs/benchmarks/audit.md for the precision and recall of the flags
+FEWEST = 7  # labels that are flagged together at least; fewer may be there by chance
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,14 @@ class Judgement:
     suggested : array, shape (images,), int64
         The most probable class.
     suggested_probability : array, shape (images,), float32
-    suspicion : dict of kind to array, shape (images,), float32
-        Logarithm of the odds that the label is one of those that are wrong on purpose.
+    wrong : array, shape (images,), float64
+        Probability that the given label is wrong, from 0 to 1; 0 for images that are not judged.
     """
 
     probability: NDArray[np.float32]
     suggested: NDArray[np.int64]
     suggested_probability: NDArray[np.float32]
-    suspicion: dict[str, NDArray[np.float32]]
+    wrong: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,8 @@ class WrongLabels:
     judgement : Judgement
     flagged : array, shape (images,), bool
     total : Estimate
-        Over all judged images.
+        Over all judged images: labels of any other class, and the larger one of the other two kinds, because a label
+        of one of these mostly looks like one of the other as well.
     by_kind : dict of kind to Estimate
     by_class, by_source : list of Estimate
     """
@@ -70,6 +76,15 @@ class WrongLabels:
     by_kind: dict[str, Estimate]
     by_class: list[Estimate]
     by_source: list[Estimate]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One kind of wrong labels: how suspicious the given labels and those that are wrong on purpose are."""
+
+    given: NDArray[np.float32]
+    on_purpose: NDArray[np.float32]
+    mixture: Mixture
 
 
 def find_wrong_labels(model: Model, source: NDArray[np.int64], group: NDArray[np.int64], *, seed: int) -> WrongLabels:
@@ -87,198 +102,136 @@ def find_wrong_labels(model: Model, source: NDArray[np.int64], group: NDArray[np
         Random seed of the labels that are wrong on purpose.
     """
     classes, images = model.classes, len(model.label)
-    summary = _summarise(model)
+    summary = summarise(model)
     rng = np.random.default_rng(seed)
     wrong = {
         RANDOM: (model.label + rng.integers(1, max(classes, 2), images)) % classes,
         CONFUSED: summary.confused_with[model.label],
+        NEAREST: (model.rank == 0).argmax(axis=2)[model.fold, model.label],
     }
-    given, on_purpose = _measurements(model, summary, wrong)
+    measured = measurements(model, summary, {GIVEN: model.label, **wrong})
     right = model.judged  # the images whose given labels are right, as far as is known
-    suspicion, expected = {}, {}
     for step in range(2):
-        for kind in KINDS:
-            suspicion[kind], expected[kind] = _suspicion(given, on_purpose[kind], model.judged, right, group, seed)
+        kinds = {kind: _judge(measured, kind, model.judged, right, group, seed) for kind in KINDS}
+        probability = np.where(model.judged, _probability(kinds), 0.0)
         if step == 0:
-            right = _probably_right(model.judged, suspicion, expected, group)
-    judgement = Judgement(summary.own, summary.best, summary.best_probability, suspicion)
-    return _estimate(model, judgement, wrong, expected, right, source, group)
-
-
-def _probably_right(
-    judged: NDArray[np.bool_],
-    suspicion: dict[str, NDArray[np.float32]],
-    expected: dict[str, NDArray[np.float32]],
-    group: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Return the judged images without the most suspicious ones, as many as are estimated to be wrong."""
-    share = sum(
-        compare(suspicion[kind][judged], expected[kind][judged], group[judged]).estimate.share for kind in KINDS
+            right = _probably_right(model.judged, probability, _total(kinds).share)
+    total = _total(kinds)
+    sources = int(source.max(initial=0)) + 1
+    return WrongLabels(
+        Judgement(summary.own, summary.best, summary.best_probability, probability),
+        _flagged(probability, summary.best != model.label, round(total.share * int(model.judged.sum()))),
+        total,
+        {kind: one.mixture.estimate for kind, one in kinds.items()},
+        _by_part(kinds, model.label, wrong, classes, model.judged, right),
+        _by_part(kinds, source, dict.fromkeys(KINDS, source), sources, model.judged, right),
     )
-    images = np.flatnonzero(judged)
-    worst = np.argsort(-np.maximum.reduce([suspicion[kind][images] for kind in KINDS]), kind="stable")
-    right = judged.copy()
-    right[images[worst[: round(min(share, LARGEST_SHARE) * len(images))]]] = False
-    return right
 
 
-@dataclass(frozen=True)
-class _Summary:
-    own: NDArray[np.float32]
-    best: NDArray[np.int64]
-    best_probability: NDArray[np.float32]
-    confusion: NDArray[np.int64]  # fold x given label x most probable class, counted in the other folds
-    confused_with: NDArray[np.int64]  # per class: the label that its images most often carry instead
-
-
-def _summarise(model: Model) -> _Summary:
-    """Compute the probabilities once, for the given labels and for how the classes are confused."""
-    images, classes = len(model.label), model.classes
-    own, best_probability = np.empty(images, np.float32), np.empty(images, np.float32)
-    best = np.empty(images, np.int64)
-    mass = np.zeros((classes, classes))  # given label x class: sum of the probabilities
-    for block, probability, _ in model.blocks():
-        row = np.arange(len(probability))
-        label = model.label[block]
-        own[block] = probability[row, label]
-        best[block] = probability.argmax(axis=1)
-        best_probability[block] = probability[row, best[block]]
-        one_hot = scipy.sparse.csr_array((np.ones(len(row)), (label, row)), shape=(classes, len(row)))
-        mass += one_hot @ probability
-    within = np.zeros((int(model.fold.max(initial=0)) + 1, classes, classes), np.int64)
-    np.add.at(within, (model.fold, model.label, best), 1)
-    confusion = within.sum(axis=0) - within
-    instead = mass / np.maximum(mass.sum(axis=0), 1e-9)
-    np.fill_diagonal(instead, -1)
-    return _Summary(own, best, best_probability, confusion, instead.argmax(axis=0))
-
-
-def _measurements(
-    model: Model, summary: _Summary, wrong: dict[str, NDArray[np.int64]]
-) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
-    """Return what the judge sees of the given labels and of the wrong ones, shape (images, measurements)."""
-    labels = {"given": model.label, **wrong}
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in labels}
-    for block, probability, votes in model.blocks():
-        both = 0.5 * (np.log(probability + TINY) + np.log(votes + TINY))
-        both -= np.log(np.exp(both).sum(axis=1, keepdims=True))
-        for name, label in labels.items():
-            parts[name].append(_measure(probability, votes, both, label[block], block, model, summary))
-    joined = {name: np.concatenate(part) for name, part in parts.items()}
-    return joined["given"], {kind: joined[kind] for kind in wrong}
-
-
-def _measure(
-    probability: NDArray[np.float32],
-    votes: NDArray[np.float32],
-    both: NDArray[np.float32],
-    label: NDArray[np.int64],
-    block: slice,
-    model: Model,
-    summary: _Summary,
-) -> NDArray[np.float32]:
-    row = np.arange(len(label))
-    own, own_both = probability[row, label], both[row, label]
-    other = probability.copy()
-    other[row, label] = -1
-    rival = other.argmax(axis=1)
-    other_both = both.copy()
-    other_both[row, label] = -np.inf
-    fold = model.fold[block]
-    size = summary.confusion.sum(axis=2)
-
-    def rate(first: NDArray[np.int64], second: NDArray[np.int64], prior: float) -> NDArray[np.float64]:
-        """Share of the images labelled `first` that look most like `second`, in the other folds.
-
-        An image must not be counted for its given label alone: the judge would tell given labels by this.
-        """
-        return (summary.confusion[fold, first, second] + prior) / (size[fold, first] + 1)
-
-    own_confirmed, rival_confirmed = rate(label, label, 0.5), rate(rival, rival, 0.5)
-    margin = other[row, rival] - own
-    columns = [
-        margin,
-        np.log(own + 1e-4),
-        own_both,
-        other_both.max(axis=1) - own_both,
-        own_confirmed,
-        rival_confirmed,
-        np.log(rate(rival, label, 0.02)),
-        np.log(rate(label, rival, 0.02)),
-        margin * own_confirmed * rival_confirmed,
-        np.log(votes[row, label] + 1e-3),
-    ]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _suspicion(
-    given: NDArray[np.float32],
-    on_purpose: NDArray[np.float32],
+def _judge(
+    measured: dict[str, NDArray[np.float32]],
+    kind: str,
     judged: NDArray[np.bool_],
     right: NDArray[np.bool_],
     group: NDArray[np.int64],
     seed: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> _Judged:
     """Return how suspicious the given labels are, and those that are wrong on purpose; judged out of fold.
 
-    The judge learns from the given labels of the images that are `judged`, and from wrong labels of those that are
-    `right`.
+    The suspicion is the logarithm of how much more frequent wrong labels of this kind are than given ones among labels
+    with the same measurements. The judge learns from the given labels of the images that are `judged`, and from wrong
+    labels of those that are `right`.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     fold = folds_of(group, seed + 1)
+    # the estimates by any other and by the most confused class were checked with these measurements
+    used = slice(None) if kind == NEAREST else slice(LABEL_ONLY)
+    given, on_purpose = measured[GIVEN][:, used], measured[kind][:, used]
     result = np.zeros((2, len(given)), np.float32)
     rng = np.random.default_rng(seed)
     for left_out in range(FOLDS):
         train = np.flatnonzero(judged & (fold != left_out))
         test = fold == left_out
-        if not test.any() or not len(train):
-            continue
         train = np.sort(rng.permutation(train)[:JUDGE_IMAGES])
-        judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
         made = train[right[train]]
+        if not test.any() or not len(made):
+            continue
+        judge = _classifier(kind)
         judge.fit(np.concatenate([given[train], on_purpose[made]]), np.repeat([0, 1], [len(train), len(made)]))
         for row, values in enumerate((given, on_purpose)):
-            result[row, test] = judge.decision_function(values[test])
-    return result[0], result[1]
+            result[row, test] = judge.decision_function(values[test]) - np.log(len(made) / len(train))
+    return _Judged(result[0], result[1], compare(result[0][judged], result[1][right], group[judged]))
 
 
-def _estimate(
-    model: Model,
-    judgement: Judgement,
-    wrong: dict[str, NDArray[np.int64]],
-    expected: dict[str, NDArray[np.float32]],
+def _classifier(kind: str) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if kind == NEAREST:
+        return HistGradientBoostingClassifier(
+            max_iter=ROUNDS, max_leaf_nodes=LEAVES, min_samples_leaf=LEAST_LEAF, l2_regularization=5.0,
+            early_stopping=False, random_state=0,
+        )  # fmt: skip
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+
+
+def _similar(kinds: dict[str, _Judged]) -> str:
+    """Return which of the two similar kinds of wrong labels has the larger estimate."""
+    return max((CONFUSED, NEAREST), key=lambda kind: kinds[kind].mixture.estimate.share)
+
+
+def _total(kinds: dict[str, _Judged]) -> Estimate:
+    """Return the estimate over all kinds."""
+    random, similar = (kinds[kind].mixture.estimate for kind in (RANDOM, _similar(kinds)))
+    return Estimate(*(min(1.0, getattr(random, name) + getattr(similar, name)) for name in ("share", "low", "high")))
+
+
+def _probability(kinds: dict[str, _Judged]) -> NDArray[np.float64]:
+    """Return the probability that each given label is wrong.
+
+    Labels that the nearest class explains are not counted again as confused ones.
+    """
+    shares = {kind: one.mixture.estimate.share for kind, one in kinds.items()}
+    shares[CONFUSED] -= shares[NEAREST]
+    odds = sum(max(shares[kind], SMALLEST_SHARE) * np.exp(one.given.astype(np.float64)) for kind, one in kinds.items())
+    return np.minimum(odds, 1.0)
+
+
+def _probably_right(judged: NDArray[np.bool_], probability: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
+    """Return the judged images without the most suspicious ones, as many as are estimated to be wrong."""
+    images = np.flatnonzero(judged)
+    worst = np.argsort(-probability[images], kind="stable")
+    right = judged.copy()
+    right[images[worst[: round(min(share, LARGEST_SHARE) * len(images))]]] = False
+    return right
+
+
+def _flagged(probability: NDArray[np.float64], doubted: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """Return which labels are flagged: no more than are estimated to be wrong, and none if there are very few."""
+    result = np.zeros(len(probability), bool)
+    images = np.flatnonzero(doubted & (probability >= FLAG_FROM))
+    images = images[np.argsort(-probability[images], kind="stable")][:most]
+    if len(images) >= FEWEST:
+        result[images] = True
+    return result
+
+
+def _by_part(
+    kinds: dict[str, _Judged],
+    part: NDArray[np.int64],
+    part_of_wrong: dict[str, NDArray[np.int64]],
+    count: int,
+    judged: NDArray[np.bool_],
     right: NDArray[np.bool_],
-    source: NDArray[np.int64],
-    group: NDArray[np.int64],
-) -> WrongLabels:
-    """Compare the given labels with those that are wrong on purpose, kind by kind."""
-    judged = model.judged
-    flagged = np.zeros(len(judged), bool)
-    by_kind: dict[str, Estimate] = {}
-    # per class and per source: estimate, low, high
-    by_class, by_source = np.zeros((3, model.classes)), np.zeros((3, int(source.max(initial=0)) + 1))
-    for kind in KINDS:
-        suspicion = np.where(judged, judgement.suspicion[kind], -np.inf)
-        made = expected[kind][right]
-        mixture = compare(suspicion[judged], made, group[judged])
-        by_kind[kind] = mixture.estimate
-        region = suspicion >= mixture.threshold
+) -> list[Estimate]:
+    """Return the estimates by class or by source, given the parts of the given labels and of those wrong on purpose."""
+    result = np.zeros((3, count))  # estimate, low, high
+    for kind in (RANDOM, _similar(kinds)):
+        one = kinds[kind]
+        region = one.given[judged] >= one.mixture.threshold
+        caught = one.on_purpose[right] >= one.mixture.threshold
         # a wrong label of one kind mostly looks like one of the other kind, too: the shares are not added up
-        caught = (expected[kind] >= mixture.threshold)[right]
-        for result, of, of_wrong in ((by_class, model.label, wrong[kind]), (by_source, source, source)):
-            part = by_part(of[judged], region[judged], of_wrong[right], caught, mixture.detected, result.shape[1])
-            np.maximum(result, part, out=result)
-        # those that an earlier kind explains are not counted again
-        rest = np.where(flagged, -np.inf, suspicion)
-        flagged |= rest >= compare(rest[judged], made, group[judged]).flag_from
-    flagged &= judgement.suggested != model.label
-    total = Estimate(*(min(1.0, sum(getattr(e, name) for e in by_kind.values())) for name in ("share", "low", "high")))
-    # no more than are estimated to be wrong
-    worst = np.flatnonzero(flagged)
-    worst = worst[np.argsort(-np.maximum.reduce([judgement.suspicion[kind][worst] for kind in KINDS]), kind="stable")]
-    flagged[worst[round(total.share * int(judged.sum())) :]] = False
-    parts = [[Estimate(*map(float, np.clip(column, 0, 1))) for column in share.T] for share in (by_class, by_source)]
-    return WrongLabels(judgement, flagged, total, by_kind, *parts)
+        shares = by_part(part[judged], region, part_of_wrong[kind][right], caught, one.mixture.detected, count)
+        np.maximum(result, shares, out=result)
+    return [Estimate(*map(float, np.clip(column, 0, 1))) for column in result.T]
