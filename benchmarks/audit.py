@@ -9,9 +9,10 @@ Into the images of a dataset folder, read into memory, three kinds of defects ar
 duplicates  Altered copies of images: rotated by 90 degrees, mirrored, other contrast, size (0.5 to 2), JPEG of quality
             50 or more, shifted by up to 10 %, and all of these at once. A pair counts as right if it was planted, or if
             the same images are a pair without any planting (repeats that the dataset has of its own).
-labels      5, 10 and 20 % of the labels replaced: by any other class, or by the nearest class (centroids of the
-            embeddings, which the audit does not use). The truth of an interval is the planted share plus the share
-            that the audit estimates without planting, which nobody knows exactly.
+labels      5, 10 and 20 % of the labels replaced: by any other class, by the nearest class, or by the second nearest
+            one (`--noise none,second`), by the distance between means of the standardised embeddings. The truth of an
+            interval is the planted share plus the share that the audit estimates without planting, which nobody knows
+            exactly.
 outliers    2 % of the images replaced by blurred, covered, empty ones, or with text or a scale bar. The planted defects
             are written independently of those that the audit learns from: other kernels, fonts, shapes and noise.
 
@@ -369,18 +370,19 @@ def labels(data: Data, seed: int, noise: str, *, with_cleanlab: bool) -> dict[st
     )
     distance = ((centres[:, None] - centres[None]) ** 2).sum(axis=2)
     np.fill_diagonal(distance, np.inf)
-    closest = np.nan_to_num(distance, nan=np.inf).argmin(axis=1)
+    order = np.nan_to_num(distance, nan=np.inf).argsort(axis=1)
+    replaced_by = {"nearest": order[:, 0], "second": order[:, 1]}
     probabilities = _logistic(scaled, group) if with_cleanlab else None
     result: dict[str, Any] = {"images": len(data.label), "classes": data.classes}
     base: float | None = None
-    for kind, share in (("none", 0.0), *((k, s) for k in ("uniform", "nearest") for s in WRONG_SHARES)):
+    for kind, share in (("none", 0.0), *((k, s) for k in ("uniform", *replaced_by) for s in WRONG_SHARES)):
         if kind not in noise.split(","):
             continue
         rng = np.random.default_rng([seed, round(1000 * share), len(kind)])
         wrong = rng.random(len(data.label)) < share
         label = data.label.copy()
         other = (label + rng.integers(1, data.classes, len(label))) % data.classes
-        label[wrong] = other[wrong] if kind == "uniform" else closest[label[wrong]]
+        label[wrong] = replaced_by[kind][label[wrong]] if kind in replaced_by else other[wrong]
 
         def audit(label: np.ndarray = label) -> Any:
             trained = train(
