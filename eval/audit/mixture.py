@@ -60,6 +60,11 @@ def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDA
     group : array, shape (items,), int64
         Items of one group count as one observation in the interval.
 
+    Returns
+    -------
+    Mixture
+        Without any items, an interval from 0 to 1.
+
     Examples
     --------
     >>> rng = np.random.default_rng(1)
@@ -68,7 +73,9 @@ def compare(given: NDArray[np.floating], wrong: NDArray[np.floating], group: NDA
     >>> round(result.estimate.share, 2)
     0.1
     """
-    scale = 1 / max(len(given), 1)
+    if not len(given) or not len(wrong):  # nothing is known
+        return Mixture(Estimate(0.0, 0.0, 1.0), np.inf, 1.0)
+    scale = 1 / len(given)
     thresholds = np.quantile(wrong, 1 - SHARES)
     detected = np.maximum((wrong >= thresholds[:, None]).mean(axis=1), 1e-9)
     found = _above(given, thresholds)

@@ -77,7 +77,9 @@ def lines_of(summary: Mapping[str, Any]) -> list[str]:
     compared = ", ".join(f"{name} ({images:,})" for name, images in summary["compared_with"].items())
     lines = [
         f"{summary['images']:,} images of {summary['classes']:,} classes; {summary['judged']:,} labels judged",
-        f"  wrong labels      {percent(summary['wrong_labels'])}; {flagged['label']:,} flagged",
+        f"  wrong labels      {percent(summary['wrong_labels'])}; {flagged['label']:,} flagged"
+        if summary["judged"]
+        else "  wrong labels      not estimated: no class has enough images",
         f"  outliers          {flagged['outlier']:,} flagged",
         f"  near duplicates   {summary['duplicate_images']:,} images in {summary['duplicate_groups']:,} groups: "
         f"{summary['duplicate_groups_across_split']:,} across train and validation, "

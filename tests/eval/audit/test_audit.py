@@ -183,6 +183,19 @@ def test_a_folder_without_embeddings_is_audited_by_its_pixels(small_dataset, tmp
         audit(folder, embeddings="imagenet")
 
 
+def test_classes_of_two_images_are_not_judged(tmp_path):
+    from cytoimagenet.builder.shards.write import write_dataset
+    from cytoimagenet.builder.simulate.curated_folder import write_curated
+    from cytoimagenet.eval.commands.audit import lines_of
+
+    write_dataset(write_curated(tmp_path / "curated", classes=12, images=2), tmp_path / "small")
+    summary = audit(tmp_path / "small", workers=1).derived["quality.parquet"]["settings"]["summary"]
+    assert summary["judged"] == summary["flagged"]["label"] == 0
+    assert "wrong labels      not estimated" in "\n".join(lines_of(summary))
+    assert "not estimated: no class has enough images" in (tmp_path / "small" / "audit.html").read_text()
+    assert "- Wrong labels: not estimated.\n- Outliers" in (tmp_path / "small" / "README.md").read_text()
+
+
 def test_the_command_prints_the_summary(audited, tmp_path):
     from cytoimagenet.eval.commands.audit import lines_of
 

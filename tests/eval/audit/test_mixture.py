@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cytoimagenet.eval.audit.mixture import by_part, compare
+from cytoimagenet.eval.audit.mixture import Estimate, by_part, compare
 
 
 def simulated(true, seed, items=2000, distance=4.0):
@@ -63,3 +63,11 @@ def test_the_estimate_of_a_part_allows_for_what_is_detected_there():
     assert (low < share)[:2].all()
     assert (share < high).all()
     assert share[2] == low[2] == 0  # nothing was seen of part 2
+
+
+def test_without_items_nothing_is_known():
+    none = np.zeros(0)
+    for given, made in ((none, none), (np.ones(3), none), (none, np.ones(3))):
+        result = compare(given, made, np.arange(len(given)))
+        assert result.estimate == Estimate(0, 0, 1)
+        assert result.threshold == np.inf
