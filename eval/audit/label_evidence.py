@@ -16,7 +16,7 @@ LABEL_ONLY = 10  # the first measurements, which do not depend on which classes 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the models say about the given labels.
+    """What the models predict, compared with the given labels.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def _measure(
     def rate(first: NDArray[np.int64], second: NDArray[np.int64], prior: float) -> NDArray[np.float64]:
         """Share of the images labelled `first` that look most like `second`, in the other folds.
 
-        An image must not be counted for its given label alone: the judge would tell given labels by this.
+        An image must not be counted for its given label alone: the judge would recognise given labels by this.
         """
         return (summary.confusion[fold, first, second] + prior) / (size[fold, first] + 1)
 

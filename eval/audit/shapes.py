@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 STEP = 96  # grey levels between two neighbouring pixels; lenses blur more, drawn text and bars do not
 EXTREME = 16  # grey levels from black or white: overlays and debris are often darker or brighter than all of the sample
-MOST_OBJECTS = 200  # of one grey level that are looked at
+MOST_OBJECTS = 200  # of one grey level that are tested, at most
 STROKE = 5  # pixels: drawn lines and letters are thinner
 STROKE_STEP = 80  # grey levels between a line and what is around it
 WINDOW = (0.15, 0.3)  # of height and width: about the size of a word

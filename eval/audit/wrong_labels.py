@@ -5,8 +5,8 @@ images look most like those of its own. How the models judge these labels shows 
 class. If a share of the given labels looks the same, that share is wrong: among the labels that the judge finds most
 suspicious, the number of given ones is divided by the number expected if all were wrong. An image whose given label is
 wrong shows something else than a wrong label of its class: so this is done twice, the second time without wrong labels
-for the images that were the most suspicious ones of the first. Classes that the models can't tell apart do not count as
-wrong labels, because labels that are wrong on purpose look right there as well.
+for the images that were the most suspicious ones of the first. Classes that the models can't distinguish do not count
+as wrong labels, because labels that are wrong on purpose look right there as well.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FEWEST = 7  # labels that are flagged together at least; fewer may be there by c
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the models say about each given label.
+    """How each given label was judged.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ def _judge(
     labels of those that are `right`.
     """
     fold = folds_of(group, seed + 1)
-    # the estimates by any other and by the most confused class were checked with these measurements
+    # the estimates for the other two kinds were checked without measurements of how similar classes are
     used = slice(None) if kind == NEAREST else slice(LABEL_ONLY)
     given, on_purpose = measured[GIVEN][:, used], measured[kind][:, used]
     result = np.zeros((2, len(given)), np.float32)
