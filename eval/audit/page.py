@@ -87,6 +87,7 @@ def _worst(table: pd.DataFrame, flag: str, by: str) -> np.ndarray:
 
 def _label_note(facts: pd.Series) -> str:
     return (
+        f"wrong with a probability of {facts['label_suspicion']:.0%}: "
         f"looks like {facts['suggested_label']} ({facts['suggested_probability']:.0%}), "
         f"not like its label ({facts['label_probability']:.0%})"
     )

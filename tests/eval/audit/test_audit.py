@@ -206,6 +206,13 @@ def test_the_command_prints_the_summary(audited, tmp_path):
     assert "not compared" in "\n".join(lines_of({**summary, "compared_with": {}}))
 
 
+def test_the_page_shows_how_probable_it_is_that_a_label_is_wrong(audited):
+    worst = pd.read_parquet(audited.folder / "quality.parquet")
+    worst = worst[worst["suggested_label"] != ""].sort_values("label_suspicion").iloc[-1]
+    note = f"wrong with a probability of {worst['label_suspicion']:.0%}: looks like {worst['suggested_label']}"
+    assert note in (audited.folder / "audit.html").read_text()
+
+
 @pytest.mark.browser
 def test_the_page_in_a_browser(audited, chromium):
     chromium.get((audited.folder / "audit.html").as_uri())
